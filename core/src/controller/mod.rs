@@ -1,0 +1,360 @@
+//! One controller: its doors, its connections, its part in the lease service.
+//!
+//! Wires the small machines together and decides what none of them can alone: where an ask goes
+//! (into the queue of the leader, over to the leader, or into the waiting room), what is cancelled
+//! when a connection goes, and when this controller is stable.
+
+mod words;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::mem;
+use core::time::Duration;
+
+use crate::Machine;
+use crate::clock::{self, Anchor, Clock};
+use crate::forward::{self, Forward};
+use crate::ids::{AskId, ConnectionId, Door, NodeId};
+use crate::listener::{self, Listener};
+use crate::queue::{self, Answer, Queue};
+use crate::sessions::{self, Party, Sessions};
+use crate::time::{Time, Timeout};
+use crate::waits::{self, Waits};
+pub use words::{Config, Input, Output, Request, Status};
+
+/// Which part has an ask without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Queue,
+    Forward,
+    Waits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Leader,
+    Follower(Option<NodeId>),
+}
+
+/// The machine.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    node: NodeId,
+    asks_per_connection_max: usize,
+    listener: Listener,
+    sessions: Sessions,
+    queue: Queue,
+    forward: Forward,
+    waits: Waits,
+    clock: Clock,
+    role: Role,
+    /// Whether this controller has reached itself through its own door.
+    self_connected: Option<ConnectionId>,
+    /// Every ask without an answer; all of one connection stand together.
+    asks: BTreeMap<AskId, Place>,
+    queue_out: Vec<queue::Output>,
+}
+
+impl Controller {
+    /// A controller that has not started.
+    pub fn new(config: Config) -> Controller {
+        assert!(config.asks_per_connection_max > 0, "nobody could ever ask");
+        Controller {
+            node: config.node,
+            asks_per_connection_max: config.asks_per_connection_max,
+            listener: Listener::new(config.listener),
+            sessions: Sessions::new(config.sessions),
+            queue: Queue::new(config.queue),
+            forward: Forward::new(config.forward),
+            waits: Waits::new(config.waits),
+            clock: Clock::new(clock::Config { interval: config.clock_interval }),
+            role: Role::Follower(None),
+            self_connected: None,
+            asks: BTreeMap::new(),
+            queue_out: Vec::new(),
+        }
+    }
+
+    /// What this controller is doing.
+    pub fn status(&self) -> Status {
+        Status {
+            node: self.node,
+            leader: match self.role {
+                Role::Leader => Some(self.node),
+                Role::Follower(leader) => leader,
+            },
+            api_door: self.listener.phase().into(),
+            connections: self.sessions.len(),
+            waiting: self.queue.waiting(),
+            in_flight: self.queue.in_flight(),
+            forwarded: self.forward.under_way(),
+            parked: self.waits.parked(),
+        }
+    }
+
+    fn asked(
+        &mut self,
+        now: Time,
+        ask: AskId,
+        request: Request,
+        patience: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let party = self.sessions.get(ask.connection).and_then(|(_, party)| party);
+        let from_controller = matches!(party, Some(Party::Controller(_)));
+        let refusal = if party.is_none() {
+            // The connection went while the ask was on its way here.
+            Some(Answer::Cancelled)
+        } else if !from_controller && self.asks_of(ask.connection) >= self.asks_per_connection_max {
+            Some(Answer::Overloaded { retry_after: Duration::from_secs(1) })
+        } else {
+            None
+        };
+        if let Some(answer) = refusal {
+            out.push(Output::Answer { ask, answer });
+            return;
+        }
+        match (request, self.role) {
+            (Request::Wait(key), _) => {
+                self.asks.insert(ask, Place::Waits);
+                self.wait(now, waits::Input::Waited { ask, key }, out);
+            }
+            (Request::Apply(operation), Role::Follower(Some(leader))) if !from_controller => {
+                self.asks.insert(ask, Place::Forward);
+                let input = forward::Input::Asked { ask, operation, patience, leader };
+                self.hand_on(now, input, out);
+            }
+            (Request::Apply(operation), Role::Leader | Role::Follower(_)) => {
+                self.asks.insert(ask, Place::Queue);
+                self.enqueue(now, queue::Input::Asked { ask, operation, patience }, out);
+            }
+        }
+    }
+
+    fn asks_of(&self, connection: ConnectionId) -> usize {
+        let first = AskId { connection, serial: 0 };
+        let last = AskId { connection, serial: u64::MAX };
+        self.asks.range(first..=last).count()
+    }
+
+    fn cancel(&mut self, now: Time, ask: AskId, out: &mut Vec<Output>) {
+        match self.asks.get(&ask) {
+            Some(Place::Queue) => self.enqueue(now, queue::Input::Cancelled { ask }, out),
+            Some(Place::Forward) => self.hand_on(now, forward::Input::Cancelled { ask }, out),
+            Some(Place::Waits) => self.wait(now, waits::Input::Cancelled { ask }, out),
+            None => {}
+        }
+    }
+
+    fn disconnected(&mut self, now: Time, connection: ConnectionId, out: &mut Vec<Output>) {
+        let Some((door, party)) = self.sessions.get(connection) else { return };
+        self.sessions.handle(now, sessions::Input::Disconnected { connection }, &mut Vec::new());
+        let first = AskId { connection, serial: 0 };
+        let last = AskId { connection, serial: u64::MAX };
+        let asks: Vec<AskId> = self.asks.range(first..=last).map(|(ask, _)| *ask).collect();
+        for ask in asks {
+            self.cancel(now, ask, out);
+        }
+        if self.self_connected == Some(connection) {
+            self.self_connected = None;
+            self.stability(now, out);
+        }
+        let logged_in = party.is_some();
+        self.listen(now, listener::Input::Disconnected { door, logged_in }, out);
+    }
+
+    /// Tells the listener whether this controller is stable: connected to itself (seed 000), and
+    /// with a leader known, so that it could serve whoever comes in.
+    fn stability(&mut self, now: Time, out: &mut Vec<Output>) {
+        let led = match self.role {
+            Role::Leader => true,
+            Role::Follower(leader) => leader.is_some(),
+        };
+        let input = if led && self.self_connected.is_some() {
+            listener::Input::Stable
+        } else {
+            listener::Input::Unstable
+        };
+        self.listen(now, input, out);
+    }
+
+    fn answer(&mut self, now: Time, ask: AskId, answer: Answer, out: &mut Vec<Output>) {
+        assert!(self.asks.remove(&ask).is_some(), "an ask ends in exactly one answer");
+        if let Answer::Done { index, .. } | Answer::Refused { index, .. } = &answer {
+            self.wait(now, waits::Input::Answered { index: *index }, out);
+        }
+        out.push(Output::Answer { ask, answer });
+    }
+
+    fn listen(&mut self, now: Time, input: listener::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.listener.handle(now, input, &mut orders);
+        out.extend(orders.into_iter().map(Output::from));
+    }
+
+    fn enqueue(&mut self, now: Time, input: queue::Input, out: &mut Vec<Output>) {
+        let mut orders = mem::take(&mut self.queue_out);
+        self.queue.handle(now, input, &mut orders);
+        self.queued(now, &mut orders, out);
+        self.queue_out = orders;
+    }
+
+    fn queued(&mut self, now: Time, orders: &mut Vec<queue::Output>, out: &mut Vec<Output>) {
+        for order in orders.drain(..) {
+            match order {
+                queue::Output::Propose { batch, entry } => {
+                    self.clock.handle(now, clock::Input::Proposed, &mut Vec::new());
+                    out.push(Output::Propose { batch, entry });
+                }
+                queue::Output::Answer { ask, answer } => self.answer(now, ask, answer, out),
+            }
+        }
+    }
+
+    fn hand_on(&mut self, now: Time, input: forward::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.forward.handle(now, input, &mut orders);
+        self.handed_on(now, orders, out);
+    }
+
+    fn handed_on(&mut self, now: Time, orders: Vec<forward::Output>, out: &mut Vec<Output>) {
+        for order in orders {
+            match order {
+                forward::Output::Send { ask, to, operation, patience } => {
+                    out.push(Output::Send { ask, to, operation, patience });
+                }
+                forward::Output::Recall { ask, to } => out.push(Output::Recall { ask, to }),
+                forward::Output::Answer { ask, answer } => self.answer(now, ask, answer, out),
+            }
+        }
+    }
+
+    fn wait(&mut self, now: Time, input: waits::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.waits.handle(now, input, &mut orders);
+        for order in orders {
+            match order {
+                waits::Output::Look { ask, key } => out.push(Output::Look { ask, key }),
+                waits::Output::Answer { ask, answer } => self.answer(now, ask, answer, out),
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Time, input: clock::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.clock.handle(now, input, &mut orders);
+        self.ticked(now, orders, out);
+    }
+
+    fn ticked(&mut self, now: Time, orders: Vec<clock::Output>, out: &mut Vec<Output>) {
+        for order in orders {
+            match order {
+                clock::Output::Advance => self.enqueue(now, queue::Input::Advance, out),
+            }
+        }
+    }
+}
+
+impl Machine for Controller {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Started => self.listen(now, listener::Input::Started, out),
+            Input::Opened { door } => self.listen(now, listener::Input::Opened { door }, out),
+            Input::NotOpened { door } => self.listen(now, listener::Input::NotOpened { door }, out),
+            Input::Connected { connection, door } => {
+                let input = sessions::Input::Connected { connection, door };
+                self.sessions.handle(now, input, &mut Vec::new());
+                self.listen(now, listener::Input::Connected { door }, out);
+            }
+            Input::LoggedIn { connection, party } => {
+                let Some((door, None)) = self.sessions.get(connection) else { return };
+                let input = sessions::Input::LoggedIn { connection, party };
+                self.sessions.handle(now, input, &mut Vec::new());
+                if door == Door::Api {
+                    self.listen(now, listener::Input::LoggedIn, out);
+                }
+                if party == Party::Controller(self.node) {
+                    self.self_connected = Some(connection);
+                    self.stability(now, out);
+                }
+            }
+            Input::Pinged { connection } => {
+                let input = sessions::Input::Pinged { connection };
+                self.sessions.handle(now, input, &mut Vec::new());
+            }
+            Input::Disconnected { connection } => self.disconnected(now, connection, out),
+            Input::Asked { ask, request, patience } => {
+                self.asked(now, ask, request, patience, out);
+            }
+            Input::Cancelled { ask } => self.cancel(now, ask, out),
+            Input::Answered { ask, answer } => {
+                self.hand_on(now, forward::Input::Answered { ask, answer }, out);
+            }
+            Input::NotSent { ask } => self.hand_on(now, forward::Input::NotSent { ask }, out),
+            Input::Lost { ask } => self.hand_on(now, forward::Input::Lost { ask }, out),
+            Input::Looked { ask, held } => self.wait(now, waits::Input::Looked { ask, held }, out),
+            Input::Led { global } => {
+                self.role = Role::Leader;
+                let anchor = Anchor { local: now, global };
+                self.enqueue(now, queue::Input::Led { anchor }, out);
+                self.tick(now, clock::Input::Led { global }, out);
+                self.stability(now, out);
+            }
+            Input::Followed { leader } => {
+                self.role = Role::Follower(leader);
+                self.enqueue(now, queue::Input::Followed { leader }, out);
+                self.tick(now, clock::Input::Followed, out);
+                self.stability(now, out);
+            }
+            Input::Committed { batch, index, outcomes } => {
+                self.enqueue(now, queue::Input::Committed { batch, index, outcomes }, out);
+            }
+            Input::NotProposed { batch, leader } => {
+                self.enqueue(now, queue::Input::NotProposed { batch, leader }, out);
+            }
+            Input::BatchLost { batch } => self.enqueue(now, queue::Input::Lost { batch }, out),
+            Input::Applied { index, released } => {
+                self.wait(now, waits::Input::Applied { index, released }, out);
+            }
+            Input::Restored { index } => self.wait(now, waits::Input::Restored { index }, out),
+            Input::Stopping => self.listen(now, listener::Input::Stopping, out),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Timeout> {
+        [
+            self.listener.poll_timeout(),
+            self.sessions.poll_timeout(),
+            self.queue.poll_timeout(),
+            self.forward.poll_timeout(),
+            self.clock.poll_timeout(),
+        ]
+        .into_iter()
+        .fold(None, Timeout::earlier)
+    }
+
+    fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.clock.handle_timeout(now, &mut orders);
+        self.ticked(now, orders, out);
+
+        let mut orders = Vec::new();
+        self.listener.handle_timeout(now, &mut orders);
+        out.extend(orders.into_iter().map(Output::from));
+
+        let mut orders = Vec::new();
+        self.sessions.handle_timeout(now, &mut orders);
+        out.extend(orders.into_iter().map(Output::from));
+
+        let mut orders = Vec::new();
+        self.queue.handle_timeout(now, &mut orders);
+        self.queued(now, &mut orders, out);
+
+        let mut orders = Vec::new();
+        self.forward.handle_timeout(now, &mut orders);
+        self.handed_on(now, orders, out);
+    }
+}

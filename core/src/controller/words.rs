@@ -1,0 +1,235 @@
+//! What a controller is told and orders, its limits and its figures.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AskId, BatchId, ConnectionId, Door, NodeId};
+use crate::lease::{Entry, Key, Operation, Outcome};
+use crate::queue::Answer;
+use crate::sessions::{Party, Why};
+use crate::time::GlobalTime;
+use crate::{clock, forward, listener, queue, sessions, waits};
+
+/// Limits of a controller and of its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Which controller this is.
+    pub node: NodeId,
+    /// The doors.
+    pub listener: listener::Config,
+    /// The connections.
+    pub sessions: sessions::Config,
+    /// The front of the log.
+    pub queue: queue::Config,
+    /// The way to the leader.
+    pub forward: forward::Config,
+    /// The waiting room.
+    pub waits: waits::Config,
+    /// Most asks of one agent or user without an answer; more are answered `Overloaded`. Above
+    /// zero. Other controllers are bounded by their own `forward.asks_max`.
+    pub asks_per_connection_max: usize,
+    /// Longest time without an entry in the log.
+    pub clock_interval: Duration,
+}
+
+impl Config {
+    /// Every limit at its default.
+    pub fn new(node: NodeId) -> Config {
+        Config {
+            node,
+            listener: listener::Config::default(),
+            sessions: sessions::Config::default(),
+            queue: queue::Config::default(),
+            forward: forward::Config::default(),
+            waits: waits::Config::default(),
+            asks_per_connection_max: 256,
+            clock_interval: clock::Config::default().interval,
+        }
+    }
+}
+
+/// What somebody asks a controller for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Do something to a lease.
+    Apply(Operation),
+    /// Say when the lease is free; may take as long as it is held.
+    Wait(Key),
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Apply(operation) => operation.fmt(f),
+            Request::Wait(key) => write!(f, "wait for {key}"),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The process is up.
+    Started,
+    /// The door's port is bound.
+    Opened { door: Door },
+    /// The door's port could not be bound.
+    NotOpened { door: Door },
+    /// A connection was let in by the door's permit.
+    Connected { connection: ConnectionId, door: Door },
+    /// Its party has proved who it is.
+    LoggedIn { connection: ConnectionId, party: Party },
+    /// Its party said that it is there.
+    Pinged { connection: ConnectionId },
+    /// It is gone, whoever ended it.
+    Disconnected { connection: ConnectionId },
+    /// Its party asks for something, and will not wait longer than `patience` (waits do not end by
+    /// it).
+    Asked { ask: AskId, request: Request, patience: Duration },
+    /// The asker has lost interest. Harmless if the ask has ended.
+    Cancelled { ask: AskId },
+    /// The leader has answered an ask that was handed to it.
+    Answered { ask: AskId, answer: Answer },
+    /// An ask could not be handed to the leader: it never left.
+    NotSent { ask: AskId },
+    /// The connection to the leader broke after the ask had left.
+    Lost { ask: AskId },
+    /// Whether the lease that was looked at is held, in this controller's copy of the table.
+    Looked { ask: AskId, held: bool },
+    /// This controller leads, all before its term is applied, and the table's clock says `global`.
+    Led { global: GlobalTime },
+    /// This controller does not lead; `leader` does, as far as known.
+    Followed { leader: Option<NodeId> },
+    /// The batch was committed and applied at log entry `index`.
+    Committed { batch: BatchId, index: u64, outcomes: Vec<Outcome> },
+    /// The batch never reached the log.
+    NotProposed { batch: BatchId, leader: Option<NodeId> },
+    /// Nobody can say what became of the batch.
+    BatchLost { batch: BatchId },
+    /// This controller's copy of the table has reached log entry `index`, which released these.
+    Applied { index: u64, released: Vec<Key> },
+    /// This controller's copy of the table was replaced by a snapshot up to log entry `index`.
+    Restored { index: u64 },
+    /// The process shuts down.
+    Stopping,
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Input::Started => f.write_str("started"),
+            Input::Opened { door } => write!(f, "{door} opened"),
+            Input::NotOpened { door } => write!(f, "{door} not opened"),
+            Input::Connected { connection, door } => write!(f, "{connection} at {door}"),
+            Input::LoggedIn { connection, party } => write!(f, "{connection} is {party}"),
+            Input::Pinged { connection } => write!(f, "{connection} pinged"),
+            Input::Disconnected { connection } => write!(f, "{connection} gone"),
+            Input::Asked { ask, request, patience } => {
+                write!(f, "{ask} asked to {request}, patient for {patience:?}")
+            }
+            Input::Cancelled { ask } => write!(f, "{ask} cancelled"),
+            Input::Answered { ask, answer } => write!(f, "{ask} answered by the leader: {answer}"),
+            Input::NotSent { ask } => write!(f, "{ask} not sent"),
+            Input::Lost { ask } => write!(f, "{ask} lost"),
+            Input::Looked { ask, held: true } => write!(f, "{ask} looked: held"),
+            Input::Looked { ask, held: false } => write!(f, "{ask} looked: free"),
+            Input::Led { global } => write!(f, "led from {global}"),
+            Input::Followed { leader: Some(leader) } => write!(f, "followed {leader}"),
+            Input::Followed { leader: None } => f.write_str("followed nobody"),
+            Input::Committed { batch, index, outcomes } => {
+                write!(f, "{batch} committed at {index} with {} outcomes", outcomes.len())
+            }
+            Input::NotProposed { batch, .. } => write!(f, "{batch} not proposed"),
+            Input::BatchLost { batch } => write!(f, "{batch} lost"),
+            Input::Applied { index, released } => {
+                write!(f, "applied {index}, released {}", released.len())
+            }
+            Input::Restored { index } => write!(f, "restored at {index}"),
+            Input::Stopping => f.write_str("stopping"),
+        }
+    }
+}
+
+/// What must be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bind the door's port, and say how it went.
+    Open { door: Door },
+    /// Let exactly one connection in at the door.
+    Accept { door: Door },
+    /// Stop listening at the door; connections stay.
+    Shut { door: Door },
+    /// Cut the connection, and say when it is gone.
+    Hangup { connection: ConnectionId, why: Why },
+    /// Propose the entry, and say what came of it under this name.
+    Propose { batch: BatchId, entry: Entry },
+    /// Hand the ask to that controller, or say that it was not sent.
+    Send { ask: AskId, to: NodeId, operation: Operation, patience: Duration },
+    /// Tell that controller that nobody waits for the ask any more.
+    Recall { ask: AskId, to: NodeId },
+    /// Look whether the lease is held, in this controller's copy of the table.
+    Look { ask: AskId, key: Key },
+    /// Tell the asker; its connection may be gone.
+    Answer { ask: AskId, answer: Answer },
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Output::Open { door } => write!(f, "open {door}"),
+            Output::Accept { door } => write!(f, "accept at {door}"),
+            Output::Shut { door } => write!(f, "shut {door}"),
+            Output::Hangup { connection, why } => write!(f, "hang up {connection}: {why}"),
+            Output::Propose { batch, entry } => write!(f, "propose {batch}: {entry}"),
+            Output::Send { ask, to, operation, patience } => {
+                write!(f, "send {ask} to {to}: {operation}, patient for {patience:?}")
+            }
+            Output::Recall { ask, to } => write!(f, "recall {ask} from {to}"),
+            Output::Look { ask, key } => write!(f, "look for {ask} at {key}"),
+            Output::Answer { ask, answer } => write!(f, "answer {ask}: {answer}"),
+        }
+    }
+}
+
+/// The figures an operator looks at first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Which controller this is.
+    pub node: NodeId,
+    /// Who leads, as far as known.
+    pub leader: Option<NodeId>,
+    /// What the API door does or waits for.
+    pub api_door: String,
+    /// Connections through both doors.
+    pub connections: usize,
+    /// Asks that wait to be proposed.
+    pub waiting: usize,
+    /// Raft entries in flight.
+    pub in_flight: usize,
+    /// Asks under way to the leader.
+    pub forwarded: usize,
+    /// Parked waits for a release.
+    pub parked: usize,
+}
+
+impl From<listener::Output> for Output {
+    fn from(order: listener::Output) -> Output {
+        match order {
+            listener::Output::Open { door } => Output::Open { door },
+            listener::Output::Accept { door } => Output::Accept { door },
+            listener::Output::Shut { door } => Output::Shut { door },
+        }
+    }
+}
+
+impl From<sessions::Output> for Output {
+    fn from(order: sessions::Output) -> Output {
+        match order {
+            sessions::Output::Hangup { connection, why } => Output::Hangup { connection, why },
+        }
+    }
+}
