@@ -1,0 +1,24 @@
+//! Seeded random inputs for every machine.
+//!
+//! Each machine lives in a small drawn world that remembers what was ordered and what is still
+//! owed. After every step the runner holds the machine to the [`Machine`](portcullis_core::Machine)
+//! contract, and the world to its own promises: limits hold, and every ask ends in exactly one
+//! answer.
+
+#[path = "fuzz/world.rs"]
+mod world;
+
+#[path = "fuzz/agent.rs"]
+mod agent;
+#[path = "fuzz/clients.rs"]
+mod clients;
+#[path = "fuzz/controller.rs"]
+mod controller;
+#[path = "fuzz/doors.rs"]
+mod doors;
+#[path = "fuzz/queue.rs"]
+mod queue;
+#[path = "fuzz/rates.rs"]
+mod rates;
+#[path = "fuzz/waiting.rs"]
+mod waiting;

@@ -1,0 +1,283 @@
+//! A whole controller: doors, connections, asks, leadership and a real table behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use portcullis_core::controller::{Config, Controller, Input, Output, Request};
+use portcullis_core::lease::{Entry, Leases};
+use portcullis_core::queue::Answer;
+use portcullis_core::sessions::Party;
+use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Rng, Time};
+
+use crate::world::{Ledger, World, chance, draw_key, draw_of, draw_operation, draw_patience, run};
+
+const SELF: NodeId = NodeId(1);
+
+struct Cluster {
+    config: Config,
+    binding: BTreeSet<Door>,
+    permits: BTreeMap<Door, u64>,
+    connections: BTreeMap<ConnectionId, (Door, Option<Party>)>,
+    serial: u64,
+    asks: Ledger<AskId>,
+    leader: Option<NodeId>,
+    /// Since when it is connected to itself and knows a leader.
+    stable_since: Option<Time>,
+    api_failed: bool,
+    batches: BTreeMap<BatchId, Entry>,
+    forwarded: BTreeSet<AskId>,
+    looks: BTreeMap<AskId, portcullis_core::lease::Key>,
+    table: Leases,
+    index: u64,
+    /// What the copy has yet to apply is told in the log's order.
+    applied: Vec<Input>,
+}
+
+impl World for Cluster {
+    type Machine = Controller;
+
+    fn new(rng: &mut Rng) -> (Cluster, Controller) {
+        let mut config = Config::new(SELF);
+        config.listener.connections_max = rng.below(5) as usize + 1;
+        config.listener.controller_door = chance(80, rng);
+        config.queue.waiting_max = rng.below(4) as usize + 1;
+        config.queue.flights_max = rng.below(2) as usize + 1;
+        config.queue.batch_max = rng.below(3) as usize + 1;
+        config.forward.asks_max = rng.below(4) as usize + 1;
+        config.waits.waits_max = rng.below(4) as usize + 1;
+        config.asks_per_connection_max = rng.below(4) as usize + 1;
+        let world = Cluster {
+            config: config.clone(),
+            binding: BTreeSet::new(),
+            permits: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            serial: 0,
+            asks: Ledger::new(),
+            leader: None,
+            stable_since: None,
+            api_failed: false,
+            batches: BTreeMap::new(),
+            forwarded: BTreeSet::new(),
+            looks: BTreeMap::new(),
+            table: Leases::default(),
+            index: 0,
+            applied: Vec::new(),
+        };
+        (world, Controller::new(config))
+    }
+
+    fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<Input> {
+        let input = match rng.below(20) {
+            0 => Some(Input::Started),
+            1 => self.bind(rng),
+            2..4 => self.enter(rng),
+            4..6 => self.log_in(rng),
+            6 => self.leave(rng),
+            7..12 => self.ask(rng),
+            12 => self.asks.draw(rng).map(|ask| Input::Cancelled { ask }),
+            13 => self.forwarded(rng),
+            14 => self.look(rng),
+            15 => self.lead(rng),
+            16..18 => self.land(rng),
+            _ => (!self.applied.is_empty()).then(|| self.applied.remove(0)),
+        };
+        self.note_stability(now);
+        input
+    }
+
+    fn see(&mut self, now: Time, orders: Vec<Output>) {
+        for order in orders {
+            match order {
+                Output::Open { door } => {
+                    assert!(self.binding.insert(door), "{door} is being opened already");
+                    let waits = self.config.listener.controller_door && !self.api_failed;
+                    if door == Door::Api && waits {
+                        let since = self.stable_since.expect("the api door waits for stability");
+                        let delay = self.config.listener.open_delay;
+                        assert!(now.since(since) >= delay, "the api door opens early");
+                    }
+                }
+                Output::Accept { door } => {
+                    assert_eq!(self.permits.insert(door, 1).unwrap_or(0), 0, "two permits");
+                }
+                Output::Shut { .. } => panic!("nobody stops here"),
+                Output::Hangup { connection, .. } => {
+                    assert!(self.connections.contains_key(&connection), "cut twice");
+                }
+                Output::Propose { batch, entry } => {
+                    assert_eq!(self.leader, Some(SELF), "a follower proposed");
+                    assert!(self.batches.insert(batch, entry).is_none());
+                }
+                Output::Send { ask, to, .. } => {
+                    assert_eq!(self.leader, Some(to), "handed to one that does not lead");
+                    assert!(self.forwarded.insert(ask), "{ask} was handed on twice");
+                }
+                Output::Recall { ask, .. } => {
+                    assert!(self.forwarded.remove(&ask), "{ask} is not under way");
+                }
+                Output::Look { ask, key } => {
+                    self.looks.insert(ask, key);
+                }
+                Output::Answer { ask, .. } => self.asks.answer(ask),
+            }
+        }
+    }
+
+    fn check(&self, _: Time, machine: &Controller) {
+        let status = machine.status();
+        assert_eq!(status.connections, self.connections.len());
+        let api = self.connections.values().filter(|(door, _)| *door == Door::Api).count();
+        assert!(api <= self.config.listener.connections_max, "too many are inside");
+        assert!(status.waiting <= self.config.queue.waiting_max, "too many wait");
+        assert!(status.in_flight <= self.config.queue.flights_max + 1, "too many fly");
+        assert!(status.forwarded <= self.config.forward.asks_max, "too many are handed on");
+        assert!(status.parked <= self.config.waits.waits_max, "too many are parked");
+        assert_eq!(status.leader, self.leader);
+        for ask in self.asks.open() {
+            let party = self.connections.get(&ask.connection);
+            assert!(party.is_some(), "{ask} outlived its connection");
+        }
+        for connection in self.agents() {
+            let open = self.asks.open().into_iter().filter(|ask| ask.connection == connection);
+            assert!(open.count() <= self.config.asks_per_connection_max, "one asks too much");
+        }
+    }
+
+    fn closing(&mut self) -> Vec<Input> {
+        let gone = |connection| Input::Disconnected { connection };
+        let lost = |batch| Input::BatchLost { batch };
+        let batches = std::mem::take(&mut self.batches).into_keys().map(lost);
+        self.leader = None;
+        std::iter::once(Input::Followed { leader: None })
+            .chain(batches)
+            .chain(std::mem::take(&mut self.connections).into_keys().map(gone))
+            .collect()
+    }
+
+    fn settled(&self, machine: &Controller) {
+        assert!(self.asks.is_settled(), "never answered: {:?}", self.asks.open());
+        let status = machine.status();
+        let left = [status.connections, status.waiting, status.in_flight, status.forwarded];
+        assert_eq!(left, [0; 4], "something is left");
+        assert_eq!(status.parked, 0);
+    }
+}
+
+impl Cluster {
+    fn agents(&self) -> Vec<ConnectionId> {
+        let others = |(connection, (_, party)): (&ConnectionId, &(Door, Option<Party>))| {
+            (!matches!(party, Some(Party::Controller(_)))).then_some(*connection)
+        };
+        self.connections.iter().filter_map(others).collect()
+    }
+
+    /// A connection to itself is never cut here, so it is stable while one is there.
+    fn note_stability(&mut self, now: Time) {
+        let is_self = |(_, party): &(Door, Option<Party>)| *party == Some(Party::Controller(SELF));
+        let stable = self.leader.is_some() && self.connections.values().any(is_self);
+        self.stable_since = if stable { self.stable_since.or(Some(now)) } else { None };
+    }
+
+    fn bind(&mut self, rng: &mut Rng) -> Option<Input> {
+        let door = draw_of(&self.binding, rng)?;
+        self.binding.remove(&door);
+        if chance(70, rng) {
+            return Some(Input::Opened { door });
+        }
+        self.api_failed |= door == Door::Api;
+        Some(Input::NotOpened { door })
+    }
+
+    fn enter(&mut self, rng: &mut Rng) -> Option<Input> {
+        let open = |(door, permits): (&Door, &u64)| (*permits > 0).then_some(*door);
+        let doors = self.permits.iter().filter_map(open).collect();
+        let door = draw_of(&doors, rng)?;
+        self.permits.insert(door, 0);
+        self.serial += 1;
+        let connection = ConnectionId(self.serial);
+        self.connections.insert(connection, (door, None));
+        Some(Input::Connected { connection, door })
+    }
+
+    fn log_in(&mut self, rng: &mut Rng) -> Option<Input> {
+        let connection = self.any_connection(rng)?;
+        let parties = [Party::Agent, Party::User, Party::Controller(NodeId(rng.below(3) + 1))];
+        let drawn = parties[rng.below(3) as usize];
+        let (_, party) = self.connections.get_mut(&connection)?;
+        // A second login is ignored.
+        party.get_or_insert(drawn);
+        Some(Input::LoggedIn { connection, party: drawn })
+    }
+
+    fn leave(&mut self, rng: &mut Rng) -> Option<Input> {
+        let connection = self.any_connection(rng)?;
+        let (_, party) = self.connections[&connection];
+        if party == Some(Party::Controller(SELF)) {
+            return Some(Input::Pinged { connection });
+        }
+        self.connections.remove(&connection);
+        Some(Input::Disconnected { connection })
+    }
+
+    fn any_connection(&self, rng: &mut Rng) -> Option<ConnectionId> {
+        draw_of(&self.connections.keys().copied().collect(), rng)
+    }
+
+    fn ask(&mut self, rng: &mut Rng) -> Option<Input> {
+        let connection = self.any_connection(rng)?;
+        self.serial += 1;
+        let ask = AskId { connection, serial: self.serial };
+        self.asks.owe(ask);
+        let request = match rng.below(4) {
+            0 => Request::Wait(draw_key(rng)),
+            _ => Request::Apply(draw_operation(rng)),
+        };
+        Some(Input::Asked { ask, request, patience: draw_patience(rng) })
+    }
+
+    fn forwarded(&mut self, rng: &mut Rng) -> Option<Input> {
+        let ask = draw_of(&self.forwarded, rng)?;
+        self.forwarded.remove(&ask);
+        Some(match rng.below(3) {
+            0 => Input::NotSent { ask },
+            1 => Input::Lost { ask },
+            _ => Input::Answered { ask, answer: Answer::Expired },
+        })
+    }
+
+    fn look(&mut self, rng: &mut Rng) -> Option<Input> {
+        let ask = draw_of(&self.looks.keys().copied().collect(), rng)?;
+        let key = self.looks.remove(&ask)?;
+        Some(Input::Looked { ask, held: self.table.get(&key).is_some() })
+    }
+
+    fn lead(&mut self, rng: &mut Rng) -> Option<Input> {
+        self.leader = [None, Some(SELF), Some(SELF), Some(NodeId(2))][rng.below(4) as usize];
+        Some(match self.leader {
+            Some(SELF) => Input::Led { global: self.table.now() },
+            leader => Input::Followed { leader },
+        })
+    }
+
+    fn land(&mut self, rng: &mut Rng) -> Option<Input> {
+        let batch = draw_of(&self.batches.keys().copied().collect(), rng)?;
+        let entry = self.batches.remove(&batch)?;
+        if chance(20, rng) {
+            return Some(Input::NotProposed { batch, leader: None });
+        }
+        let done = self.table.apply(&entry);
+        self.index += 1;
+        self.applied.push(Input::Applied { index: self.index, released: done.released });
+        if chance(10, rng) {
+            return Some(Input::BatchLost { batch });
+        }
+        Some(Input::Committed { batch, index: self.index, outcomes: done.outcomes })
+    }
+}
+
+#[test]
+fn controller() {
+    let patience = Duration::from_secs(30);
+    assert_eq!(Config::new(SELF).queue.patience_max, patience, "an hour settles everything");
+    run::<Cluster>("controller");
+}

@@ -1,0 +1,211 @@
+use portcullis_core::controller::{Config, Controller, Input, Request};
+use portcullis_core::lease::{Done, Outcome, Refusal};
+use portcullis_core::queue::Answer;
+use portcullis_core::sessions::Party;
+use portcullis_core::{BatchId, ConnectionId, Door, GlobalTime, NodeId};
+
+use super::{Story, ask, claim, key, lasting};
+
+const SELF: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
+
+fn fresh() -> Story<Controller> {
+    let mut story = Story::of(Controller::new(Config::new(SELF)));
+    story.tell(Input::Started).tell(Input::Opened { door: Door::Controller });
+    story
+}
+
+fn connect(story: &mut Story<Controller>, connection: u64, door: Door, party: Party) {
+    let connection = ConnectionId(connection);
+    story.tell(Input::Connected { connection, door });
+    story.tell(Input::LoggedIn { connection, party });
+}
+
+/// A controller with one agent, `connection-9`; the door is of no matter here.
+fn served() -> Story<Controller> {
+    let mut story = fresh();
+    connect(&mut story, 9, Door::Controller, Party::Agent);
+    story
+}
+
+fn followed(leader: NodeId) -> Input {
+    Input::Followed { leader: Some(leader) }
+}
+
+fn asked(serial: u64) -> Input {
+    let request = Request::Apply(claim("mysql", &format!("mysql/{serial}")));
+    Input::Asked { ask: ask(9, serial), request, patience: lasting("10s") }
+}
+
+fn waited(serial: u64) -> Input {
+    let request = Request::Wait(key("mysql"));
+    Input::Asked { ask: ask(9, serial), request, patience: lasting("10s") }
+}
+
+fn granted() -> Outcome {
+    Ok(Done::Granted { fence: 1, expiry: GlobalTime(60_000_000) })
+}
+
+fn denied() -> Refusal {
+    Refusal::Held { holder: "mysql/1".into(), expiry: GlobalTime(60_000_000) }
+}
+
+fn door(controller: &Controller) -> String {
+    controller.status().api_door
+}
+
+#[test]
+fn reaching_itself_opens_the_api_door() {
+    let mut story = fresh();
+    story.at("1s").tell(followed(OTHER)).ask("the api door", door);
+    connect(&mut story, 1, Door::Controller, Party::Controller(OTHER));
+    story.run_until("10s").ask("the api door", door);
+    connect(&mut story, 2, Door::Controller, Party::Controller(SELF));
+    story
+        .run_until("20s")
+        .tell(Input::Opened { door: Door::Api })
+        .ask("the api door", door)
+        .reads("controller/reaching_itself_opens_the_api_door");
+}
+
+#[test]
+fn without_a_leader_the_api_door_stays_shut() {
+    let mut story = fresh();
+    connect(&mut story, 1, Door::Controller, Party::Controller(SELF));
+    story
+        .run_until("10s")
+        .ask("the api door", door)
+        .tell(followed(OTHER))
+        .at("11s")
+        .tell(Input::Followed { leader: None })
+        .run_until("20s")
+        .ask("the api door", door)
+        .tell(Input::Led { global: GlobalTime(0) })
+        .run_until("22s")
+        .reads("controller/without_a_leader_the_api_door_stays_shut");
+}
+
+#[test]
+fn losing_itself_while_settling_starts_over() {
+    let mut story = fresh();
+    story.tell(followed(OTHER));
+    connect(&mut story, 1, Door::Controller, Party::Controller(SELF));
+    story
+        .at("1s")
+        .tell(Input::Disconnected { connection: ConnectionId(1) })
+        .run_until("10s")
+        .ask("the api door", door)
+        .reads("controller/losing_itself_while_settling_starts_over");
+}
+
+#[test]
+fn a_leader_serves() {
+    served()
+        .at("1s")
+        .tell(Input::Led { global: GlobalTime(100_000_000) })
+        .tell(asked(1))
+        .at("1.010s")
+        .tell(Input::Committed { batch: BatchId(1), index: 5, outcomes: vec![] })
+        .tell(Input::Committed { batch: BatchId(2), index: 6, outcomes: vec![granted()] })
+        .run_until("3.5s")
+        .reads("controller/a_leader_serves");
+}
+
+#[test]
+fn a_disconnect_cancels_what_was_asked() {
+    served()
+        .tell(followed(OTHER))
+        .tell(asked(1))
+        .tell(waited(2))
+        .tell(Input::Led { global: GlobalTime(0) })
+        .tell(asked(3))
+        .at("1s")
+        .tell(Input::Disconnected { connection: ConnectionId(9) })
+        .tell(Input::Committed { batch: BatchId(2), index: 6, outcomes: vec![granted()] })
+        .tell(asked(4))
+        .ask("status", |controller| format!("{:?}", controller.status()))
+        .reads("controller/a_disconnect_cancels_what_was_asked");
+}
+
+#[test]
+fn a_follower_hands_on() {
+    let refused = Answer::Refused { index: 8, refusal: denied() };
+    served()
+        .tell(followed(OTHER))
+        .tell(asked(1))
+        .at("0.1s")
+        .tell(Input::Answered { ask: ask(9, 1), answer: refused })
+        .tell(waited(2))
+        .tell(Input::Applied { index: 7, released: vec![key("mysql")] })
+        .tell(Input::Applied { index: 8, released: vec![] })
+        .tell(Input::Looked { ask: ask(9, 2), held: true })
+        .tell(Input::Applied { index: 9, released: vec![key("mysql")] })
+        .reads("controller/a_follower_hands_on");
+}
+
+#[test]
+fn the_way_to_the_leader_breaks() {
+    served()
+        .tell(followed(OTHER))
+        .tell(asked(1))
+        .tell(asked(2))
+        .tell(asked(3))
+        .tell(Input::NotSent { ask: ask(9, 1) })
+        .tell(Input::Lost { ask: ask(9, 2) })
+        .run_until("20s")
+        .reads("controller/the_way_to_the_leader_breaks");
+}
+
+#[test]
+fn an_ask_is_handed_on_once() {
+    let mut story = fresh();
+    story.tell(followed(OTHER));
+    connect(&mut story, 9, Door::Controller, Party::Controller(NodeId(3)));
+    story.tell(asked(1)).reads("controller/an_ask_is_handed_on_once");
+}
+
+#[test]
+fn nobody_leads() {
+    served().tell(asked(1)).reads("controller/nobody_leads");
+}
+
+#[test]
+fn one_connection_may_not_ask_for_everything() {
+    let config = Config { asks_per_connection_max: 1, ..Config::new(SELF) };
+    let mut story = Story::of(Controller::new(config));
+    story.tell(Input::Started).tell(Input::Opened { door: Door::Controller });
+    connect(&mut story, 9, Door::Controller, Party::Agent);
+    story
+        .tell(waited(1))
+        .tell(asked(2))
+        .tell(Input::Cancelled { ask: ask(9, 1) })
+        .tell(asked(3))
+        .reads("controller/one_connection_may_not_ask_for_everything");
+}
+
+#[test]
+fn leadership_moves_while_asks_are_under_way() {
+    served()
+        .tell(Input::Led { global: GlobalTime(0) })
+        .tell(asked(1))
+        .at("0.5s")
+        .tell(followed(OTHER))
+        .tell(Input::NotProposed { batch: BatchId(2), leader: Some(OTHER) })
+        .run_until("5s")
+        .reads("controller/leadership_moves_while_asks_are_under_way");
+}
+
+#[test]
+fn a_snapshot_answers_those_who_wait() {
+    served()
+        .tell(waited(1))
+        .tell(Input::Looked { ask: ask(9, 1), held: true })
+        .tell(Input::Restored { index: 50 })
+        .tell(Input::Looked { ask: ask(9, 1), held: false })
+        .reads("controller/a_snapshot_answers_those_who_wait");
+}
+
+#[test]
+fn stop() {
+    served().tell(followed(OTHER)).tell(Input::Stopping).run_until("5s").reads("controller/stop");
+}

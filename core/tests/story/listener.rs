@@ -1,0 +1,174 @@
+use portcullis_core::Door;
+use portcullis_core::listener::{Config, Input, Listener};
+use portcullis_core::pace;
+
+use super::{Story, lasting};
+
+const CONTROLLER: Door = Door::Controller;
+const API: Door = Door::Api;
+
+fn story(config: Config) -> Story<Listener> {
+    Story::of(Listener::new(config))
+}
+
+fn one_door(config: Config) -> Story<Listener> {
+    let mut story = story(Config { controller_door: false, ..config });
+    story.tell(Input::Started).tell(Input::Opened { door: API });
+    story
+}
+
+#[test]
+fn two_phase() {
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::Opened { door: CONTROLLER })
+        .at("0.5s")
+        .tell(Input::Connected { door: CONTROLLER })
+        .ask("the api door", |listener| listener.phase().into())
+        .at("1s")
+        .tell(Input::Stable)
+        .ask("the api door", |listener| listener.phase().into())
+        .run_until("5s")
+        .ask("the api door", |listener| listener.phase().into())
+        .tell(Input::Opened { door: API })
+        .ask("the api door", |listener| listener.phase().into())
+        .at("6s")
+        .tell(Input::Connected { door: API })
+        .reads("listener/two_phase");
+}
+
+#[test]
+fn one_door_opens_at_once() {
+    one_door(Config::default())
+        .at("1s")
+        .tell(Input::Stable)
+        .tell(Input::Unstable)
+        .run_until("10s")
+        .reads("listener/one_door_opens_at_once");
+}
+
+#[test]
+fn flood_waits_outside() {
+    let pace = pace::Config { burst: 3, interval: lasting("250ms") };
+    let mut story = one_door(Config { pace, ..Config::default() });
+    for _ in 0..3 {
+        story.tell(Input::Connected { door: API });
+    }
+    story.run_until("10s");
+    story.tell(Input::Connected { door: API }).reads("listener/flood_waits_outside");
+}
+
+#[test]
+fn a_permit_follows_the_pace() {
+    let pace = pace::Config { burst: 1, interval: lasting("250ms") };
+    one_door(Config { pace, ..Config::default() })
+        .tell(Input::Connected { door: API })
+        .run_until("0.2s")
+        .tell(Input::Disconnected { door: API, logged_in: false })
+        .run_until("0.3s")
+        .tell(Input::Connected { door: API })
+        .run_until("1s")
+        .reads("listener/a_permit_follows_the_pace");
+}
+
+#[test]
+fn the_controller_door_is_never_paced() {
+    let pace = pace::Config { burst: 1, interval: lasting("10s") };
+    let mut story = story(Config { pace, ..Config::default() });
+    story.tell(Input::Started).tell(Input::Opened { door: CONTROLLER });
+    for _ in 0..4 {
+        story.tell(Input::Connected { door: CONTROLLER });
+    }
+    story.reads("listener/the_controller_door_is_never_paced");
+}
+
+#[test]
+fn a_full_house_lets_in_for_each_that_leaves() {
+    one_door(Config { connections_max: 2, ..Config::default() })
+        .tell(Input::Connected { door: API })
+        .tell(Input::LoggedIn)
+        .tell(Input::Connected { door: API })
+        .tell(Input::LoggedIn)
+        .run_until("10s")
+        .ask("connections", |listener| listener.connections().to_string())
+        .tell(Input::Disconnected { door: API, logged_in: true })
+        .reads("listener/a_full_house_lets_in_for_each_that_leaves");
+}
+
+#[test]
+fn nobody_enters_while_too_many_log_in() {
+    one_door(Config { logins_max: 1, ..Config::default() })
+        .tell(Input::Connected { door: API })
+        .run_until("10s")
+        .tell(Input::LoggedIn)
+        .reads("listener/nobody_enters_while_too_many_log_in");
+}
+
+#[test]
+fn bind_fails_and_is_tried_again() {
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::NotOpened { door: CONTROLLER })
+        .run_until("1.5s")
+        .tell(Input::NotOpened { door: CONTROLLER })
+        .run_until("3s")
+        .tell(Input::Opened { door: CONTROLLER })
+        .reads("listener/bind_fails_and_is_tried_again");
+}
+
+#[test]
+fn unstable_while_settling() {
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::Opened { door: CONTROLLER })
+        .at("1s")
+        .tell(Input::Stable)
+        .at("2.5s")
+        .tell(Input::Unstable)
+        .run_until("10s")
+        .tell(Input::Stable)
+        .run_until("20s")
+        .reads("listener/unstable_while_settling");
+}
+
+#[test]
+fn an_open_door_stays_open() {
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::Stable)
+        .run_until("2s")
+        .tell(Input::Opened { door: API })
+        .tell(Input::Unstable)
+        .tell(Input::Connected { door: API })
+        .run_until("10s")
+        .reads("listener/an_open_door_stays_open");
+}
+
+#[test]
+fn stop() {
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::Opened { door: CONTROLLER })
+        .tell(Input::Connected { door: CONTROLLER })
+        .tell(Input::Stable)
+        .run_until("2s")
+        .tell(Input::Opened { door: API })
+        .at("3s")
+        .tell(Input::Stopping)
+        .tell(Input::Connected { door: API })
+        .tell(Input::Disconnected { door: API, logged_in: false })
+        .tell(Input::Connected { door: CONTROLLER })
+        .tell(Input::Stopping)
+        .run_until("10s")
+        .reads("listener/stop");
+}
+
+#[test]
+fn a_port_bound_after_the_stop_is_shut() {
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::Stopping)
+        .at("1s")
+        .tell(Input::Opened { door: CONTROLLER })
+        .reads("listener/a_port_bound_after_the_stop_is_shut");
+}
