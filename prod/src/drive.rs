@@ -1,0 +1,99 @@
+//! The loop that owns a machine: one task, one machine, everything else is messages.
+
+use std::collections::VecDeque;
+
+use portcullis_core::agent::{self, Agent};
+use portcullis_core::controller::{self, Controller};
+use portcullis_core::{Machine, Time};
+use tokio::sync::mpsc;
+
+use crate::env::{Env, Fact};
+
+/// What surrounds a machine: turns arrivals into inputs and outputs into deeds, and never waits.
+/// Whatever is slow is given to a task, and answers later as an arrival.
+pub trait Shell<M: Machine>: Send {
+    /// What arrives in the inbox.
+    type Arrival: Send;
+
+    /// Takes an arrival in. `None` means that it was for the shell alone, or came too late.
+    fn admit(&mut self, machine: &M, arrival: Self::Arrival) -> Option<M::Input>;
+
+    /// Does what the machine orders. What is known at once is handed back as the next input.
+    fn act(&mut self, now: Time, output: M::Output) -> Option<M::Input>;
+}
+
+/// A machine whose inputs and outputs a host can show to those who watch it.
+pub trait Observed: Machine {
+    /// The fact that it was told this.
+    fn told(input: &Self::Input) -> Fact<'_>;
+    /// The fact that it ordered this.
+    fn ordered(output: &Self::Output) -> Fact<'_>;
+}
+
+impl Observed for Controller {
+    fn told(input: &controller::Input) -> Fact<'_> {
+        Fact::ControllerTold(input)
+    }
+    fn ordered(output: &controller::Output) -> Fact<'_> {
+        Fact::ControllerOrdered(output)
+    }
+}
+
+impl Observed for Agent {
+    fn told(input: &agent::Input) -> Fact<'_> {
+        Fact::AgentTold(input)
+    }
+    fn ordered(output: &agent::Output) -> Fact<'_> {
+        Fact::AgentOrdered(output)
+    }
+}
+
+/// Drives a machine until everybody who could tell it anything is gone.
+///
+/// Time goes first: however full the inbox, a deadline is never starved. The machine is told what the
+/// clock says, never the deadline it asked for.
+pub async fn drive<E, M, S>(
+    env: E,
+    mut machine: M,
+    mut shell: S,
+    mut inbox: mpsc::Receiver<S::Arrival>,
+) where
+    E: Env,
+    M: Observed + Send,
+    M::Input: Send,
+    M::Output: Send,
+    S: Shell<M>,
+{
+    let mut out = Vec::new();
+    let mut told = VecDeque::new();
+    loop {
+        match machine.poll_timeout() {
+            Some(timeout) if timeout.at <= env.now() => machine.handle_timeout(env.now(), &mut out),
+            timeout => {
+                let due = async {
+                    match timeout {
+                        Some(timeout) => env.sleep_until(timeout.at).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = due => machine.handle_timeout(env.now(), &mut out),
+                    arrival = inbox.recv() => match arrival {
+                        Some(arrival) => told.extend(shell.admit(&machine, arrival)),
+                        None => return,
+                    },
+                }
+            }
+        }
+        loop {
+            for output in out.drain(..) {
+                env.saw(M::ordered(&output));
+                told.extend(shell.act(env.now(), output));
+            }
+            let Some(input) = told.pop_front() else { break };
+            env.saw(M::told(&input));
+            machine.handle(env.now(), input, &mut out);
+        }
+    }
+}

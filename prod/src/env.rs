@@ -1,0 +1,87 @@
+//! What the world must offer a node: the one place where production and simulation differ.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use openraft::AsyncRuntime;
+use portcullis_core::lease::{Applied, Entry};
+use portcullis_core::{Address, Seed, Time, agent, controller};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Network, time, tasks, randomness and disk of one host.
+///
+/// Carried as a value, so that every simulated host has its own. Everything else in this crate is
+/// generic over it and names no clock, socket, file or source of randomness.
+pub trait Env: Clone + Send + Sync + 'static {
+    /// What openraft runs on.
+    type Runtime: AsyncRuntime;
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// A bound port that accepts connections.
+    type Listener: Send + 'static;
+    /// One file of the raft store.
+    type Disk: redb::StorageBackend;
+
+    /// Time since this host started.
+    fn now(&self) -> Time;
+    /// Returns at `at`, or at once if that has passed.
+    fn sleep_until(&self, at: Time) -> impl Future<Output = ()> + Send;
+    /// Runs a task of this host; it ends with the host.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static);
+    /// Does work that takes the processor for long; out of the way of the tasks where a host has
+    /// threads.
+    fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send {
+        async { work() }
+    }
+    /// The root of this host's randomness.
+    fn seed(&self) -> Seed;
+    /// Binds a port; port 0 lets the host choose. Says which it got.
+    fn bind(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<(Self::Listener, SocketAddr)>> + Send;
+    /// Lets one connection in.
+    fn accept(
+        &self,
+        listener: &mut Self::Listener,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Opens a connection. Bounded by the caller.
+    fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Opens, or creates, a file of the data folder by its plain name.
+    fn open(&self, file: &str) -> io::Result<Self::Disk>;
+    /// Shows what a machine of this host was told or ordered to whoever watches: the log in
+    /// production, the checks in simulation.
+    fn saw(&self, fact: Fact<'_>);
+}
+
+/// Something that happened at a host, in the words of its machines.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact<'a> {
+    /// The controller was told this.
+    ControllerTold(&'a controller::Input),
+    /// The controller ordered this.
+    ControllerOrdered(&'a controller::Output),
+    /// The controller's copy of the lease table has applied this log entry.
+    Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
+    /// The client was told this.
+    AgentTold(&'a agent::Input),
+    /// The client ordered this.
+    AgentOrdered(&'a agent::Output),
+}
+
+impl fmt::Display for Fact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fact::ControllerTold(input) => write!(f, "< {input}"),
+            Fact::ControllerOrdered(output) => write!(f, "> {output}"),
+            Fact::Applied { index, entry, .. } => write!(f, "= applied {index}: {entry}"),
+            Fact::AgentTold(input) => write!(f, "< {input}"),
+            Fact::AgentOrdered(output) => write!(f, "> {output}"),
+        }
+    }
+}

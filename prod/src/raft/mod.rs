@@ -1,0 +1,172 @@
+//! The replicated log: openraft over our own store, table and types.
+//!
+//! The log carries [`lease::Entry`]s and the state machine is [`Leases`](lease::Leases); both are
+//! core's. What is here makes them durable ([`store`]), applies them ([`table`]), proposes
+//! ([`propose`]) and says who leads ([`role`]). All is generic over openraft's runtime, because
+//! production, the network simulators and the direct engine each have their own.
+
+pub mod codec;
+pub mod propose;
+pub mod role;
+pub mod store;
+pub mod table;
+mod tail;
+mod volume;
+mod writer;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use openraft::{AsyncRuntime, EmptyNode, EntryPayload, OptionalSend, RaftTypeConfig};
+use portcullis_core::lease;
+
+pub use propose::{NotLeader, Proposed, await_applied, linearize, propose, read_index};
+pub use role::{Role, Roles};
+pub use store::{Error, Identity, Store, Writer};
+pub use table::{Leases, Observed, Table};
+
+/// Term and node: what names a leader.
+pub type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
+/// The place of an entry in the log.
+pub type LogId = openraft::LogId<LeaderId>;
+/// What a node has voted for.
+pub type Vote = openraft::Vote<LeaderId>;
+/// An entry of the log: ours, a change of membership, or nothing.
+pub type LogEntry = openraft::Entry<LeaderId, EntryPayload<lease::Entry, u64, EmptyNode>>;
+/// The members as of some entry.
+pub type Membership = openraft::StoredMembership<LeaderId, u64, EmptyNode>;
+/// What a snapshot covers.
+pub type SnapshotMeta = openraft::SnapshotMeta<LeaderId, u64, EmptyNode>;
+/// One node of the cluster.
+pub type Raft<R> = openraft::Raft<Types<R>, Table<R>>;
+
+/// The types openraft works with, on the runtime `R`.
+///
+/// Nodes are bare ids: where a controller can be reached comes from configuration and changes
+/// without the log.
+pub struct Types<R>(PhantomData<fn() -> R>);
+
+// By hand, because deriving would ask the same traits of the runtime.
+impl<R> Clone for Types<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R> Copy for Types<R> {}
+impl<R> Default for Types<R> {
+    fn default() -> Self {
+        Types(PhantomData)
+    }
+}
+impl<R> fmt::Debug for Types<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Types")
+    }
+}
+impl<R> PartialEq for Types<R> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl<R> Eq for Types<R> {}
+impl<R> PartialOrd for Types<R> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<R> Ord for Types<R> {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
+    type D = lease::Entry;
+    type R = lease::Applied;
+    type NodeId = u64;
+    type Node = EmptyNode;
+    type Term = u64;
+    type LeaderId = LeaderId;
+    type Vote = Vote;
+    type Payload = EntryPayload<lease::Entry, u64, EmptyNode>;
+    type Entry = LogEntry;
+    type AsyncRuntime = R;
+    type Responder<T>
+        = openraft::impls::OneshotResponder<Self, T>
+    where
+        T: OptionalSend + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: OptionalSend + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
+
+/// The pace and the limits of the log. Times count in whole milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How often a leader says that it lives.
+    pub heartbeat: Duration,
+    /// A node that hears no leader stands for election after a wait drawn from between these two.
+    /// The shorter is above `heartbeat`, the longer above the shorter.
+    pub election: (Duration, Duration),
+    /// Entries between two snapshots. Above zero.
+    pub snapshot_every: u64,
+    /// Entries kept behind a snapshot, so that a peer which was away for a moment needs no
+    /// snapshot.
+    pub kept: u64,
+    /// Most entries in one message to a peer. Above zero. See also [`store::READ_MAX`].
+    pub entries_max: u64,
+    /// Longest time that the transfer of one snapshot may take.
+    pub snapshot_patience: Duration,
+    /// Most messages that wait for openraft's core task, and for its state machine task. Above
+    /// zero.
+    pub inbox_max: u64,
+}
+
+impl Default for Config {
+    /// A heartbeat may be lost three times before anybody stands for election.
+    fn default() -> Config {
+        Config {
+            heartbeat: Duration::from_millis(250),
+            election: (Duration::from_millis(1_000), Duration::from_millis(2_000)),
+            snapshot_every: 5_000,
+            kept: 1_000,
+            entries_max: 256,
+            snapshot_patience: Duration::from_secs(60),
+            inbox_max: 4_096,
+        }
+    }
+}
+
+impl Config {
+    /// The same in openraft's words, or what contradicts itself.
+    ///
+    /// Pre-vote is always on: a controller that comes back from a partition must not depose a
+    /// leader that everybody else hears. And a leader that restarts always stands for election:
+    /// taking its old term up at once, it would answer reads from a table that lags behind what it
+    /// acknowledged, and with a log that may lack entries which only its peers had synced.
+    pub fn openraft(&self) -> Result<openraft::Config, openraft::ConfigError> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        openraft::Config {
+            cluster_name: "portcullis".into(),
+            heartbeat_interval: millis(self.heartbeat),
+            election_timeout_min: millis(self.election.0),
+            election_timeout_max: millis(self.election.1),
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            max_in_snapshot_log_to_keep: self.kept,
+            // A peer further behind than what is kept is helped by nothing but a snapshot.
+            replication_lag_threshold: self.snapshot_every + self.kept,
+            max_payload_entries: self.entries_max,
+            install_snapshot_timeout: millis(self.snapshot_patience),
+            api_channel_size: Some(self.inbox_max),
+            state_machine_channel_size: Some(self.inbox_max),
+            enable_pre_vote: Some(true),
+            enable_leader_restore: Some(false),
+            ..openraft::Config::default()
+        }
+        .validate()
+    }
+}
