@@ -1,0 +1,43 @@
+//! `Agent`, `Machiner` and `Uniter`: how agents of each kind learn where controllers are.
+//!
+//! The addresses stay the same while a controller runs, so a watcher of them has one change to tell
+//! of: that it was made.
+
+use serde_json::{Value, json};
+
+use super::session::Caller;
+use super::told::denied;
+use super::watchers::Watched;
+use super::{Handler, HostPort};
+use crate::credentials::Identity;
+use crate::rpc::{self, Request};
+
+/// Any method of the three.
+pub(super) fn call<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc::Outcome {
+    let allowed = match (&*caller.identity, request.facade.as_str()) {
+        (Identity::Machine(_) | Identity::Controller(_), "Agent" | "Machiner") => true,
+        (Identity::Unit { .. }, "Agent" | "Uniter") => true,
+        (
+            Identity::Machine(_)
+            | Identity::Controller(_)
+            | Identity::Unit { .. }
+            | Identity::User(_),
+            _,
+        ) => false,
+    };
+    if !allowed {
+        return Err(denied());
+    }
+    let cluster = caller.handler.cluster();
+    match request.method.as_str() {
+        "APIHostPorts" => Ok(json!({ "servers": cluster.addresses() })),
+        "APIAddresses" => Ok(json!({ "result": joined(cluster.addresses()) })),
+        "WatchAPIHostPorts" => caller.watch(Watched::Addresses),
+        _ => unreachable!("only methods of the facade are called"),
+    }
+}
+
+/// Every address in one list, in order.
+pub(super) fn joined(servers: Vec<&Vec<HostPort>>) -> Value {
+    json!(servers.into_iter().flatten().map(HostPort::joined).collect::<Vec<String>>())
+}

@@ -1,0 +1,334 @@
+//! The API port: what agents, users and tools speak to a controller.
+//!
+//! Decides nothing about leases: it turns what Juju's clients send into asks, and answers into what
+//! they understand. One task serves one connection: it reads, runs each request beside the others,
+//! and writes the answers in the order in which they are ready. What times out a connection is the
+//! controller's machine, through `hangup`.
+
+mod addresses;
+mod changes;
+mod facades;
+mod high_availability;
+mod history;
+mod http;
+mod leadership;
+mod leases;
+mod method;
+mod models;
+mod outcome;
+mod raft_lease;
+mod session;
+mod singular;
+mod told;
+mod watchers;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::controller::{Request, Status};
+use portcullis_core::lease::{Key, Lease};
+use portcullis_core::queue::Answer;
+use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::credentials::Identity;
+use crate::env::Env;
+use crate::rpc;
+
+pub use facades::FACADES;
+pub use history::{CHANGES_MAX, Found, History, Mark};
+pub use leases::{Asked, LeaseItem, LeaseList, NAME_MAX, Named, StatusReport};
+pub use outcome::Outcome;
+
+/// The version that clients are told. libjuju refuses any whose major is not 3.
+pub const SERVER_VERSION: &str = "3.6.4";
+/// Name of the model that the controllers' own machines belong to, as in Juju.
+pub const CONTROLLER_MODEL: &str = "controller";
+/// Most leases in one page of a list. With names of [`NAME_MAX`] bytes, a page stays under 256 KiB.
+pub const PAGE_MAX: usize = 200;
+
+/// Limits of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What a message may be, and how many answers may wait for a slow reader.
+    pub socket: rpc::Limits,
+    /// Most requests without an answer; more are answered `try again` at once. Above zero.
+    pub requests_max: usize,
+    /// Most items in a bulk call; more are refused as a whole.
+    pub items_max: usize,
+    /// Most watchers at a time; the next is refused.
+    pub watchers_max: usize,
+    /// How long an ask may take if its asker does not say.
+    pub patience: Duration,
+    /// What a `try again` about `requests_max` names as the time to come back.
+    pub retry_after: Duration,
+    /// Longest time to say goodbye in.
+    pub close_within: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            socket: rpc::Limits { message_max: 256 * 1024, outbox_max: 64 },
+            requests_max: 64,
+            items_max: 64,
+            watchers_max: 64,
+            patience: Duration::from_secs(10),
+            retry_after: Duration::from_secs(1),
+            close_within: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What a connection is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The controller itself: `/api`.
+    Controller,
+    /// The model with this UUID: `/model/UUID/api`.
+    Model(String),
+}
+
+/// Somebody who wants to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// What they connected to.
+    pub place: Place,
+    /// Who they say they are.
+    pub tag: String,
+    /// How they prove it.
+    pub password: String,
+    /// What a machine was given when it was made; empty for others.
+    pub nonce: String,
+}
+
+/// What becomes of somebody who wants to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are in. `runs_controller` says that they are the machine of a controller, which may
+    /// claim what only one controller at a time may do, and leases in everybody's name.
+    Welcome { identity: Identity, runs_controller: bool },
+    /// There is no such name, or the password is wrong: they shall not know which.
+    Refused,
+    /// There is no such model.
+    NoModel { uuid: String },
+    /// They may be let in later.
+    TryAgain { retry_after: Duration },
+    /// They belong elsewhere: to these controllers, proved by this authority (PEM). With `consent`,
+    /// clients do not go there by themselves but leave it to whoever uses them, as they must when
+    /// it is to strangers.
+    Redirect { servers: Vec<Vec<HostPort>>, authority: String, consent: bool },
+}
+
+/// One address of one controller, as Juju's clients store it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPort {
+    /// An IP address or a host name.
+    pub value: String,
+    /// `ipv4`, `ipv6` or `hostname`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// From where it can be reached: `public`, `local-cloud` or `local-machine`. libjuju follows a
+    /// redirect to `public` ones only.
+    pub scope: String,
+    /// The API port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// Both in one, as URLs have them.
+    pub fn joined(&self) -> String {
+        let HostPort { value, kind, port, .. } = self;
+        match kind.as_str() {
+            "ipv6" => format!("[{value}]:{port}"),
+            _ => format!("{value}:{port}"),
+        }
+    }
+}
+
+/// A model, which leases and agents belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Its UUID, in lower case.
+    pub uuid: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What clients may know of the whole. It stays the same while the controller runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The cluster's own name, a UUID.
+    pub uuid: String,
+    /// Certificates of the authority that every controller's certificate comes from, in PEM.
+    pub authority: String,
+    /// Every controller, with its addresses for agents and users. Clients go by this order.
+    pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// The models that there are.
+    pub models: Vec<Model>,
+}
+
+impl Cluster {
+    /// The model with this UUID.
+    pub fn model(&self, uuid: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.uuid == uuid)
+    }
+
+    /// The model that the controllers' own machines belong to.
+    pub fn controller_model(&self) -> Option<&Model> {
+        self.models.iter().find(|model| model.is_controller())
+    }
+
+    /// The machines of the controllers, by their tags.
+    pub fn machines(&self) -> Vec<String> {
+        self.servers.keys().map(|node| format!("machine-{}", node.0)).collect()
+    }
+
+    /// Every controller's addresses, a list each.
+    pub fn addresses(&self) -> Vec<&Vec<HostPort>> {
+        self.servers.values().collect()
+    }
+}
+
+impl Model {
+    /// Whether it is the one that the controllers' own machines belong to.
+    pub fn is_controller(&self) -> bool {
+        self.name == CONTROLLER_MODEL
+    }
+}
+
+/// Which leases somebody wants to see, from where in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Only those of this namespace.
+    pub namespace: Option<String>,
+    /// Only those of this model.
+    pub model: Option<String>,
+    /// Only those that come after this one.
+    pub after: Option<Key>,
+    /// At most so many; at most [`PAGE_MAX`].
+    pub most: usize,
+}
+
+/// A part of the leases, as this controller's copy of the table has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The time of the copy.
+    pub now: GlobalTime,
+    /// The leases, in order.
+    pub leases: Vec<(Key, Lease)>,
+    /// Whether there are more after these.
+    pub more: bool,
+}
+
+/// Which changes somebody wants to hear of, from where on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Only those of this namespace.
+    pub namespace: Option<String>,
+    /// Only those of this model.
+    pub model: Option<String>,
+    /// Only those from here on; without it, none, but where the next will be.
+    pub from: Option<Mark>,
+    /// At most so many leases; at most [`PAGE_MAX`].
+    pub most: usize,
+    /// How long to wait for the first.
+    pub patience: Duration,
+}
+
+impl Watch {
+    /// Whether it is about this lease.
+    pub fn wants(&self, key: &Key) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
+            && self.model.as_ref().is_none_or(|model| *key.model == **model)
+    }
+}
+
+/// The leases that have changed, as this controller's copy of the table has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The time of the copy.
+    pub now: GlobalTime,
+    /// The leases; those without more are free.
+    pub leases: Vec<(Key, Option<Lease>)>,
+    /// Where to go on.
+    pub next: Mark,
+    /// Whether there were changes between `from` and `next` that nobody remembers.
+    pub forgotten: bool,
+}
+
+/// How a controller is, for `/health`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Not yet ready to serve agents.
+    Starting,
+    /// Serving.
+    Running,
+    /// Shutting down.
+    Stopping,
+}
+
+/// What the API port needs of the controller behind it.
+pub trait Handler: Send + Sync + 'static {
+    /// Decides about somebody who wants to log in; tells the machine if they are in.
+    fn login(&self, connection: ConnectionId, login: Login)
+    -> impl Future<Output = Verdict> + Send;
+
+    /// The party on the connection has said that it is there.
+    fn pinged(&self, connection: ConnectionId) -> impl Future<Output = ()> + Send;
+
+    /// Asks, and waits for the one answer. Dropped with the connection; whoever serves that tells
+    /// the machine that it is gone, with all that it asked.
+    fn ask(
+        &self,
+        ask: AskId,
+        request: Request,
+        patience: Duration,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// What clients may know of the whole.
+    fn cluster(&self) -> &Cluster;
+
+    /// Reads leases, with everything that was acknowledged anywhere before; none if there is no
+    /// leader to ask how far that is.
+    fn leases(&self, query: Query) -> impl Future<Output = Option<Page>> + Send;
+
+    /// Waits for changes of leases; none if there is no leader to ask where to begin.
+    fn changes(&self, watch: Watch) -> impl Future<Output = Option<Changed>> + Send;
+
+    /// The controller's figures; none while it closes.
+    fn status(&self) -> impl Future<Output = Option<Status>> + Send;
+
+    /// How the controller is.
+    fn health(&self) -> Health;
+}
+
+/// Serves one connection after its handshake, until either side ends it.
+///
+/// `hangup` resolves to the reason when the controller wants the connection gone.
+pub async fn serve<E, H, S>(
+    env: E,
+    handler: Arc<H>,
+    config: Arc<Config>,
+    connection: ConnectionId,
+    stream: S,
+    hangup: impl Future<Output = String> + Send,
+) where
+    E: Env,
+    H: Handler,
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut hangup = std::pin::pin!(hangup);
+    let upgraded = tokio::select! {
+        biased;
+        _ = &mut hangup => None,
+        upgraded = http::greet(&*handler, stream, config.socket) => upgraded,
+    };
+    if let Some((place, socket)) = upgraded {
+        let visit = session::Visit { handler: &*handler, config: &config, connection, place };
+        visit.run(env, socket, hangup).await;
+    }
+}

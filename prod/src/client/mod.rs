@@ -1,0 +1,336 @@
+//! The client library: core's [`Agent`] with a network around it, for agents and tools alike.
+//!
+//! The machine decides where to dial, when to come back and what an answer means; what is here dials,
+//! logs in and calls.
+
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::agent::{self, Agent, Input, Output};
+use portcullis_core::controller::Request;
+use portcullis_core::queue::Answer;
+use portcullis_core::{Address, Time};
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{HostPort, Place};
+use crate::drive::{Shell, drive};
+use crate::env::Env;
+use wire::{Line, NotIn, Pass};
+
+/// Most arrivals that wait for the machine; who has another one waits.
+const INBOX_MAX: usize = 1_024;
+/// How much longer than its patience an answer is waited for, for the way there and back.
+const ON_THE_WAY: Duration = Duration::from_secs(2);
+
+/// Everything a client needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Limits of the machine, and the lease to strive for, if any.
+    pub agent: agent::Config,
+    /// Where controllers are. At least one.
+    pub addresses: Vec<Address>,
+    /// How controllers are proved; see [`tls::agent_client`](crate::tls::agent_client).
+    pub tls: Arc<ClientConfig>,
+    /// Who logs in.
+    pub pass: Pass,
+    /// What about.
+    pub place: Place,
+}
+
+/// How a client stands.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// The connection, once a controller has let the client in.
+    pub line: Option<Line>,
+    /// Why the last attempt failed, in words.
+    pub trouble: Option<String>,
+    /// Whether a controller has said that this name and password will not do.
+    pub refused: bool,
+    /// The fencing number, while the agent leads.
+    pub leads: Option<u64>,
+}
+
+/// A running client; its clones are the same one. It stops when the last of them is dropped.
+#[derive(Clone, Debug)]
+pub struct Client {
+    inbox: mpsc::Sender<Arrival>,
+    standing: watch::Receiver<Standing>,
+}
+
+impl Client {
+    /// Starts to look for a controller.
+    pub fn start<E: Env>(env: &E, config: Config) -> Client {
+        let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+        let (standing_out, standing) = watch::channel(Standing::default());
+        let machine = Agent::new(config.agent.clone(), config.addresses.clone(), env.seed());
+        let surroundings = Surroundings {
+            dial_within: config.agent.dialer.dial_within,
+            config: Arc::new(config),
+            env: env.clone(),
+            inbox: inbox.downgrade(),
+            generation: 0,
+            line: None,
+            cut: CancellationToken::new(),
+            replies: BTreeMap::new(),
+            tokens: 0,
+            standing: standing_out,
+        };
+        let first = inbox.clone();
+        let driven = drive(env.clone(), machine, surroundings, arrivals);
+        env.spawn(async move {
+            // The inbox is empty: there is room.
+            let _ = first.try_send(Arrival::Told(Input::Started));
+            drop(first);
+            driven.await;
+        });
+        Client { inbox, standing }
+    }
+
+    /// Asks, over whatever connection there is or comes by then, and waits for the one answer.
+    pub async fn ask(&self, request: Request, patience: Duration) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let asked = Arrival::Asked { request, patience, reply };
+        if self.inbox.send(asked).await.is_err() {
+            return Answer::Cancelled;
+        }
+        answer.await.unwrap_or(Answer::Unknown)
+    }
+
+    /// How the client stands, as it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// Drops the connection as if the network had.
+    pub async fn cut(&self) {
+        // Refused only if the client has stopped, and then there is none.
+        let _ = self.inbox.send(Arrival::Cut).await;
+    }
+}
+
+/// What arrives at a client.
+enum Arrival {
+    /// Something for the machine, whichever connection is up.
+    Told(Input),
+    /// Something about one connection; of no interest if there is another by now.
+    Heard { generation: u64, input: Input },
+    /// A dial has brought a connection.
+    Opened { generation: u64, line: Line },
+    /// An attempt has failed.
+    Trouble { generation: u64, input: Input, trouble: String, refused: bool },
+    /// The client's user asks.
+    Asked { request: Request, patience: Duration, reply: oneshot::Sender<Answer> },
+    /// The client's user drops the connection.
+    Cut,
+}
+
+/// The shell of one client.
+struct Surroundings<E: Env> {
+    config: Arc<Config>,
+    dial_within: Duration,
+    env: E,
+    inbox: mpsc::WeakSender<Arrival>,
+    /// Counts the connections, so that what is heard of an old one is not taken for the present.
+    generation: u64,
+    line: Option<Line>,
+    /// Ends the tasks of the present connection.
+    cut: CancellationToken,
+    replies: BTreeMap<u64, oneshot::Sender<Answer>>,
+    tokens: u64,
+    standing: watch::Sender<Standing>,
+}
+
+impl<E: Env> Surroundings<E> {
+    /// Runs a task of the present connection; it ends with that, and what it says comes back.
+    fn run(&self, task: impl Future<Output = Arrival> + Send + 'static) {
+        let (inbox, cut) = (self.inbox.clone(), self.cut.clone());
+        self.env.spawn(async move {
+            let arrival = tokio::select! {
+                biased;
+                () = cut.cancelled() => return,
+                arrival = task => arrival,
+            };
+            if let Some(inbox) = inbox.upgrade() {
+                // Refused only if the client has stopped.
+                let _ = inbox.send(arrival).await;
+            }
+        });
+    }
+
+    fn hang_up(&mut self) {
+        self.generation += 1;
+        self.cut.cancel();
+        self.cut = CancellationToken::new();
+        self.line = None;
+        self.standing.send_modify(|standing| standing.line = None);
+    }
+
+    fn dial(&mut self, now: Time, address: Address) {
+        self.hang_up();
+        let (env, config, generation) = (self.env.clone(), self.config.clone(), self.generation);
+        let deadline = now + self.dial_within;
+        self.run(async move {
+            let opened = async {
+                let stream = env.connect(&address).await.map_err(|error| error.to_string())?;
+                wire::open(&env, stream, &config.tls, address.as_str(), &config.place, deadline)
+                    .await
+                    .map_err(|error| error.to_string())
+            };
+            match opened.await {
+                Ok(line) => Arrival::Opened { generation, line },
+                Err(error) => Arrival::Trouble {
+                    generation,
+                    input: Input::Failed,
+                    trouble: format!("{address}: {error}"),
+                    refused: false,
+                },
+            }
+        });
+    }
+
+    fn opened(&mut self, line: Line) -> Input {
+        let (gone, generation) = (line.clone(), self.generation);
+        self.run(async move {
+            gone.gone().await;
+            Arrival::Heard { generation, input: Input::Disconnected }
+        });
+        self.line = Some(line);
+        Input::Connected
+    }
+
+    fn login(&self, now: Time) {
+        let Some(line) = self.line.clone() else { return };
+        let (pass, generation) = (self.config.pass.clone(), self.generation);
+        let deadline = now + self.dial_within;
+        self.run(async move {
+            let trouble = |input, error: NotIn| {
+                let refused = matches!(error, NotIn::Refused(_));
+                Arrival::Trouble { generation, input, trouble: error.to_string(), refused }
+            };
+            match line.login(&pass, deadline).await {
+                Ok(welcome) => {
+                    let addresses = addresses(&welcome.servers);
+                    Arrival::Heard { generation, input: Input::LoggedIn { addresses } }
+                }
+                Err(error) => match &error {
+                    NotIn::TryAgain { retry_after } => {
+                        trouble(Input::Refused { retry_after: *retry_after }, error)
+                    }
+                    NotIn::Redirected { servers, .. } => {
+                        trouble(Input::Redirected { to: addresses(servers) }, error)
+                    }
+                    NotIn::Refused(_) => {
+                        trouble(Input::Refused { retry_after: Duration::ZERO }, error)
+                    }
+                    NotIn::NoAnswer => trouble(Input::Disconnected, error),
+                },
+            }
+        });
+    }
+
+    fn ping(&self, now: Time) {
+        let Some(line) = self.line.clone() else { return };
+        let (deadline, generation) = (now + self.config.agent.ping_within, self.generation);
+        self.run(async move {
+            match line.ping(deadline).await {
+                Ok(()) => Arrival::Heard { generation, input: Input::Ponged },
+                // The machine has its own deadline, and hangs up by it.
+                Err(_) => std::future::pending().await,
+            }
+        });
+    }
+
+    fn send(&self, now: Time, serial: u64, request: Request, patience: Duration) {
+        let Some(line) = self.line.clone() else { return };
+        let (deadline, generation) = (now + patience + ON_THE_WAY, self.generation);
+        self.run(async move {
+            let answer = line.ask(&request, patience, deadline).await.unwrap_or_else(|error| {
+                tracing::warn!(%request, %error, "not allowed");
+                // Like an ask that ran out of time, it had no effect and never will.
+                Answer::Expired
+            });
+            Arrival::Heard { generation, input: Input::Answered { serial, answer } }
+        });
+    }
+}
+
+impl<E: Env> Shell<Agent> for Surroundings<E> {
+    type Arrival = Arrival;
+
+    fn admit(&mut self, _: &Agent, arrival: Arrival) -> Option<Input> {
+        match arrival {
+            Arrival::Told(input) => Some(input),
+            Arrival::Heard { generation, .. }
+            | Arrival::Opened { generation, .. }
+            | Arrival::Trouble { generation, .. }
+                if generation != self.generation =>
+            {
+                None
+            }
+            Arrival::Heard { input, .. } => {
+                if let Input::LoggedIn { .. } = input {
+                    let line = self.line.clone();
+                    self.standing.send_modify(|standing| {
+                        *standing = Standing { line, leads: standing.leads, ..Standing::default() };
+                    });
+                }
+                Some(input)
+            }
+            Arrival::Opened { line, .. } => Some(self.opened(line)),
+            Arrival::Trouble { input, trouble, refused, .. } => {
+                tracing::debug!(trouble, "no connection");
+                self.standing.send_modify(|standing| {
+                    standing.trouble = Some(trouble);
+                    standing.refused = refused;
+                });
+                Some(input)
+            }
+            Arrival::Asked { request, patience, reply } => {
+                self.tokens += 1;
+                self.replies.insert(self.tokens, reply);
+                Some(Input::Asked { token: self.tokens, request, patience })
+            }
+            Arrival::Cut => {
+                self.hang_up();
+                Some(Input::Disconnected)
+            }
+        }
+    }
+
+    fn act(&mut self, now: Time, output: Output) -> Option<Input> {
+        match output {
+            Output::Dial { address } => self.dial(now, address),
+            Output::Login => self.login(now),
+            Output::Hangup => self.hang_up(),
+            Output::Ping => self.ping(now),
+            Output::Send { serial, request, patience } => {
+                self.send(now, serial, request, patience);
+            }
+            Output::Answer { token, answer } => {
+                if let Some(reply) = self.replies.remove(&token) {
+                    // Whoever asked may have lost interest.
+                    let _ = reply.send(answer);
+                }
+            }
+            Output::Lead { fence } => {
+                self.standing.send_modify(|standing| standing.leads = Some(fence));
+            }
+            Output::Follow => self.standing.send_modify(|standing| standing.leads = None),
+        }
+        None
+    }
+}
+
+/// Every address of every controller.
+fn addresses(servers: &[Vec<HostPort>]) -> Vec<Address> {
+    let address = |to: &HostPort| match to.kind.as_str() {
+        "ipv6" => Address::from(format!("[{}]:{}", to.value, to.port)),
+        _ => Address::from(format!("{}:{}", to.value, to.port)),
+    };
+    servers.iter().flatten().map(address).collect()
+}

@@ -1,0 +1,227 @@
+//! What the machines of controllers ask for, and what others must not.
+
+use portcullis::api::Place;
+use portcullis_core::NodeId;
+use portcullis_core::lease::Refusal;
+use portcullis_core::queue::Answer;
+use serde_json::{Value, json};
+
+use crate::world::{MODEL, World};
+
+const DENIED: &str = "unauthorized access";
+
+/// What each item of a bulk answer says: its code, or nothing if it went well.
+fn codes(answer: Value) -> Vec<String> {
+    let code = |item: &Value| item["error"]["code"].as_str().unwrap_or_default().to_owned();
+    answer["results"].as_array().expect("a list").iter().map(code).collect()
+}
+
+fn command(operation: &str, lease: &str, holder: &str, nanoseconds: i64) -> Value {
+    json!({
+        "version": 1, "operation": operation, "namespace": "application-leadership",
+        "model-uuid": MODEL, "lease": lease, "holder": holder, "duration": nanoseconds,
+        "old-time": "0001-01-01T00:00:00Z", "new-time": "0001-01-01T00:00:00Z",
+    })
+}
+
+#[tokio::test]
+async fn one_machine_is_responsible_at_a_time() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let (first, second) = (world.machine(0).await, world.machine(1).await);
+    let claim = |entity: &str, claimant: &str, duration: Value| json!({ "entity-tag": entity, "claimant-tag": claimant, "duration": duration });
+    let model = format!("model-{MODEL}");
+    let cluster = "controller-11111111-2222-4333-8444-555555555555";
+    let claims = json!({ "claims": [
+        claim(&model, "machine-0", json!(60_000_000_000_i64)),
+        claim(cluster, "machine-0", json!(1_000_000_000)),
+        claim("model-another", "machine-0", json!(60_000_000_000_i64)),
+        claim("mysql", "machine-0", json!(60_000_000_000_i64)),
+        claim(&model, "machine-1", json!(60_000_000_000_i64)),
+        claim(&model, "machine-0", json!(60_000_000_001_i64)),
+        claim(&model, "machine-0", json!(999_999_999)),
+        claim(&model, "machine-0", json!(-1)),
+        claim(&model, "machine-0", json!(null)),
+    ] });
+    let claimed = first.call("Singular", 2, "Claim", claims, soon).await.expect("results");
+    let mut wanted = vec!["", ""];
+    wanted.resize(9, DENIED);
+    assert_eq!(codes(claimed), wanted);
+    let late = json!({ "claims": [claim(&model, "machine-1", json!(1_000_000_000))] });
+    let denied = second.call("Singular", 2, "Claim", late.clone(), soon).await;
+    let error = json!({ "message": "lease claim denied", "code": "lease claim denied" });
+    assert_eq!(denied, Ok(json!({ "results": [{ "error": error }] })));
+
+    let entities = json!({ "entities": [{ "tag": model }, { "tag": "model-another" }] });
+    let waited = second.call("Singular", 2, "Wait", entities, None);
+    let revoked = async {
+        let commands = json!({ "commands": [{
+            "version": 1, "operation": "revoke", "namespace": "singular-controller",
+            "model-uuid": MODEL, "lease": MODEL, "holder": "machine-0",
+        }] });
+        first.call("RaftLease", 2, "ApplyLease", commands, soon).await
+    };
+    let (waited, revoked) = tokio::join!(waited, revoked);
+    assert_eq!(codes(waited.expect("results")), ["", DENIED]);
+    assert_eq!(revoked, Ok(json!({ "results": [{}] })));
+    assert_eq!(
+        second.call("Singular", 2, "Claim", late, soon).await,
+        Ok(json!({ "results": [{}] }))
+    );
+}
+
+#[tokio::test]
+async fn commands_are_done_in_order_and_each_is_answered() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let machine = world.machine(0).await;
+    let minute = 60_000_000_000;
+    let pin = |operation: &str, entity: &str| {
+        let mut pin = command(operation, "mysql", "", 0);
+        pin["pin-entity"] = json!(entity);
+        pin
+    };
+    let mut future = command("claim", "mysql", "mysql/0", minute);
+    future["version"] = json!(2);
+    let commands = json!({ "commands": [
+        command("claim", "mysql", "mysql/0", minute),
+        command("claim", "mysql", "mysql/1", minute),
+        command("extend", "mysql", "mysql/1", minute),
+        command("extend", "mysql", "mysql/0", minute),
+        pin("pin", "machine-0"),
+        pin("unpin", "machine-0"),
+        command("revoke", "mysql", "mysql/1", 0),
+        command("revoke", "mysql", "mysql/0", 0),
+        future,
+        command("setTime", "mysql", "mysql/0", 0),
+        command("claim", "my sql", "mysql/0", minute),
+        command("claim", "mysql", "", minute),
+        command("claim", "mysql", "mysql/0", 0),
+        command("claim", "mysql", "mysql/0", i64::MAX),
+        command("claim", &"x".repeat(257), "mysql/0", minute),
+        pin("pin", ""),
+    ] });
+    let applied = machine.call("RaftLease", 2, "ApplyLease", commands, soon).await;
+    let applied = applied.expect("results");
+    assert_eq!(applied["results"][1]["error"]["info"], json!({ "type": "lease-held" }));
+    assert_eq!(applied["results"][2]["error"]["info"], json!({ "type": "lease-invalid" }));
+    let lease = "lease error";
+    let mut wanted = vec!["", lease, lease, "", "", "", lease, ""];
+    wanted.resize(16, "not valid");
+    assert_eq!(codes(applied), wanted);
+
+    let yaml = |text: &str| json!({ "command": text });
+    let claim = format!(
+        "version: 1\noperation: claim\nnamespace: application-leadership\nmodel-uuid: {MODEL}\n\
+         lease: \"7\"\nholder: mysql/0\nduration: 1m0s\n"
+    );
+    let commands = json!({ "commands": [
+        yaml(&claim), yaml(""), yaml("["), yaml("version: {a: b}"), json!({ "command": null }),
+    ] });
+    let applied = machine.call("RaftLease", 1, "ApplyLease", commands, soon).await;
+    let bad = "not valid";
+    assert_eq!(codes(applied.expect("results")), ["", bad, bad, bad, bad]);
+}
+
+#[tokio::test]
+async fn without_a_leader_the_rest_is_not_tried() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let machine = world.machine(0).await;
+    let instead = |answer| *world.controller.instead.lock().expect("no panic") = Some(answer);
+    let commands = json!({ "commands": [
+        command("claim", "mysql", "mysql/0", 1), command("claim", "mysql", "mysql/0", 1),
+    ] });
+    let refused = |refusal| Answer::Refused { index: 9, refusal };
+    let answers = [
+        (Answer::NotLeader { leader: Some(NodeId(2)) }, "not leader", json!({ "server-id": "2" })),
+        (Answer::Unknown, "lease error", json!({ "type": "lease-timeout" })),
+        (Answer::Expired, "deadline exceeded", Value::Null),
+        (refused(Refusal::Void), "deadline exceeded", Value::Null),
+        (refused(Refusal::Full), "quota limit exceeded", Value::Null),
+    ];
+    for (answer, code, info) in answers {
+        instead(answer);
+        let told = machine.call("RaftLease", 2, "ApplyLease", commands.clone(), soon).await;
+        let told = told.expect("results");
+        for item in told["results"].as_array().expect("a list") {
+            assert_eq!((&item["error"]["code"], &item["error"]["info"]), (&json!(code), &info));
+        }
+    }
+}
+
+#[tokio::test]
+async fn others_may_not() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let model = Place::Model(MODEL.into());
+    let unit = world.unit(0).await;
+    let machine = world.machine(9).await;
+    let admin = world.admin(&model).await;
+    let tag = format!("model-{MODEL}");
+    let claims = json!({ "claims": [
+        { "entity-tag": tag, "claimant-tag": "machine-9", "duration": 60_000_000_000_i64 },
+    ] });
+    let claimed = machine.call("Singular", 2, "Claim", claims, soon).await.expect("results");
+    assert_eq!(codes(claimed), [DENIED], "the machine of no controller");
+    let key = json!({
+        "namespace": "singular-controller", "lease": MODEL, "duration": 60, "holder": "machine-9",
+    });
+    for (line, facade, version, method, params) in [
+        (&machine, "Portcullis", 1, "Claim", key),
+        (&machine, "RaftLease", 2, "ApplyLease", json!({})),
+        (&admin, "RaftLease", 2, "ApplyLease", json!({})),
+        (&admin, "Machiner", 5, "APIHostPorts", json!({})),
+        (&unit, "Machiner", 5, "APIHostPorts", json!({})),
+        (&machine, "Uniter", 18, "APIHostPorts", json!({})),
+        (&unit, "Client", 8, "WatchAll", json!({})),
+        (&unit, "ModelConfig", 3, "ModelGet", json!({})),
+        (&unit, "HighAvailability", 2, "EnableHA", json!({ "specs": [] })),
+    ] {
+        let told = line.call(facade, version, method, params, soon).await;
+        match told {
+            Err(portcullis::client::wire::Failure::Answered(error)) => {
+                assert_eq!(error.code, DENIED, "{facade}.{method}");
+            }
+            other => panic!("{facade}.{method}: {other:?}"),
+        }
+    }
+    let own = unit.call("Uniter", 18, "APIAddresses", json!({}), soon).await;
+    let addresses = ["127.0.0.1:27070", "127.0.0.1:27071", "127.0.0.1:27072"];
+    assert_eq!(own, Ok(json!({ "result": addresses })));
+    unit.ping(world.host.soon()).await.expect("nothing has come of it");
+}
+
+#[tokio::test]
+async fn high_availability_is_what_the_files_say() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let admin = world.admin(&Place::Controller).await;
+    let spec = |number: i64| json!({ "specs": [{ "num-controllers": number }] });
+    for (number, code) in
+        [(0, ""), (3, ""), (5, "not supported"), (2, "not valid"), (-1, "not valid")]
+    {
+        let told = admin.call("HighAvailability", 2, "EnableHA", spec(number), soon).await;
+        assert_eq!(codes(told.expect("results")), [code], "{number}");
+    }
+    let none = admin.call("HighAvailability", 2, "EnableHA", json!({ "specs": null }), soon).await;
+    assert_eq!(none, Ok(json!({ "results": [] })));
+}
+
+#[tokio::test]
+async fn several_leases_are_claimed_at_once() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let admin = world.admin(&Place::Model(MODEL.into())).await;
+    let asks = |duration: Value| {
+        let ask = |lease| json!({ "lease": lease, "holder": "app/0", "duration": duration });
+        json!({ "asks": [ask("one"), ask("two"), { "lease": "", "duration": 1 }] })
+    };
+    for method in ["ClaimMany", "ExtendMany"] {
+        let told = admin.call("Portcullis", 1, method, asks(json!(60)), soon).await;
+        let told = told.expect("results");
+        assert_eq!(told["results"][0]["outcome"], "granted", "{method}");
+        assert_eq!(told["results"][1]["fence"], 2, "{method}");
+        assert_eq!(codes(told), ["", "", "not valid"], "{method}");
+    }
+}
