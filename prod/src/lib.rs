@@ -3,10 +3,13 @@
 
 pub mod api;
 pub mod client;
+pub mod config;
 pub mod credentials;
 pub mod drive;
 pub mod env;
+pub mod node;
 pub mod peer;
 pub mod raft;
 pub mod rpc;
 pub mod tls;
+pub mod tokio_env;

@@ -1,0 +1,253 @@
+//! What a cluster is made of: ports, certificates, accounts, and each controller's configuration.
+//!
+//! Made on first start and kept; the configurations are written at each start, since ports may have
+//! to change.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use portcullis::config::{self, Config};
+use portcullis::credentials::Hashed;
+use portcullis::tls::{Authority, KeyKind, Validity, write_secret};
+use portcullis::tokio_env::{reserve, today};
+use portcullis_core::NodeId;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::TcpSocket;
+
+use super::super::client_file::{Account, ClientFile};
+use super::super::exit::Failure;
+use super::folder::{self, Folder};
+
+/// The units that can log in: two of one application, so that they can contend for its leadership.
+const UNITS: [&str; 2] = ["mysql/0", "mysql/1"];
+
+/// A cluster whose ports are held for as long as this lives.
+pub struct Cluster {
+    pub controllers: Vec<Controller>,
+    pub accounts: Vec<Account>,
+    /// How many agents a door lets in before it paces them, if it is said.
+    pub agent_ratelimit_max: Option<u32>,
+}
+
+/// One controller of it.
+pub struct Controller {
+    pub id: u64,
+    pub config: PathBuf,
+    pub log: PathBuf,
+    pub api: SocketAddr,
+    pub peers: SocketAddr,
+    /// Bound so that nobody else gets the ports, but never listening.
+    _held: [TcpSocket; 2],
+}
+
+impl Cluster {
+    /// Finds what earlier starts made in the folder, makes the rest, and holds the ports.
+    pub fn prepare(
+        folder: &Folder,
+        count: u64,
+        agent_ratelimit_max: Option<u32>,
+    ) -> Result<Cluster, Failure> {
+        let ids = 1..=count;
+        let earlier = earlier(folder, count)?;
+        let authority = authority(folder)?;
+        let mut controllers = Vec::new();
+        for id in ids {
+            let last = earlier.iter().find(|config| config.controller_id == id);
+            controllers.push(controller(folder, &authority, id, last)?);
+        }
+        let known = earlier.first();
+        let names = Names {
+            controller: known.map_or_else(uuid, |known| known.controller_uuid.clone()),
+            model: known
+                .and_then(|known| known.models.first())
+                .map_or_else(uuid, |model| model.uuid.clone()),
+        };
+        let accounts = accounts(folder, count)?;
+        let cluster = Cluster { controllers, accounts, agent_ratelimit_max };
+        cluster.write(folder, &names)?;
+        Ok(cluster)
+    }
+
+    /// Where the controller writes its log.
+    pub fn log(&self, id: u64) -> &Path {
+        let of_id = |controller: &&Controller| controller.id == id;
+        let controller = self.controllers.iter().find(of_id);
+        &controller.expect("events name controllers of the cluster").log
+    }
+
+    fn write(&self, folder: &Folder, names: &Names) -> Result<(), Failure> {
+        for controller in &self.controllers {
+            let text = self.config(controller, names);
+            write_secret(&controller.config, text.as_bytes()).map_err(Failure::wrong)?;
+        }
+        let client = ClientFile {
+            addresses: self.controllers.iter().map(|one| one.api.to_string()).collect(),
+            ca: folder.authority().0,
+            model: names.model.clone(),
+            accounts: self.accounts.clone(),
+        };
+        write_secret(&folder.client_file(), client.to_string().as_bytes()).map_err(Failure::wrong)
+    }
+
+    /// The configuration of one controller, as a person could have written it.
+    fn config(&self, controller: &Controller, names: &Names) -> String {
+        let Names { controller: uuid, model } = names;
+        let (api, peers) = (controller.api.port(), controller.peers.port());
+        let pace = self.agent_ratelimit_max.map(|most| format!("agent-ratelimit-max = {most}\n"));
+        let pace = pace.unwrap_or_default();
+        let mut text = format!(
+            r#"# Written by `portcullis dev` at each start; changes are lost.
+controller-id = {}
+controller-uuid = "{uuid}"
+data-dir = "data"
+bind-address = "{}"
+api-port = {api}
+controller-api-port = {peers}
+{pace}
+[tls]
+ca = "../ca.pem"
+cert = "cert.pem"
+key = "key.pem"
+
+[[model]]
+uuid = "{model}"
+name = "controller"
+"#,
+            controller.id,
+            controller.api.ip(),
+        );
+        let mut add = |section: String| text.push_str(&section);
+        for Controller { id, api, peers, .. } in &self.controllers {
+            add(format!(
+                "\n[[peer]]\nid = {id}\ncontroller-address = \"{peers}\"\n\
+                 api-addresses = [\"{api}\"]\n"
+            ));
+        }
+        for Account { name, password, .. } in &self.accounts {
+            // Drawn at random with 100 bits, so salt is enough.
+            let hash = Hashed::salted(password.as_deref().unwrap_or_default());
+            let who = match (name.contains('/'), name.strip_prefix("machine-")) {
+                (true, _) => format!("[[unit]]\nname = \"{name}\"\nmodel = \"{model}\""),
+                (false, Some(id)) => format!("[[machine]]\nid = \"{id}\"\nmodel = \"{model}\""),
+                (false, None) => format!("[[user]]\nname = \"{name}\""),
+            };
+            add(format!("\n{who}\npassword-hash = \"{hash}\"\n"));
+        }
+        text
+    }
+}
+
+struct Names {
+    controller: String,
+    model: String,
+}
+
+/// The configurations of the last start; refuses a cluster of another size.
+fn earlier(folder: &Folder, count: u64) -> Result<Vec<Config>, Failure> {
+    let mut earlier = Vec::new();
+    for id in (1..).take_while(|id| folder.controller(*id).exists()) {
+        let file = folder.controller(id).join("controller.toml");
+        if file.exists() {
+            earlier.push(Config::load(&file).map_err(Failure::wrong)?);
+        }
+    }
+    let size = earlier.first().map_or(count, |config| config.peers.len() as u64);
+    match size == count {
+        true => Ok(earlier),
+        false => Err(Failure::wrong(format!(
+            "{} holds a cluster of {size} controllers, not {count}; use --controllers {size}, or \
+             another folder with --dir",
+            folder.path().display()
+        ))),
+    }
+}
+
+fn authority(folder: &Folder) -> Result<Authority, Failure> {
+    let (certificate, key) = folder.authority();
+    if certificate.exists() {
+        return Authority::load(&certificate, &key).map_err(Failure::wrong);
+    }
+    // P-256, since every client knows it.
+    let made = Authority::make(KeyKind::P256, Validity::ten_years(today()));
+    made.and_then(|authority| authority.save(&certificate, &key).map(|()| authority))
+        .map_err(Failure::wrong)
+}
+
+fn controller(
+    folder: &Folder,
+    authority: &Authority,
+    id: u64,
+    last: Option<&Config>,
+) -> Result<Controller, Failure> {
+    let home = folder.controller(id);
+    folder::make(&home)?;
+    let (certificate, key) = (home.join("cert.pem"), home.join("key.pem"));
+    if !certificate.exists() {
+        authority
+            .issue(NodeId(id), &[], Validity::ten_years(today()))
+            .and_then(|issued| issued.save(&certificate, &key))
+            .map_err(Failure::wrong)?;
+    }
+    let api = hold(last.map_or(0, |last| last.api_port))?;
+    let peers = hold(last.map_or(0, |last| last.controller_api_port))?;
+    Ok(Controller {
+        id,
+        config: home.join("controller.toml"),
+        log: home.join("log"),
+        api: api.local_addr().map_err(Failure::wrong)?,
+        peers: peers.local_addr().map_err(Failure::wrong)?,
+        _held: [api, peers],
+    })
+}
+
+/// Holds the port, or another if somebody else has it.
+fn hold(port: u16) -> Result<TcpSocket, Failure> {
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    reserve(at(port)).or_else(|_| reserve(at(0))).map_err(|error| {
+        Failure::wrong(format!("the kernel has no port on {}: {error}", Ipv4Addr::LOCALHOST))
+    })
+}
+
+/// The accounts of the last start, or else everybody with a password of their own.
+fn accounts(folder: &Folder, count: u64) -> Result<Vec<Account>, Failure> {
+    let file = folder.client_file();
+    if file.exists() {
+        let client: ClientFile = config::read(&file).map_err(Failure::wrong)?;
+        return Ok(client.accounts);
+    }
+    let machines = (1..=count).map(|id| format!("machine-{id}"));
+    let names = ["admin"].into_iter().chain(UNITS).map(str::to_owned).chain(machines);
+    Ok(names
+        .map(|name| Account { name, password: Some(password()), password_file: None })
+        .collect())
+}
+
+/// A password of 100 random bits, without letters that look alike.
+fn password() -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let letter = |byte: u8| char::from(LETTERS[usize::from(byte % 32)]);
+    random::<20>().into_iter().map(letter).collect()
+}
+
+/// A UUID of the random kind.
+fn uuid() -> String {
+    let mut bytes = random::<16>();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let mut text = String::new();
+    for (at, byte) in bytes.into_iter().enumerate() {
+        if [4, 6, 8, 10].contains(&at) {
+            text.push('-');
+        }
+        write!(text, "{byte:02x}").expect("a string takes whatever is written to it");
+    }
+    text
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.expect("an operating system without randomness cannot serve TLS either");
+    bytes
+}

@@ -1,0 +1,191 @@
+//! The command line: what can be said to `portcullis`, and how it ends.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod check_config;
+mod client;
+mod client_file;
+mod dev;
+mod exit;
+mod files;
+mod hash_password;
+mod lease;
+mod load;
+mod log;
+mod run;
+mod status;
+
+use exit::{Exit, Failure};
+
+/// The front door and lease service of a highly available controller.
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    log: log::Arguments,
+}
+
+const AFTER_HELP: &str = "\
+Try it on this machine:
+  portcullis dev                                  three controllers on loopback, until Ctrl-C
+  portcullis lease claim mysql mysql/0 --for 60s  in another terminal
+  portcullis status
+
+Exit codes:
+  0  done
+  1  the command line or a file is wrong
+  2  refused, such as a lease that somebody else holds
+  3  nobody can say whether it was done; ask again to find out
+  4  no controller could be reached
+  5  the controllers are overloaded; come back when they say
+  6  `load` saw a lease held by two: a bug of the controllers";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a cluster on this machine, to try things out
+    ///
+    /// Each controller is a process of its own, so that one can be killed alone; it is then started
+    /// again. Certificates and passwords are made on first start and kept in the folder.
+    #[command(after_help = "\
+Ctrl-C or SIGTERM stops the controllers and exits with 0. What they decided is kept in the folder,
+and the next `dev` on it goes on from there. Delete the folder to start over.")]
+    Dev(dev::Arguments),
+    /// Run one controller
+    #[command(after_help = "\
+Stops on Ctrl-C or SIGTERM: hands the lead over, closes its doors and its log, exits with 0.
+`portcullis check-config FILE` says beforehand whether the file is right.")]
+    Run(run::Arguments),
+    /// Show how the controllers are
+    Status(status::Arguments),
+    /// Claim, extend, give up or list leases
+    Lease(lease::Arguments),
+    /// Put a cluster under the load of thousands of units that want leases
+    ///
+    /// Re-creates the workload that Juju was measured with: every unit has a connection of its
+    /// own, claims its application's lease for a minute, renews it after half a minute, and waits
+    /// for the release when another has it. All log in as one user of the client file, who may
+    /// claim for anybody; agents may only claim for themselves.
+    #[command(after_help = "\
+Examples:
+  portcullis dev --agent-ratelimit-max 0          a cluster whose doors are not paced
+  portcullis load --processes 100 --leases 40     12,000 connections for 4,000 leases
+  portcullis load --claimers 64 --duration 30s    claims a second, each durable on a majority
+  portcullis load --herd --json -                 all at one moment; figures as JSON
+
+Latencies are from asking to a definite answer, granted or denied. The exit code is 6 if two holders
+ever believed at one time that they hold one lease, by their own clocks from when each asked.")]
+    Load(load::Arguments),
+    /// Say whether a controller's configuration is right, and what it means
+    #[command(after_help = "\
+Example:
+  portcullis check-config --example > controller.toml    every key, with its default and meaning
+  portcullis check-config controller.toml")]
+    CheckConfig {
+        /// The file, in TOML
+        #[arg(required_unless_present = "example")]
+        file: Option<PathBuf>,
+        /// Print an example instead, with every key, its default and its meaning
+        #[arg(long, conflicts_with = "file")]
+        example: bool,
+    },
+    /// Read a password from standard input and print what configurations keep of it
+    #[command(after_help = "\
+Example:
+  openssl rand -hex 16 | tee unit.password | portcullis hash-password --drawn")]
+    HashPassword {
+        /// The password was drawn at random (80 bits or more): hash it so that logging in is fast
+        ///
+        /// What people choose is stretched, which costs a controller about 100 ms a login: too much
+        /// for thousands of agents, whose passwords nobody can guess anyway.
+        #[arg(long)]
+        drawn: bool,
+    },
+}
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and the version are asked for, all else is a wrong command line.
+            let exit = if error.use_stderr() { Exit::Wrong } else { Exit::Done };
+            // Nobody is left to be told if this cannot be written.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let ended = log::start(&arguments.log).and_then(|()| match arguments.command {
+        Command::Dev(arguments) => dev::dev(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Lease(arguments) => lease::lease(&arguments),
+        Command::Load(arguments) => load::load(&arguments),
+        Command::CheckConfig { file, .. } => check_config::check_config(file.as_deref()),
+        Command::HashPassword { drawn } => hash_password::hash_password(drawn),
+    });
+    match ended {
+        Ok(()) => Exit::Done.into(),
+        Err(Failure { exit, says }) => {
+            eprintln!("{says}");
+            exit.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::error::ErrorKind> {
+        let parsed = Arguments::try_parse_from(line.split_whitespace());
+        parsed.map(|arguments| arguments.command).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        let mut command = Arguments::command();
+        command.build();
+        for sub in command.get_subcommands_mut() {
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains("Usage:"), "{help}");
+            assert!(!help.contains("ports-reserved"), "{help}");
+        }
+    }
+
+    #[test]
+    fn the_documented_lines_are_understood() {
+        for line in [
+            "portcullis dev --dir /tmp/x --controllers 3",
+            "portcullis run --config FILE --print-ports",
+            "portcullis check-config FILE",
+            "portcullis status --json --client FILE",
+            "portcullis lease claim mysql mysql/0 --for 60s --namespace application-leadership",
+            "portcullis lease list --as mysql/0 --within 5s --log debug",
+            "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
+            "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
+            "portcullis dev --agent-ratelimit-max 0",
+            "portcullis hash-password --drawn",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        use clap::error::ErrorKind::{ArgumentConflict, UnknownArgument, ValueValidation};
+
+        assert_eq!(parse("portcullis dev --controllers 9").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis lease claim a b --for ever").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis load --multiplex 61").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
+        assert_eq!(parse("portcullis status --quickly").err(), Some(UnknownArgument));
+    }
+}

@@ -1,0 +1,86 @@
+//! `status`: how each controller is.
+
+use std::fmt::Display;
+
+use clap::Args;
+use futures_util::future::join_all;
+use portcullis::api::StatusReport;
+use portcullis::client::wire;
+use portcullis::env::Env;
+use portcullis_core::Address;
+use serde_json::json;
+
+use super::client::{self, Asking};
+use super::exit::{Exit, Failure};
+use super::lease::as_json;
+
+#[derive(Args)]
+#[group(skip)]
+pub struct Arguments {
+    #[command(flatten)]
+    client: client::Arguments,
+}
+
+/// Asks every address of the client file, all at once.
+pub fn status(arguments: &Arguments) -> Result<(), Failure> {
+    arguments.client.ask(|asking| async move {
+        let reports = join_all(asking.addresses.iter().map(|address| one(&asking, address))).await;
+        for (address, report) in asking.addresses.iter().zip(&reports) {
+            match (arguments.client.json, report) {
+                (true, Ok(report)) => {
+                    println!(
+                        "{}",
+                        as_json(&json!({ "address": address.as_str(), "status": report }))
+                    );
+                }
+                (true, Err(trouble)) => {
+                    println!(
+                        "{}",
+                        as_json(&json!({ "address": address.as_str(), "trouble": trouble }))
+                    );
+                }
+                (false, Ok(report)) => println!("{}", shown(address, report)),
+                (false, Err(trouble)) => println!("{:<21} {trouble}", address.as_str()),
+            }
+        }
+        match reports.iter().any(Result::is_ok) {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Exit::Unreachable,
+                "no controller could be reached; is `portcullis dev` running?",
+            )),
+        }
+    })
+}
+
+async fn one(asking: &Asking, address: &Address) -> Result<StatusReport, String> {
+    let work = async {
+        let text = |error: &dyn Display| error.to_string();
+        let stream = asking.env.connect(address).await.map_err(|error| text(&error))?;
+        let (env, place, until) = (&asking.env, asking.place(), asking.deadline);
+        let line = wire::open(env, stream, &asking.tls, address.as_str(), &place, until)
+            .await
+            .map_err(|error| text(&error))?;
+        line.login(&asking.pass, until).await.map_err(|error| text(&error))?;
+        line.status(until).await.map_err(|error| text(&error))
+    };
+    tokio::select! {
+        biased;
+        report = work => report,
+        () = asking.env.sleep_until(asking.deadline) => Err("no answer in time".to_owned()),
+    }
+}
+
+fn shown(address: &Address, report: &StatusReport) -> String {
+    let StatusReport { node, leader, api_door, connections, waiting, parked, .. } = report;
+    let address = address.as_str();
+    let role = match leader {
+        Some(leader) if leader == node => "leads".to_owned(),
+        Some(leader) => format!("follows controller-{leader}"),
+        None => "knows no leader".to_owned(),
+    };
+    format!(
+        "{address:<21} controller-{node} {role:<20} api door {api_door}, \
+         {connections} connections, {waiting} asks waiting, {parked} waits parked"
+    )
+}

@@ -1,0 +1,213 @@
+//! Whether a configuration that is well formed also makes sense. All faults are found at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use super::fault::Meaning;
+use super::{Config, PEERS_MAX, RATELIMIT_RATE_MAX};
+use crate::credentials::{Hashed, Identity};
+
+/// All that makes no sense.
+pub(super) fn faults(config: &Config) -> Vec<Meaning> {
+    let mut faults = Faults(Vec::new());
+    doors(config, &mut faults);
+    files(config, &mut faults);
+    peers(config, &mut faults);
+    limits(config, &mut faults);
+    raft(config, &mut faults);
+    models(config, &mut faults);
+    credentials(config, &mut faults);
+    faults.0
+}
+
+struct Faults(Vec<Meaning>);
+
+impl Faults {
+    fn add(&mut self, path: impl Into<String>, says: impl Into<String>) {
+        self.0.push(Meaning { path: path.into(), says: says.into() });
+    }
+
+    fn check(&mut self, holds: bool, path: &str, says: impl Into<String>) {
+        if !holds {
+            self.add(path, says);
+        }
+    }
+
+    /// Refuses the second of any two that are the same.
+    fn unique<T: Ord + Display>(&mut self, items: impl IntoIterator<Item = (String, T)>) {
+        let mut seen = BTreeMap::new();
+        for (path, item) in items {
+            let said = format!("{item} is given more than once");
+            if seen.insert(item, ()).is_some() {
+                self.add(path, said);
+            }
+        }
+    }
+}
+
+fn doors(config: &Config, faults: &mut Faults) {
+    faults.check(
+        !config.has_controller_door() || config.controller_api_port != config.api_port,
+        "controller-api-port",
+        format!("is {}, as api-port is; the two doors need a port each", config.api_port),
+    );
+    let rate = config.agent_ratelimit_rate;
+    faults.check(
+        !rate.is_zero() && rate <= RATELIMIT_RATE_MAX,
+        "agent-ratelimit-rate",
+        "must be above zero and at most 1min",
+    );
+}
+
+fn files(config: &Config, faults: &mut Faults) {
+    let tls = &config.tls;
+    for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+        let says = format!("there is no file {}", path.display());
+        faults.check(path.is_file(), &format!("tls.{key}"), says);
+    }
+    let folder: &Path = &config.data_dir;
+    let says = format!("{} is not a folder", folder.display());
+    faults.check(!folder.exists() || folder.is_dir(), "data-dir", says);
+}
+
+fn peers(config: &Config, faults: &mut Faults) {
+    let peers = &config.peers;
+    faults.check(
+        peers.len() <= PEERS_MAX,
+        "peer",
+        format!("there are {}, and {PEERS_MAX} controllers are the most", peers.len()),
+    );
+    faults.check(
+        peers.iter().any(|peer| peer.id == config.controller_id),
+        "controller-id",
+        format!("no [[peer]] has the id {}; this controller is one too", config.controller_id),
+    );
+    let path = |at: usize, key: &str| format!("peer.{at}.{key}");
+    faults.unique(peers.iter().enumerate().map(|(at, peer)| (path(at, "id"), peer.id)));
+    faults.unique(
+        peers
+            .iter()
+            .enumerate()
+            .map(|(at, peer)| (path(at, "controller-address"), &peer.controller_address)),
+    );
+    for (at, peer) in peers.iter().enumerate() {
+        faults.check(
+            !peer.api_addresses.is_empty(),
+            &path(at, "api-addresses"),
+            "agents must be told at least one address",
+        );
+        address(&peer.controller_address, path(at, "controller-address"), faults);
+        for (nth, given) in peer.api_addresses.iter().enumerate() {
+            address(given, path(at, &format!("api-addresses.{nth}")), faults);
+        }
+    }
+}
+
+fn address(text: &str, path: String, faults: &mut Faults) {
+    let well_formed = text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let host = !host.is_empty() && (bracketed || !host.contains([':', ' ']));
+        host && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    faults.check(
+        well_formed,
+        &path,
+        format!("{text:?} is not host:port, such as \"10.0.0.1:17070\" or \"[fd00::1]:17070\""),
+    );
+}
+
+fn limits(config: &Config, faults: &mut Faults) {
+    let limits = &config.limits;
+    let numbers = [
+        ("connections-max", limits.connections_max),
+        ("logins-max", limits.logins_max),
+        ("asks-per-connection-max", limits.asks_per_connection_max),
+        ("waiting-max", limits.waiting_max),
+        ("batch-max", limits.batch_max),
+        ("flights-max", limits.flights_max),
+        ("forwards-max", limits.forwards_max),
+        ("waits-max", limits.waits_max),
+    ];
+    for (key, number) in numbers {
+        faults.check(number > 0, &format!("limits.{key}"), "must be above zero");
+    }
+    let durations = [
+        ("login-within", limits.login_within),
+        ("silent-max", limits.silent_max),
+        ("patience-max", limits.patience_max),
+    ];
+    for (key, duration) in durations {
+        faults.check(!duration.is_zero(), &format!("limits.{key}"), "must be above zero");
+    }
+}
+
+fn raft(config: &Config, faults: &mut Faults) {
+    let raft = &config.raft;
+    // openraft counts in whole milliseconds.
+    let least = Duration::from_millis(1);
+    faults.check(raft.heartbeat >= least, "raft.heartbeat", "must be at least 1ms");
+    faults.check(raft.clock_interval >= least, "raft.clock-interval", "must be at least 1ms");
+    let says = format!(
+        "must be heartbeat ({}) < election-min ({}) < election-max ({})",
+        humantime::format_duration(raft.heartbeat),
+        humantime::format_duration(raft.election_min),
+        humantime::format_duration(raft.election_max),
+    );
+    faults.check(raft.heartbeat < raft.election_min, "raft.election-min", says.as_str());
+    faults.check(raft.election_min < raft.election_max, "raft.election-max", says.as_str());
+}
+
+fn models(config: &Config, faults: &mut Faults) {
+    uuid(&config.controller_uuid, "controller-uuid", faults);
+    let path = |at: usize, key: &str| format!("model.{at}.{key}");
+    for (at, model) in config.models.iter().enumerate() {
+        uuid(&model.uuid, &path(at, "uuid"), faults);
+        faults.check(!model.name.is_empty(), &path(at, "name"), "must not be empty");
+    }
+    let models = || config.models.iter().enumerate();
+    faults.unique(models().map(|(at, model)| (path(at, "uuid"), &model.uuid)));
+    faults.unique(models().map(|(at, model)| (path(at, "name"), &model.name)));
+}
+
+fn uuid(text: &str, path: &str, faults: &mut Faults) {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f' | '-');
+    faults.check(
+        groups == [8, 4, 4, 4, 12] && text.chars().all(hex),
+        path,
+        format!("{text:?} is not a UUID in lower case, 8-4-4-4-12 digits"),
+    );
+}
+
+fn credentials(config: &Config, faults: &mut Faults) {
+    let logins = config.logins();
+    for (path, _, tag, hash) in &logins {
+        let says = "cannot name a user, a unit (such as mysql/0) or a machine (such as 0)";
+        faults.check(Identity::from_tag(tag).is_some(), path, says);
+        if let Err(malformed) = Hashed::parse(hash) {
+            let (place, _) = path.rsplit_once('.').expect("a key stands in its table");
+            let says = format!("{malformed}; `portcullis hash-password` makes one");
+            faults.add(format!("{place}.password-hash"), says);
+        }
+    }
+    // A tag names one login of a model.
+    let tagged = logins.iter().filter(|(_, _, tag, _)| !tag.is_empty());
+    let models: BTreeSet<_> = logins.iter().map(|(_, model, _, _)| model).collect();
+    for model in models {
+        let here = tagged.clone().filter(|(_, at, _, _)| at == model);
+        faults.unique(here.map(|(path, _, tag, _)| (path.clone(), tag)));
+    }
+    for (at, unit) in config.units.iter().enumerate() {
+        known_model(config, &unit.model, &format!("unit.{at}.model"), faults);
+    }
+    for (at, machine) in config.machines.iter().enumerate() {
+        known_model(config, &machine.model, &format!("machine.{at}.model"), faults);
+    }
+}
+
+fn known_model(config: &Config, uuid: &str, path: &str, faults: &mut Faults) {
+    let known = config.models.iter().any(|model| model.uuid == uuid);
+    faults.check(known, path, format!("no [[model]] has the uuid {uuid:?}"));
+}

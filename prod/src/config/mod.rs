@@ -1,0 +1,388 @@
+//! The file of `portcullis run --config FILE`: one controller, in TOML.
+//!
+//! Keys that Juju has keep Juju's names, defaults and bounds, so that an operator reads a familiar
+//! file. Whatever is wrong is said before anything is bound or opened, with file, line, column, key
+//! and caret; see [`ConfigError`].
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portcullis_core::{NodeId, clock, controller, forward, listener, pace, queue, sessions, waits};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::raft;
+
+mod check;
+mod fault;
+mod node;
+
+pub use fault::{ConfigError, Fault};
+
+/// Most controllers of one cluster: Juju's bound too.
+pub const PEERS_MAX: usize = 7;
+/// Longest `agent-ratelimit-rate`: Juju's bound too.
+pub const RATELIMIT_RATE_MAX: Duration = Duration::from_secs(60);
+
+/// Every key with its default and meaning, as a file.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// One controller: who it is, where it listens, whom it trusts and what it bounds.
+///
+/// Paths are relative to the folder of the file. Durations are a number and a unit, such as
+/// `"250ms"`, `"2s"` or `"1min 30s"`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Which of the peers this controller is. Never used again for another.
+    pub controller_id: u64,
+    /// UUID of the whole cluster, the same in every controller's file; agents see it as the
+    /// controller tag.
+    pub controller_uuid: String,
+    /// Folder of the raft log, made on first start. Only this controller may use it.
+    pub data_dir: PathBuf,
+    /// Address that both doors are bound to. Default `0.0.0.0`, which is all of IPv4, as in Juju.
+    #[serde(default = "default::bind_address")]
+    pub bind_address: IpAddr,
+    /// Port of the API door, for agents and users: 0 to 65535, default 17070 (Juju). With 0 the
+    /// kernel chooses, and `run --print-ports` says which.
+    #[serde(default = "default::api_port")]
+    pub api_port: u16,
+    /// Port of the controller door: 0 to 65535, not `api-port` (Juju). With 0, the default, there
+    /// is one door, and controllers come in with everybody else (seed 000).
+    #[serde(default)]
+    pub controller_api_port: u16,
+    /// Wait between stable and opening the API door, default `"2s"` (Juju). Only with a controller
+    /// door.
+    #[serde(default = "default::api_port_open_delay", with = "duration")]
+    pub api_port_open_delay: Duration,
+    /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
+    /// paced.
+    #[serde(default = "default::agent_ratelimit_max")]
+    pub agent_ratelimit_max: u32,
+    /// Time until it may let in one more: above zero, at most `"1min"`, default `"250ms"` (Juju).
+    #[serde(default = "default::agent_ratelimit_rate", with = "duration")]
+    pub agent_ratelimit_rate: Duration,
+    /// Certificates.
+    pub tls: Tls,
+    /// Every controller of the cluster, this one among them: 1 to [`PEERS_MAX`].
+    #[serde(rename = "peer")]
+    pub peers: Vec<Peer>,
+    /// What bounds this controller's memory and patience.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The pace of raft.
+    #[serde(default)]
+    pub raft: Raft,
+    /// Models that leases belong to and agents may log in to.
+    #[serde(default, rename = "model")]
+    pub models: Vec<Model>,
+    /// People, who may do everything.
+    #[serde(default, rename = "user")]
+    pub users: Vec<User>,
+    /// Unit agents, each of which may claim the leadership of its own application.
+    #[serde(default, rename = "unit")]
+    pub units: Vec<Unit>,
+    /// Machine agents.
+    #[serde(default, rename = "machine")]
+    pub machines: Vec<Machine>,
+}
+
+/// PEM files, read at start.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tls {
+    /// Certificate of the authority that every controller's certificate comes from.
+    pub ca: PathBuf,
+    /// Certificate of this controller, for `juju-apiserver` and for its own name.
+    pub cert: PathBuf,
+    /// Private key of that certificate.
+    pub key: PathBuf,
+}
+
+/// Where one controller is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Peer {
+    /// Its `controller-id`.
+    pub id: u64,
+    /// `host:port` where the other controllers dial it: its controller door, or its API door if it
+    /// has no other.
+    pub controller_address: String,
+    /// Each `host:port` of its API door that agents are told of; at least one.
+    pub api_addresses: Vec<String>,
+}
+
+/// What is bounded, and by how much. Every number is above zero.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Most connections through the API door at once, default 100,000; the rest wait in the
+    /// kernel's backlog. Juju has no such limit (seed 001).
+    pub connections_max: usize,
+    /// Most of those that have not logged in yet, default 256.
+    pub logins_max: usize,
+    /// Longest time from connecting to having logged in, default `"30s"`.
+    #[serde(with = "duration")]
+    pub login_within: Duration,
+    /// Longest silence of an agent, default `"3min"` (Juju).
+    #[serde(with = "duration")]
+    pub silent_max: Duration,
+    /// Most asks without an answer on one connection, default 256; more are answered `overloaded`.
+    pub asks_per_connection_max: usize,
+    /// Most lease operations that wait to be proposed, default 16,384; more are answered
+    /// `overloaded` (seed 004).
+    pub waiting_max: usize,
+    /// Most lease operations in one raft entry, default 1,024 (measured fastest at 256 to 1,024).
+    pub batch_max: usize,
+    /// Most raft entries under way, default 4.
+    pub flights_max: usize,
+    /// Longest time a lease operation may take, whatever it asks for, default `"30s"`.
+    #[serde(with = "duration")]
+    pub patience_max: Duration,
+    /// Most asks under way to the leader, default 65,536.
+    pub forwards_max: usize,
+    /// Most agents that wait for a lease to be free, default 200,000 (seed 002's largest run has
+    /// 120,000 of them).
+    pub waits_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let limits = controller::Config::new(NodeId(0));
+        Limits {
+            connections_max: limits.listener.connections_max,
+            logins_max: limits.listener.logins_max,
+            login_within: limits.sessions.login_within,
+            silent_max: limits.sessions.silent_max,
+            asks_per_connection_max: limits.asks_per_connection_max,
+            waiting_max: limits.queue.waiting_max,
+            batch_max: limits.queue.batch_max,
+            flights_max: limits.queue.flights_max,
+            patience_max: limits.queue.patience_max,
+            forwards_max: limits.forward.asks_max,
+            waits_max: limits.waits.waits_max,
+        }
+    }
+}
+
+/// The pace of raft. Above zero, in the order `heartbeat` < `election-min` < `election-max`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Raft {
+    /// Time between two signs of life of the leader, default `"250ms"`.
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
+    /// Shortest silence of the leader after which another stands, default `"1s"`: Juju's.
+    #[serde(with = "duration")]
+    pub election_min: Duration,
+    /// Longest such silence, default `"2s"`; each controller draws its own between the two.
+    #[serde(with = "duration")]
+    pub election_max: Duration,
+    /// Longest time without an entry in the log, default as [`clock::Config`]: the clock that
+    /// leases expire by moves at least so often (seed 002).
+    #[serde(with = "duration")]
+    pub clock_interval: Duration,
+}
+
+impl Default for Raft {
+    fn default() -> Raft {
+        let raft::Config { heartbeat, election: (election_min, election_max), .. } =
+            raft::Config::default();
+        Raft {
+            heartbeat,
+            election_min,
+            election_max,
+            clock_interval: clock::Config::default().interval,
+        }
+    }
+}
+
+/// One model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Model {
+    /// Its UUID, in lower case.
+    pub uuid: String,
+    /// Its name; the controllers' own machines belong to the one called `controller`.
+    pub name: String,
+}
+
+/// One person.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct User {
+    /// The name after `user-` in the tag.
+    pub name: String,
+    /// What `portcullis hash-password` prints.
+    pub password_hash: String,
+}
+
+/// One unit agent.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Unit {
+    /// `application/number`, such as `mysql/0`; once a model.
+    pub name: String,
+    /// UUID of its model.
+    pub model: String,
+    /// What `portcullis hash-password` prints.
+    pub password_hash: String,
+}
+
+/// One machine agent.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Machine {
+    /// What follows `machine-` in the tag: `0`, or `0-lxd-1` for a container in it.
+    pub id: String,
+    /// UUID of its model.
+    pub model: String,
+    /// What `portcullis hash-password` prints.
+    pub password_hash: String,
+}
+
+impl Config {
+    /// Reads and checks a file, and the presence of the files that it names.
+    pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        let text = text_of(file)?;
+        let wrong = |faults| ConfigError::Wrong { file: file.to_owned(), faults };
+        let source = fault::Source::read(&text).map_err(|fault| wrong(vec![fault]))?;
+        let mut config: Config = source.decode().map_err(|fault| wrong(vec![fault]))?;
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let Tls { ca, cert, key } = &mut config.tls;
+        for path in [&mut config.data_dir, ca, cert, key] {
+            *path = folder.join(&*path);
+        }
+        let faults = check::faults(&config);
+        match faults.is_empty() {
+            true => Ok(config),
+            false => Err(wrong(faults.into_iter().map(|fault| source.place(fault)).collect())),
+        }
+    }
+
+    /// Each login: the place of its name, its model if it belongs to one, its tag, and the hash of
+    /// its password.
+    fn logins(&self) -> Vec<(String, Option<&str>, String, &str)> {
+        let mut logins = Vec::new();
+        for (at, User { name, password_hash }) in self.users.iter().enumerate() {
+            logins.push((
+                format!("user.{at}.name"),
+                None,
+                format!("user-{name}"),
+                &**password_hash,
+            ));
+        }
+        for (at, Unit { name, model, password_hash, .. }) in self.units.iter().enumerate() {
+            // Without its slash a name has no tag, and is refused for that.
+            let tag = name.split_once('/').map(|(of, number)| format!("unit-{of}-{number}"));
+            let tag = tag.unwrap_or_default();
+            logins.push((format!("unit.{at}.name"), Some(&**model), tag, password_hash));
+        }
+        for (at, Machine { id, model, password_hash, .. }) in self.machines.iter().enumerate() {
+            let tag = format!("machine-{id}");
+            logins.push((format!("machine.{at}.id"), Some(&**model), tag, password_hash));
+        }
+        logins
+    }
+
+    /// Whether there is a door for controllers alone.
+    pub fn has_controller_door(&self) -> bool {
+        self.controller_api_port != 0
+    }
+
+    /// What the machine that decides is told.
+    pub fn controller(&self) -> controller::Config {
+        let Limits { login_within, silent_max, patience_max, .. } = self.limits;
+        let defaults = controller::Config::new(NodeId(self.controller_id));
+        controller::Config {
+            listener: listener::Config {
+                controller_door: self.has_controller_door(),
+                open_delay: self.api_port_open_delay,
+                pace: pace::Config {
+                    burst: self.agent_ratelimit_max,
+                    interval: self.agent_ratelimit_rate,
+                },
+                connections_max: self.limits.connections_max,
+                logins_max: self.limits.logins_max,
+                ..defaults.listener
+            },
+            sessions: sessions::Config { login_within, silent_max },
+            queue: queue::Config {
+                waiting_max: self.limits.waiting_max,
+                batch_max: self.limits.batch_max,
+                flights_max: self.limits.flights_max,
+                patience_max,
+                ..defaults.queue
+            },
+            forward: forward::Config {
+                asks_max: self.limits.forwards_max,
+                patience_max,
+                ..defaults.forward
+            },
+            waits: waits::Config { waits_max: self.limits.waits_max, ..defaults.waits },
+            asks_per_connection_max: self.limits.asks_per_connection_max,
+            clock_interval: self.raft.clock_interval,
+            ..defaults
+        }
+    }
+}
+
+/// Reads any other TOML file, with errors of the same form.
+pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
+    let text = text_of(file)?;
+    fault::Source::read(&text)
+        .and_then(|source| source.decode())
+        .map_err(|fault| ConfigError::Wrong { file: file.to_owned(), faults: vec![fault] })
+}
+
+fn text_of(file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file)
+        .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })
+}
+
+/// Defaults of the keys that are not in a table of their own.
+mod default {
+    use super::*;
+
+    pub fn bind_address() -> IpAddr {
+        IpAddr::from([0, 0, 0, 0])
+    }
+
+    pub fn api_port() -> u16 {
+        17070
+    }
+
+    pub fn api_port_open_delay() -> Duration {
+        listener::Config::default().open_delay
+    }
+
+    pub fn agent_ratelimit_max() -> u32 {
+        pace::Config::default().burst
+    }
+
+    pub fn agent_ratelimit_rate() -> Duration {
+        pace::Config::default().interval
+    }
+}
+
+/// Durations as people write them.
+mod duration {
+    use serde::de::{Deserialize, Deserializer, Error};
+
+    use super::Duration;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(|error| {
+            Error::custom(format!(
+                "{text:?} is not a duration ({error}); write a number and a unit, such as \"250ms\""
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! `portcullis`: runs controllers, and speaks to them.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,266 @@
+//! One controller, whole: its machine, its log, its doors and its links to the others.
+//!
+//! ```text
+//!   doors ──▶ connections ──▶ serve ──┐                       ┌──▶ doors, connections
+//!   raft ───▶ role, news ─────────────┼─▶ inbox ─▶ Controller ┼──▶ raft (propose)
+//!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
+//! ```
+
+mod door;
+mod news;
+mod peers;
+mod serve;
+mod shell;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::EmptyNode;
+use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::controller::{self, Controller, Input};
+use portcullis_core::{Address, Door, NodeId};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api::{self, Cluster, HostPort, Model};
+use crate::credentials::Credentials;
+use crate::drive::drive;
+use crate::env::Env;
+use crate::peer;
+use crate::raft::{self, Raft, Role, Roles, Store, Table};
+use crate::tls::{self, Certificate};
+use news::News;
+use peers::Peers;
+use serve::Serve;
+use shell::{Arrival, Surroundings};
+
+/// Most arrivals that wait for the machine; who has another one waits.
+const INBOX_MAX: usize = 4_096;
+/// Name of the raft store in the data folder.
+pub const STORE: &str = "raft.redb";
+/// Longest wait for another controller to take the lead over when this one stops.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often the heir of the lead is looked at while it takes over.
+const HEIR_LOOKED_AT: Duration = Duration::from_millis(100);
+
+/// Where a controller's ports are to be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// For agents and users; in one-door mode for controllers too.
+    pub api: SocketAddr,
+    /// For controllers alone; absent in one-door mode.
+    pub controller: Option<SocketAddr>,
+}
+
+/// Everything a controller needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// Limits of the machine; says which controller this is.
+    pub controller: controller::Config,
+    /// Pace and limits of the log.
+    pub raft: raft::Config,
+    /// How the log is written.
+    pub writer: raft::Writer,
+    /// Limits of one API connection.
+    pub api: api::Config,
+    /// Where to listen.
+    pub doors: Doors,
+    /// The cluster's own name, a UUID: nothing is said to members of another.
+    pub cluster: String,
+    /// Every controller of the cluster, this one included, with the address controllers dial.
+    pub peers: BTreeMap<NodeId, Address>,
+    /// What agents and users are told of where controllers are: one list a controller. An empty one
+    /// stands for whatever this controller has bound.
+    pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// This controller's certificate.
+    pub certificate: Certificate,
+    /// Who may log in.
+    pub credentials: Credentials,
+    /// The models there are.
+    pub models: Vec<Model>,
+}
+
+/// The ports that are bound; empty until they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// The API door.
+    pub api: Option<SocketAddr>,
+    /// The controller door.
+    pub controller: Option<SocketAddr>,
+}
+
+impl Ports {
+    fn set(&mut self, door: Door, address: Option<SocketAddr>) {
+        match door {
+            Door::Api => self.api = address,
+            Door::Controller => self.controller = address,
+        }
+    }
+}
+
+/// Why a controller could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its data folder cannot be used; it was left as it is.
+    #[error(transparent)]
+    Store(#[from] raft::Error),
+    /// Its file could not be opened.
+    #[error("{STORE} cannot be opened: {0}")]
+    Disk(std::io::Error),
+    /// Its certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// The pace of the log contradicts itself.
+    #[error("raft: {0}")]
+    Pace(#[from] openraft::ConfigError),
+    /// The log could not be taken up where it was left.
+    #[error("raft could not start: {0}")]
+    Raft(String),
+}
+
+/// A running controller. It stops when [`Node::stop`] is called, not when this is dropped.
+pub struct Node<E: Env> {
+    serve: Arc<Serve<E>>,
+    ports: watch::Receiver<Ports>,
+}
+
+impl<E: Env> Node<E> {
+    /// Takes the log up where it was left, and starts to serve.
+    pub async fn start(env: E, config: Config) -> Result<Node<E>, Error> {
+        let node = config.controller.node;
+        let identity = raft::Identity { cluster: config.cluster.clone(), node };
+        let disk = env.open(STORE).map_err(Error::Disk)?;
+        let store = Store::open(disk, &identity, config.writer)?;
+        let news = News::default();
+        let table = Table::new(store.clone(), news.observer(env.clone()));
+        let leases = table.leases();
+        let (ports_out, ports) = watch::channel(Ports::default());
+        let links = Peers::link(&env, &config, ports.clone())?;
+        let raft = Raft::new(
+            node.0,
+            Arc::new(config.raft.openraft()?),
+            peer::Network::new(node, links.clone()),
+            store,
+            table,
+        );
+        let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
+        found(&raft, config.peers.keys().copied()).await;
+
+        let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+        let serve = Arc::new(Serve {
+            env: env.clone(),
+            patience_max: config.controller.queue.patience_max,
+            inbox,
+            closing: CancellationToken::new(),
+            tls: config.certificate.server()?,
+            peer: peer::Config::new(node, &config.cluster),
+            peers: Peers::new(links),
+            raft,
+            leases,
+            news: news.clone(),
+            ports: ports.clone(),
+            api: Arc::new(config.api),
+            credentials: Arc::new(config.credentials),
+            cluster: Cluster {
+                uuid: config.cluster,
+                authority: tls::to_pem(&config.certificate.authority),
+                servers: config.servers,
+                models: config.models,
+            },
+        });
+        let machine = Controller::new(config.controller);
+        let surroundings = Surroundings::new(serve.clone(), config.doors, ports_out);
+        let driven = drive(env.clone(), machine, surroundings, arrivals);
+        env.spawn(serve.clone().until_closing(driven));
+        env.spawn(serve.clone().until_closing(roles(serve.clone())));
+        env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
+        serve.tell(Input::Started).await;
+        Ok(Node { serve, ports })
+    }
+
+    /// The ports that are bound, as they come.
+    pub fn ports(&self) -> watch::Receiver<Ports> {
+        self.ports.clone()
+    }
+
+    /// What the controller is doing.
+    pub async fn status(&self) -> Option<controller::Status> {
+        self.serve.status().await
+    }
+
+    /// Shuts the doors, hands the lead over, closes the connections and the log.
+    pub async fn stop(self) {
+        let serve = self.serve;
+        serve.tell(Input::Stopping).await;
+        let until = serve.env.now() + HAND_OVER_WITHIN;
+        tokio::select! {
+            biased;
+            () = hand_over(&serve) => {}
+            () = serve.env.sleep_until(until) => warn!("nobody took the lead over in time"),
+        }
+        serve.closing.cancel();
+        if let Err(error) = serve.raft.shutdown().await {
+            warn!(%error, "the log did not close well");
+        }
+        info!("stopped");
+    }
+}
+
+/// Founds the cluster if this log is empty. Every controller does, all with the same members, so it
+/// does not matter which of them is up first.
+async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: impl Iterator<Item = NodeId>) {
+    let members: BTreeMap<u64, EmptyNode> = members.map(|node| (node.0, EmptyNode {})).collect();
+    if let Err(error) = raft.initialize(members).await {
+        // The usual case: the log has a past.
+        tracing::debug!(%error, "not founded anew");
+    }
+}
+
+/// Tells the machine who leads, at every change.
+async fn roles<E: Env>(serve: Arc<Serve<E>>) {
+    let mut roles = Roles::new(&serve.raft);
+    while let Some(role) = roles.next().await {
+        let input = match role {
+            Role::Leader { term } => {
+                info!(term, "leading");
+                Input::Led { global: serve.leases.view().now() }
+            }
+            Role::Follower { leader } => {
+                info!(leader = leader.map(|leader| leader.0), "following");
+                Input::Followed { leader }
+            }
+        };
+        serve.tell(input).await;
+    }
+}
+
+/// If this controller leads, makes the voter that has most of the log lead instead. Gives up when
+/// that one goes too, as it does when all stop together.
+async fn hand_over<E: Env>(serve: &Serve<E>) {
+    let mut metrics = serve.raft.metrics();
+    let heir = {
+        let metrics = metrics.borrow_watched();
+        let matching = metrics.replication.iter().flatten();
+        let others = matching.filter(|(node, _)| **node != metrics.id);
+        let reached = others.filter(|(node, _)| serve.peers.reaches(NodeId(**node)));
+        reached.max_by_key(|(_, matched)| **matched).map(|(node, _)| *node)
+    };
+    let Some(heir) = heir else { return };
+    if serve.raft.trigger().transfer_leader(heir).await.is_err() {
+        return;
+    }
+    let taken_over = |leader: Option<u64>| leader == Some(heir);
+    while !taken_over(metrics.borrow_watched().current_leader) && serve.peers.reaches(NodeId(heir))
+    {
+        let soon = serve.env.now() + HEIR_LOOKED_AT;
+        tokio::select! {
+            biased;
+            changed = metrics.changed() => if changed.is_err() { return },
+            () = serve.env.sleep_until(soon) => {}
+        }
+    }
+}

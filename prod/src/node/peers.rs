@@ -1,0 +1,139 @@
+//! The way to the other controllers, and to this one itself: asks and recalls.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use portcullis_core::lease::Operation;
+use portcullis_core::queue::Answer;
+use portcullis_core::{Address, AskId, NodeId};
+use tokio::sync::watch;
+
+use super::{Config, Error, Ports};
+use crate::env::Env;
+use crate::peer::{self, Failure, Link, Reply, Request};
+use crate::tls;
+
+/// One link a controller; the one to itself is what shows that its own door works (seed 000).
+pub type Links<E> = Arc<BTreeMap<NodeId, Link<E>>>;
+
+/// What became of an ask that was handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The leader answered.
+    Answered(Answer),
+    /// It never left.
+    NotSent,
+    /// It left, and no answer came.
+    Lost,
+}
+
+/// See the module.
+pub struct Peers<E: Env> {
+    links: Links<E>,
+    serials: AtomicU64,
+    /// The numbers under which asks are under way, for their recalls.
+    under_way: Mutex<BTreeMap<AskId, u64>>,
+}
+
+impl<E: Env> Peers<E> {
+    /// Nothing is under way.
+    pub fn new(links: Links<E>) -> Peers<E> {
+        Peers { links, serials: AtomicU64::new(1), under_way: Mutex::default() }
+    }
+
+    /// Starts a link to every controller. This one dials itself wherever it has bound its port.
+    pub fn link(
+        env: &E,
+        config: &Config,
+        ports: watch::Receiver<Ports>,
+    ) -> Result<Links<E>, Error> {
+        let me = config.controller.node;
+        let limits = peer::Config::new(me, &config.cluster);
+        let tls = config.certificate.peer_client()?;
+        let two_doors = config.doors.controller.is_some();
+        let mut links = BTreeMap::new();
+        for (&node, address) in &config.peers {
+            let (env, tls) = (env.clone(), tls.clone());
+            let (address, ports) = (address.clone(), ports.clone());
+            let host = env.clone();
+            let dial = move || {
+                let (env, tls) = (env.clone(), tls.clone());
+                let own = (node == me).then(|| *ports.borrow());
+                let address = match own {
+                    None => Some(address.clone()),
+                    Some(ports) if two_doors => ports.controller.map(nearby),
+                    Some(ports) => ports.api.map(nearby),
+                };
+                async move {
+                    let address = address.ok_or(io::ErrorKind::NotConnected)?;
+                    let stream = env.connect(&address).await?;
+                    tls::dial_peer(&tls, node, stream).await
+                }
+            };
+            links.insert(node, Link::start(&host, &limits, node, dial));
+        }
+        Ok(Arc::new(links))
+    }
+
+    /// The link to a controller, if it is one of the cluster.
+    pub fn get(&self, node: NodeId) -> Option<&Link<E>> {
+        self.links.get(&node)
+    }
+
+    /// Whether there is a connection to a controller.
+    pub fn reaches(&self, node: NodeId) -> bool {
+        self.links.get(&node).is_some_and(Link::connected)
+    }
+
+    /// Hands an ask to a controller and waits for its answer, no longer than `patience` and the way.
+    pub async fn ask(
+        &self,
+        to: NodeId,
+        ask: AskId,
+        operation: Operation,
+        patience: Duration,
+    ) -> Asked {
+        let Some(link) = self.links.get(&to) else { return Asked::NotSent };
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        self.locked().insert(ask, serial);
+        let request = Request::Ask { serial, operation, patience };
+        // The machine has a deadline of its own; this one only ends what nobody waits for.
+        let reply = link.call(&request, patience * 2).await;
+        self.locked().remove(&ask);
+        match reply {
+            Ok(Reply::Answered { answer, .. }) => Asked::Answered(answer),
+            Err(Failure::Unreachable | Failure::Busy | Failure::TooLarge) => Asked::NotSent,
+            Ok(_) | Err(Failure::Lost | Failure::Timeout) => Asked::Lost,
+        }
+    }
+
+    /// Tells a controller that nobody waits for the ask any more. If the connection is gone, so is
+    /// the ask.
+    pub fn recall(&self, env: &E, to: NodeId, ask: AskId) {
+        let under_way = self.locked().get(&ask).copied();
+        let link = self.links.get(&to).cloned();
+        if let (Some(serial), Some(link)) = (under_way, link) {
+            env.spawn(async move {
+                let patience = Duration::from_secs(1);
+                if let Err(failure) = link.call(&Request::Recall { serial }, patience).await {
+                    tracing::debug!(%to, %ask, %failure, "recall not delivered");
+                }
+            });
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<AskId, u64>> {
+        // Nothing panics under the lock.
+        self.under_way.lock().expect("the lock is never poisoned")
+    }
+}
+
+/// How this host reaches a port of its own.
+fn nearby(bound: SocketAddr) -> Address {
+    let ip = if bound.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound.ip() };
+    Address::from(SocketAddr::new(ip, bound.port()).to_string())
+}

@@ -1,0 +1,304 @@
+//! Serving whoever was let in: other controllers by their certificate, everybody else by login.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_core::controller::{Input, Request, Status};
+use portcullis_core::lease::{Key, Lease};
+use portcullis_core::queue::Answer;
+use portcullis_core::sessions::Party;
+use portcullis_core::{AskId, ConnectionId, Door, NodeId};
+use rustls::ServerConfig;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::news::News;
+use super::peers::Peers;
+use super::{Arrival, Ports};
+use crate::api::{
+    self, Changed, Cluster, Found, Health, Login, Mark, Page, Place, Query, Verdict, Watch,
+};
+use crate::credentials::{Credentials, Identity};
+use crate::env::Env;
+use crate::peer::{self, Hello, Reply};
+use crate::raft::{self, Leases, Raft};
+use crate::tls::{self, Arrived};
+
+/// What all connections of a controller share.
+pub struct Serve<E: Env> {
+    pub env: E,
+    /// Longest time that an ask may take, and so a batch of them.
+    pub patience_max: Duration,
+    pub inbox: mpsc::Sender<Arrival>,
+    /// Cancelled when the controller closes.
+    pub closing: CancellationToken,
+    pub tls: Arc<ServerConfig>,
+    pub peer: peer::Config,
+    pub peers: Peers<E>,
+    pub raft: Raft<E::Runtime>,
+    pub leases: Leases,
+    pub news: News,
+    pub ports: watch::Receiver<Ports>,
+    pub api: Arc<api::Config>,
+    pub credentials: Arc<Credentials>,
+    pub cluster: Cluster,
+}
+
+impl<E: Env> Serve<E> {
+    /// Tells the machine; waits while its inbox is full.
+    pub async fn tell(&self, input: Input) {
+        self.arrive(Arrival::Told(input)).await;
+    }
+
+    /// Puts something into the machine's inbox; waits while that is full.
+    pub async fn arrive(&self, arrival: Arrival) {
+        // Refused only when the controller is closing, and then nobody is to be told anything.
+        let _ = self.inbox.send(arrival).await;
+    }
+
+    /// Runs a task of the controller until it closes.
+    pub async fn until_closing(self: Arc<Self>, task: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => {}
+            () = task => {}
+        }
+    }
+
+    /// What the controller is doing.
+    pub async fn status(&self) -> Option<Status> {
+        let (reply, status) = oneshot::channel();
+        self.arrive(Arrival::Status { reply }).await;
+        status.await.ok()
+    }
+
+    /// Serves a connection that was let in, on a task of its own.
+    pub async fn connected(
+        self: Arc<Self>,
+        connection: ConnectionId,
+        door: Door,
+        stream: E::Stream,
+    ) {
+        let cut = self.closing.child_token();
+        self.arrive(Arrival::Connected { connection, door, cut: cut.clone() }).await;
+        let serve = self.clone();
+        self.env.spawn(async move {
+            serve.attend(connection, door, stream, cut).await;
+            serve.tell(Input::Disconnected { connection }).await;
+        });
+    }
+
+    async fn attend(
+        self: &Arc<Self>,
+        connection: ConnectionId,
+        door: Door,
+        stream: E::Stream,
+        cut: CancellationToken,
+    ) {
+        let arrived = tokio::select! {
+            biased;
+            () = cut.cancelled() => return,
+            arrived = tls::arrive(&self.tls, stream) => arrived,
+        };
+        match arrived {
+            Ok((stream, Arrived::Peer(peer))) => {
+                let party = Party::Controller(peer);
+                self.tell(Input::LoggedIn { connection, party }).await;
+                let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
+                let ended = tokio::select! {
+                    biased;
+                    () = cut.cancelled() => return,
+                    ended = peer::serve(&self.env, &self.peer, stream, desk) => ended,
+                };
+                debug!(%connection, %peer, %ended, "peer gone");
+            }
+            Ok((_, Arrived::Http)) if door == Door::Controller => {
+                debug!(%connection, "not a controller: the controller door is for controllers");
+            }
+            Ok((stream, Arrived::Http)) => {
+                let hangup = async move {
+                    cut.cancelled().await;
+                    "closed by the controller".to_owned()
+                };
+                let handler = self.clone();
+                api::serve(self.env.clone(), handler, self.api.clone(), connection, stream, hangup)
+                    .await;
+            }
+            Err(error) => debug!(%connection, %door, %error, "handshake failed"),
+        }
+    }
+
+    async fn ask(&self, ask: AskId, request: Request, patience: Duration) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.arrive(Arrival::Asked { ask, request, patience, reply }).await;
+        // No answer means that the controller closes; the ask may have been proposed.
+        answer.await.unwrap_or(Answer::Unknown)
+    }
+
+    /// Waits until this controller's table shows everything that was acknowledged anywhere before
+    /// this call; nothing if no leader could be asked how far that is.
+    async fn caught_up(&self) -> Option<()> {
+        let caught_up = async {
+            let index = self.read_index().await?;
+            raft::await_applied(&self.raft, index).await.then_some(())
+        };
+        tokio::select! {
+            biased;
+            caught_up = caught_up => caught_up,
+            () = self.env.sleep_until(self.env.now() + self.api.patience) => None,
+        }
+    }
+
+    /// The index up to which this controller's table must be applied to show everything that was
+    /// acknowledged anywhere before this call.
+    async fn read_index(&self) -> Option<u64> {
+        match raft::read_index(&self.raft).await {
+            Ok(index) => Some(index),
+            Err(raft::NotLeader { leader }) => {
+                let link = self.peers.get(leader?)?;
+                match link.call(&peer::Request::ReadIndex, self.api.patience).await {
+                    Ok(Reply::ReadIndex(Ok(index))) => Some(index),
+                    Ok(_) | Err(_) => None,
+                }
+            }
+        }
+    }
+}
+
+/// The desk at which one other controller is answered.
+struct Desk<E: Env> {
+    serve: Arc<Serve<E>>,
+    connection: ConnectionId,
+    /// Whom its certificate names.
+    peer: NodeId,
+}
+
+impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
+    fn admit(&self, hello: &Hello) -> bool {
+        hello.from == self.peer && self.serve.peers.get(self.peer).is_some()
+    }
+
+    async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
+        let serve = &self.serve;
+        match request {
+            peer::Request::Ask { serial, operation, patience } => {
+                let ask = AskId { connection: self.connection, serial };
+                let answer = serve.ask(ask, Request::Apply(operation), patience).await;
+                Reply::Answered { serial, answer }
+            }
+            peer::Request::Recall { serial } => {
+                let ask = AskId { connection: self.connection, serial };
+                serve.tell(Input::Cancelled { ask }).await;
+                Reply::Recalled
+            }
+            request => peer::raft_reply(&serve.raft, request).await.unwrap_or(Reply::Stopped),
+        }
+    }
+}
+
+impl<E: Env> api::Handler for Serve<E> {
+    async fn login(&self, connection: ConnectionId, login: Login) -> Verdict {
+        if let Place::Model(uuid) = &login.place
+            && self.cluster.model(uuid).is_none()
+        {
+            return Verdict::NoModel { uuid: uuid.clone() };
+        }
+        // The machines of controllers belong to a model of their own, and have to do with all.
+        let machine = self.cluster.machines().contains(&login.tag);
+        let model = self.cluster.controller_model().filter(|_| machine);
+        let home = model.map(|model| Place::Model(model.uuid.clone()));
+        let credentials = self.credentials.clone();
+        let verified = self
+            .env
+            .compute(move || {
+                let Login { place, tag, password, .. } = &login;
+                let at = |place: &Place| credentials.verify(place, tag, password);
+                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
+                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
+            })
+            .await;
+        let Some((identity, runs_controller)) = verified else { return Verdict::Refused };
+        let party = match identity {
+            // Only a certificate makes a controller: its asks are not bounded as others' are.
+            Identity::Controller(_) | Identity::Unit { .. } | Identity::Machine(_) => Party::Agent,
+            Identity::User(_) => Party::User,
+        };
+        self.tell(Input::LoggedIn { connection, party }).await;
+        Verdict::Welcome { identity, runs_controller }
+    }
+
+    async fn pinged(&self, connection: ConnectionId) {
+        self.tell(Input::Pinged { connection }).await;
+    }
+
+    async fn ask(&self, ask: AskId, request: Request, patience: Duration) -> Answer {
+        self.ask(ask, request, patience).await
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    async fn leases(&self, query: Query) -> Option<Page> {
+        self.caught_up().await?;
+        let view = self.leases.view();
+        let wanted = |(key, _): &(&Key, &Lease)| {
+            query.after.as_ref().is_none_or(|after| *key > after)
+                && query.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
+                && query.model.as_ref().is_none_or(|model| *key.model == **model)
+        };
+        let mut matching = view.iter().filter(wanted);
+        let leases = matching.by_ref().take(query.most);
+        let leases = leases.map(|(key, lease)| (key.clone(), lease.clone())).collect();
+        Some(Page { now: view.now(), leases, more: matching.next().is_some() })
+    }
+
+    async fn changes(&self, watch: Watch) -> Option<Changed> {
+        let mut moves = self.news.moves();
+        let until = self.env.now() + watch.patience;
+        let found = match watch.from {
+            None => {
+                self.caught_up().await?;
+                let index = self.leases.view().index().unwrap_or_default();
+                Found::Changed { keys: BTreeSet::new(), next: Mark::after(index) }
+            }
+            Some(mut from) => loop {
+                let found = self.news.since(from, &watch);
+                match &found {
+                    Found::Changed { keys, next } if keys.is_empty() => from = *next,
+                    Found::Changed { .. } | Found::Forgotten { .. } => break found,
+                }
+                tokio::select! {
+                    biased;
+                    moved = moves.changed() => moved.ok()?,
+                    () = self.env.sleep_until(until) => break found,
+                }
+            },
+        };
+        let view = self.leases.view();
+        let (keys, next, forgotten) = match found {
+            Found::Changed { keys, next } => (keys, next, false),
+            Found::Forgotten { next } => (BTreeSet::new(), next, true),
+        };
+        let with_lease = |key: Key| {
+            let lease = view.get(&key).cloned();
+            (key, lease)
+        };
+        let leases = keys.into_iter().map(with_lease).collect();
+        Some(Changed { now: view.now(), leases, next, forgotten })
+    }
+
+    async fn status(&self) -> Option<Status> {
+        self.status().await
+    }
+
+    fn health(&self) -> Health {
+        match self.ports.borrow().api {
+            _ if self.closing.is_cancelled() => Health::Stopping,
+            Some(_) => Health::Running,
+            None => Health::Starting,
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The real world: tokio's network and tasks, the machine's clock, entropy and files.
+//!
+//! The one file where the bans of `.clippy.toml` are lifted: it is what they point to.
+
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use openraft_rt_tokio::TokioRuntime;
+use portcullis_core::{Address, Seed, Time};
+use redb::backends::FileBackend;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tracing::{debug, trace};
+
+use crate::env::{Env, Fact};
+
+/// Connections that wait in the kernel until the door accepts them. The kernel lowers it to
+/// `net.core.somaxconn`, 4,096 by default.
+const BACKLOG: u32 = 4_096;
+
+/// This machine, as one host with one data folder.
+#[derive(Clone, Debug)]
+pub struct Tokio {
+    host: Arc<Host>,
+}
+
+#[derive(Debug)]
+struct Host {
+    started: Instant,
+    seed: Seed,
+    folder: PathBuf,
+    ports: Ports,
+}
+
+/// Whether the ports that the node binds are its alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// Nobody else may bind them.
+    Own,
+    /// Another process of the same user holds them with [`reserve`] so that nobody else gets them.
+    Reserved,
+}
+
+impl Tokio {
+    /// A host that starts at once, with entropy from the kernel. The data folder is made when a
+    /// file of it is opened.
+    pub fn start(folder: PathBuf, ports: Ports) -> io::Result<Tokio> {
+        let mut bytes = [0; 8];
+        SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| io::Error::other("the kernel has no entropy"))?;
+        #[expect(clippy::disallowed_methods, reason = "this is the clock behind Env::now")]
+        let started = Instant::now();
+        let seed = Seed(u64::from_le_bytes(bytes));
+        Ok(Tokio { host: Arc::new(Host { started, seed, folder, ports }) })
+    }
+}
+
+/// Binds a port, or any if it is 0, and never listens: while it is held, only sockets of the same
+/// user that share ports can bind it, and whoever connects is refused by the kernel.
+///
+/// A port that was opened, closed and handed on as a number may be somebody else's by the time it
+/// is used (seed 000).
+pub fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = socket_for(address)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// The date by this machine's clock, for the validity of certificates and nothing else.
+pub fn today() -> SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "certificates are valid by the calendar")]
+    SystemTime::now()
+}
+
+fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
+    match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+impl Env for Tokio {
+    type Runtime = TokioRuntime;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Disk = FileBackend;
+
+    fn now(&self) -> Time {
+        Time(0) + self.host.started.elapsed()
+    }
+
+    async fn sleep_until(&self, at: Time) {
+        // Tokio's timers count in milliseconds and may not be set beyond some years.
+        let longest = Duration::from_secs(30 * 24 * 3600);
+        #[expect(clippy::disallowed_methods, reason = "this is what Env::sleep_until stands for")]
+        while at > self.now() {
+            tokio::time::sleep(at.since(self.now()).min(longest)).await;
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        #[expect(clippy::disallowed_methods, reason = "this is what Env::spawn stands for")]
+        tokio::spawn(task);
+    }
+
+    /// On a thread for such work: a password that is stretched for 100 ms holds nobody else up.
+    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        tokio::task::spawn_blocking(work).await.expect("the work does not panic")
+    }
+
+    fn seed(&self) -> Seed {
+        self.host.seed
+    }
+
+    async fn bind(&self, address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+        let socket = socket_for(address)?;
+        // A restarted controller must get its port back although old connections linger.
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(self.host.ports == Ports::Reserved)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    }
+
+    async fn accept(&self, listener: &mut TcpListener) -> io::Result<TcpStream> {
+        let (stream, _) = listener.accept().await?;
+        // Every message is written whole, so waiting for more to send only delays it.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
+        #[expect(clippy::disallowed_methods, reason = "this is what Env::connect stands for")]
+        let stream = TcpStream::connect(address.as_str()).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn open(&self, file: &str) -> io::Result<FileBackend> {
+        assert!(!file.contains('/'), "a file of the data folder is named plainly");
+        fs::create_dir_all(&self.host.folder)?;
+        let path = self.host.folder.join(file);
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
+        FileBackend::new(file).map_err(|error| {
+            io::Error::other(format!("{} is in use or damaged: {error}", path.display()))
+        })
+    }
+
+    fn saw(&self, fact: Fact<'_>) {
+        match fact {
+            Fact::ControllerTold(_) | Fact::AgentTold(_) => trace!("{fact}"),
+            Fact::ControllerOrdered(_) | Fact::AgentOrdered(_) | Fact::Applied { .. } => {
+                debug!("{fact}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(folder: &tempfile::TempDir, ports: Ports) -> Tokio {
+        Tokio::start(folder.path().join("data"), ports).expect("a temporary folder can be written")
+    }
+
+    #[tokio::test]
+    async fn time_passes_from_zero() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let env = host(&folder, Ports::Own);
+        let until = env.now() + Duration::from_millis(5);
+        env.sleep_until(until).await;
+        assert!(env.now() >= until);
+        env.sleep_until(Time(0)).await;
+    }
+
+    #[tokio::test]
+    async fn two_hosts_share_no_seed() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        assert_ne!(host(&folder, Ports::Own).seed(), host(&folder, Ports::Own).seed());
+    }
+
+    #[tokio::test]
+    async fn a_connection_carries_bytes() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let env = host(&folder, Ports::Own);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (mut listener, bound) = env.bind(any).await.expect("the kernel has a port");
+        let address = Address::new(&bound.to_string());
+        let (near, far) = tokio::join!(env.connect(&address), env.accept(&mut listener));
+        let (mut near, mut far) = (near.expect("it listens"), far.expect("one has come"));
+        assert!(near.nodelay().expect("open") && far.nodelay().expect("open"));
+        near.write_all(b"knock").await.expect("open");
+        let mut heard = [0; 5];
+        far.read_exact(&mut heard).await.expect("open");
+        assert_eq!(&heard, b"knock");
+    }
+
+    #[tokio::test]
+    async fn a_reserved_port_refuses_until_its_owner_listens() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let held = reserve(SocketAddr::from(([127, 0, 0, 1], 0))).expect("the kernel has a port");
+        let port = held.local_addr().expect("bound");
+        let address = Address::new(&port.to_string());
+
+        let stranger = host(&folder, Ports::Own);
+        let refused = stranger.connect(&address).await.expect_err("nobody listens");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let taken = stranger.bind(port).await.expect_err("the port is held");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+
+        let owner = host(&folder, Ports::Reserved);
+        let (mut listener, bound) = owner.bind(port).await.expect("the port is shared with it");
+        assert_eq!(bound, port);
+        // Every connection must reach the listener: one that is only bound gets none of them.
+        for _ in 0..16 {
+            let (near, far) = tokio::join!(stranger.connect(&address), owner.accept(&mut listener));
+            near.expect("it listens");
+            far.expect("one has come");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_opened_once_at_a_time() {
+        use redb::StorageBackend;
+
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let env = host(&folder, Ports::Own);
+        let disk = env.open("raft.redb").expect("it can be made");
+        disk.set_len(4).and_then(|()| disk.write(0, b"kept")).expect("there is room");
+        disk.close().expect("it is open");
+        drop(disk);
+        let disk = env.open("raft.redb").expect("nobody has it open");
+        let mut kept = [0; 4];
+        disk.read(0, &mut kept).expect("it was written");
+        assert_eq!(&kept, b"kept");
+    }
+}
