@@ -1,0 +1,119 @@
+//! Everything has a limit: connections, the queue, and with them memory.
+
+use portcullis_core::Time;
+use portcullis_core::queue;
+
+use super::{Check, Sentence};
+use crate::facts::Facts;
+use crate::history::{Event, Who};
+use crate::plan::Plan;
+use crate::settings::Bytes;
+use crate::stage::Deed;
+
+/// See the module.
+struct Bounded {
+    connections_max: usize,
+    /// Asks that wait, and those in flight beside them.
+    queued_max: usize,
+    memory_limit: Bytes,
+}
+
+pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
+    let settings = &plan.settings.controllers;
+    // One more flight than its limit: a clock advance takes along what waits.
+    let in_flight = settings.batch_max * (queue::Config::default().flights_max + 1);
+    Some(Box::new(Bounded {
+        connections_max: settings.connections_max,
+        queued_max: settings.waiting_max + in_flight,
+        memory_limit: settings.memory_limit,
+    }))
+}
+
+impl Check for Bounded {
+    fn name(&self) -> &'static str {
+        "bounded"
+    }
+
+    fn sentence(&self) -> Sentence {
+        Sentence {
+            seed: "002",
+            text: "There are so many resources required to keep the pubsub up that we just run out \
+                   of memory.",
+        }
+    }
+
+    fn always(
+        &mut self,
+        _: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        match (who, event) {
+            (_, Event::Did(Deed::Limit(bytes))) => {
+                self.memory_limit = *bytes;
+                Ok(())
+            }
+            (Who::Controller(node), Event::Memory(bytes)) if *bytes > self.memory_limit => {
+                Err(format!("{node} uses {} of {}", bytes, self.memory_limit))
+            }
+            (Who::Controller(node), Event::Told(_) | Event::Ordered(_)) => {
+                let (connections, queued) = (facts.connections(node), facts.queued(node));
+                if connections > self.connections_max {
+                    return Err(format!("{node} has {connections} connections"));
+                }
+                // The ask that an answer is about to refuse is counted for a moment.
+                if queued > self.queued_max + 1 {
+                    return Err(format!("the queue of {node} holds {queued} asks"));
+                }
+                Ok(())
+            }
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_core::controller::{Input, Request};
+    use portcullis_core::lease::{Key, Operation};
+    use portcullis_core::{AskId, ConnectionId, Door};
+
+    use super::*;
+    use crate::check::tests::{ONE, Story};
+
+    #[test]
+    fn a_queue_beyond_its_limit_is_caught() {
+        let mut story = Story::new(make, "[controllers]\nwaiting-max = 10\nbatch-max = 2\n");
+        story.serving(ONE);
+        let mut ask = |serial: u64| {
+            let holder = serial.to_string().into();
+            let key = Key::default();
+            let operation = Operation::Claim { key, holder, duration: Duration::from_secs(60) };
+            let ask = AskId { connection: ConnectionId(2), serial };
+            let request = Request::Apply(operation);
+            story.told(0, ONE, Input::Asked { ask, request, patience: Duration::from_secs(1) })
+        };
+        assert!((0..21).all(|serial| ask(serial).is_ok()));
+        assert!(ask(21).is_err());
+    }
+
+    #[test]
+    fn one_connection_too_many_is_caught() {
+        let mut story = Story::new(make, "[controllers]\nconnections-max = 1\n");
+        story.serving(ONE);
+        let input = Input::Connected { connection: ConnectionId(3), door: Door::Api };
+        assert!(story.told(0, ONE, input).is_err());
+    }
+
+    #[test]
+    fn memory_beyond_its_limit_is_caught() {
+        let mut story = Story::new(make, "[controllers]\nmemory-limit = \"1MiB\"\n");
+        assert!(story.event(0, ONE, Event::Memory(Bytes(1 << 20))).is_ok());
+        assert!(story.event(1, ONE, Event::Memory(Bytes((1 << 20) + 1))).is_err());
+    }
+}

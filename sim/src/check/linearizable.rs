@@ -1,0 +1,374 @@
+//! Every acknowledged operation took effect once, between being asked and being answered.
+//!
+//! The log is the witness: it is replayed through a table of the check's own, so every replica must
+//! say what that table says; each answer must name the entry that holds its operation, with that
+//! outcome; and an ask that began after an answer was given must land behind it. What was told to
+//! have had no effect, or was never asked, must not be in the log. Beside it stands a
+//! [`BlackBox`] for a sample of the leases, which does not believe in logs.
+
+use std::collections::BTreeMap;
+
+use portcullis_core::controller::{Input, Output, Request};
+use portcullis_core::lease::{Applied, Entry, Key, Leases, Operation, Outcome, Refusal};
+use portcullis_core::queue::Answer;
+use portcullis_core::{NodeId, Time};
+
+use super::black_box::BlackBox;
+use super::{Check, Sentence};
+use crate::facts::{Ask, Facts};
+use crate::history::{Event, Hash, Who};
+use crate::plan::Plan;
+
+/// How many leases have a black box: the first ones that anybody asks for.
+pub const BOXES_MAX: usize = 64;
+/// How many of the last log entries answers are compared with. An ask lives for 30 s at most; a log
+/// of more than 100 entries a second for so long drops the comparison, never the replay.
+pub const ENTRIES_KEPT: usize = 4_096;
+
+/// What an entry did, in the order of the keys.
+type Effects = Vec<(Operation, Outcome)>;
+
+/// See the module.
+struct Linearizable {
+    table: Leases,
+    index: u64,
+    /// What each of the last entries did, and a mark of all that it did.
+    entries: BTreeMap<u64, (Effects, Hash)>,
+    /// By lease and operation: how often it was asked for and may have an effect, less the effects.
+    /// What comes to nothing is left out.
+    owed: BTreeMap<Key, Vec<(Operation, i64)>>,
+    boxes: BTreeMap<Key, BlackBox>,
+}
+
+pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
+    Some(Box::new(Linearizable {
+        table: Leases::default(),
+        index: 0,
+        entries: BTreeMap::new(),
+        owed: BTreeMap::new(),
+        boxes: BTreeMap::new(),
+    }))
+}
+
+impl Check for Linearizable {
+    fn name(&self) -> &'static str {
+        "linearizable"
+    }
+
+    fn sentence(&self) -> Sentence {
+        Sentence {
+            seed: "002",
+            text: "we try again for a claim, not knowing if we actually successfully made a claim",
+        }
+    }
+
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        match (who, event) {
+            (_, Event::Applied { index, entry, applied }) => self.applied(*index, entry, applied),
+            (Who::Controller(node), Event::Told(Input::Asked { ask, request, .. })) => {
+                match (facts.ask(node, *ask), request) {
+                    (Some(ask), Request::Apply(operation)) if ask.edge => {
+                        self.asked(at, ask.serial, operation);
+                    }
+                    (Some(_) | None, Request::Apply(_) | Request::Wait(_)) => {}
+                }
+                Ok(())
+            }
+            (Who::Controller(node), Event::Ordered(Output::Answer { answer, .. })) => {
+                match facts.ended() {
+                    Some(ask) => self.answered(at, node, ask, answer),
+                    None => Ok(()),
+                }
+            }
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
+            | (_, Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => Ok(()),
+        }
+    }
+}
+
+impl Linearizable {
+    fn applied(&mut self, index: u64, entry: &Entry, applied: &Applied) -> Result<(), String> {
+        let mark = mark(entry, applied);
+        if index <= self.index {
+            return match self.entries.get(&index) {
+                Some((_, first)) if *first != mark => {
+                    Err(format!("two replicas differ in what entry {index} did"))
+                }
+                Some(_) | None => Ok(()),
+            };
+        }
+        self.index = index;
+        if self.table.apply(entry) != *applied {
+            return Err(format!("entry {index} did not do what its replay does"));
+        }
+        let mut effects = Effects::with_capacity(entry.commands.len());
+        for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
+            let operation = &command.operation;
+            if outcome.is_ok() && self.owe(operation, -1) < 0 {
+                return Err(format!("entry {index} does what nobody may still ask: {operation}"));
+            }
+            effects.push((operation.clone(), outcome.clone()));
+        }
+        effects.sort_by(|(one, _), (other, _)| one.key().cmp(other.key()));
+        self.entries.insert(index, (effects, mark));
+        if self.entries.len() > ENTRIES_KEPT {
+            self.entries.pop_first();
+        }
+        Ok(())
+    }
+
+    /// Changes how often an operation may yet have an effect, and says what is left.
+    fn owe(&mut self, operation: &Operation, change: i64) -> i64 {
+        let key = operation.key();
+        let owed = self.owed.entry(key.clone()).or_default();
+        let place = owed.iter().position(|(other, _)| other == operation).unwrap_or(owed.len());
+        if place == owed.len() {
+            owed.push((operation.clone(), 0));
+        }
+        owed[place].1 += change;
+        let left = owed[place].1;
+        if left == 0 {
+            owed.swap_remove(place);
+        }
+        if owed.is_empty() {
+            self.owed.remove(key);
+        }
+        left
+    }
+
+    fn asked(&mut self, at: Time, serial: u64, operation: &Operation) {
+        self.owe(operation, 1);
+        let key = operation.key();
+        if self.boxes.len() < BOXES_MAX && !self.boxes.contains_key(key) {
+            self.boxes.insert(key.clone(), BlackBox::new());
+        }
+        if let Some(lease) = self.boxes.get_mut(key) {
+            lease.invoked(at, serial, operation.clone());
+        }
+    }
+
+    fn answered(
+        &mut self,
+        at: Time,
+        node: NodeId,
+        ask: &Ask,
+        answer: &Answer,
+    ) -> Result<(), String> {
+        let Some(operation) = &ask.operation else { return Ok(()) };
+        let told = match answer {
+            Answer::Done { index, done } => Some((*index, Ok(done.clone()))),
+            Answer::Refused { index, refusal } => Some((*index, Err(refusal.clone()))),
+            Answer::Released => return Err(format!("{node} released what was no wait")),
+            Answer::Overloaded { .. }
+            | Answer::NotLeader { .. }
+            | Answer::Expired
+            | Answer::Cancelled => None,
+            Answer::Unknown => return Ok(()),
+        };
+        if let Some((index, outcome)) = &told {
+            self.witnessed(node, ask, operation, *index, outcome)?;
+        }
+        if !ask.edge {
+            return Ok(());
+        }
+        let outcome = told.map(|(_, outcome)| outcome);
+        let outcome = outcome.filter(|outcome| *outcome != Err(Refusal::Void));
+        if !matches!(outcome, Some(Ok(_))) && self.owe(operation, -1) < 0 {
+            return Err(format!("{node} denies what was done: {operation}: {answer}"));
+        }
+        let Some(lease) = self.boxes.get_mut(operation.key()) else { return Ok(()) };
+        let explained = match &outcome {
+            Some(outcome) => lease.returned(at, ask.serial, outcome),
+            None => lease.void(ask.serial),
+        };
+        if explained || lease.abandoned() {
+            return Ok(());
+        }
+        Err(format!("no order explains the answers about {}", operation.key()))
+    }
+
+    /// Compares an answer with the log.
+    fn witnessed(
+        &self,
+        node: NodeId,
+        ask: &Ask,
+        operation: &Operation,
+        index: u64,
+        outcome: &Outcome,
+    ) -> Result<(), String> {
+        if index <= ask.floor {
+            let floor = ask.floor;
+            return Err(format!(
+                "{operation} is said to be entry {index}, but was asked after {floor} was known"
+            ));
+        }
+        let Some((effects, _)) = self.entries.get(&index) else {
+            return match self.entries.first_key_value() {
+                Some((first, _)) if index < *first => Ok(()),
+                Some(_) | None => Err(format!("{node} answered from entry {index}: there is none")),
+            };
+        };
+        let key = operation.key();
+        let first = effects.partition_point(|(other, _)| other.key() < key);
+        let mut did = effects[first..].iter().take_while(|(other, _)| other.key() == key);
+        if did.any(|(other, did)| other == operation && did == outcome) {
+            Ok(())
+        } else {
+            Err(format!("{node} answered {operation} otherwise than entry {index} did"))
+        }
+    }
+}
+
+/// Tells apart what two replicas did.
+fn mark(entry: &Entry, applied: &Applied) -> Hash {
+    use portcullis_core::lease::Done;
+    let mut hash = Hash::default();
+    hash.word(entry.now.0);
+    for outcome in &applied.outcomes {
+        match outcome {
+            Ok(Done::Granted { fence, expiry }) => {
+                hash.word(*fence);
+                hash.word(expiry.0);
+            }
+            Ok(Done::Revoked) => hash.word(1),
+            Ok(Done::Pinned) => hash.word(2),
+            Ok(Done::Unpinned) => hash.word(3),
+            Err(Refusal::Held { holder, expiry }) => {
+                hash.bytes(holder.as_bytes());
+                hash.word(expiry.0);
+            }
+            Err(Refusal::NotHeld) => hash.word(4),
+            Err(Refusal::Void) => hash.word(5),
+            Err(Refusal::Full) => hash.word(6),
+        }
+    }
+    applied.released.iter().for_each(|key| hash.bytes(key.lease.as_bytes()));
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_core::lease::{Command, Done};
+    use portcullis_core::{AskId, ConnectionId, GlobalTime};
+
+    use super::*;
+    use crate::check::tests::{ONE, Story, TWO};
+
+    fn claim(holder: &str) -> Operation {
+        let duration = Duration::from_secs(60);
+        Operation::Claim { key: Key::default(), holder: holder.into(), duration }
+    }
+
+    fn ask(story: &mut Story, at: u64, serial: u64, holder: &str) {
+        let ask = AskId { connection: ConnectionId(2), serial };
+        let request = Request::Apply(claim(holder));
+        let patience = Duration::from_secs(5);
+        story.told(at, ONE, Input::Asked { ask, request, patience }).expect("asking is fine");
+    }
+
+    fn apply(story: &mut Story, who: Who, index: u64, holder: &str) -> Result<Applied, String> {
+        let now = GlobalTime(1_000);
+        let command = Command { operation: claim(holder), void_after: now };
+        let entry = Entry { now, commands: vec![command] };
+        let applied = Leases::default().apply(&entry);
+        story.event(1, who, Event::Applied { index, entry: &entry, applied: &applied })?;
+        Ok(applied)
+    }
+
+    fn answer(story: &mut Story, serial: u64, answer: Answer) -> Result<(), String> {
+        let ask = AskId { connection: ConnectionId(2), serial };
+        story.ordered(2, ONE, Output::Answer { ask, answer })
+    }
+
+    fn done(index: u64, fence: u64) -> Answer {
+        let expiry = GlobalTime(1_000) + Duration::from_secs(60);
+        Answer::Done { index, done: Done::Granted { fence, expiry } }
+    }
+
+    fn story() -> Story {
+        let mut story = Story::new(make, "");
+        story.serving(ONE);
+        story
+    }
+
+    #[test]
+    fn an_answer_that_the_log_bears_out_is_fine() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(apply(&mut story, ONE, 5, "a").is_ok());
+        assert!(answer(&mut story, 1, done(5, 1)).is_ok());
+    }
+
+    #[test]
+    fn an_answer_that_the_log_does_not_bear_out_is_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(apply(&mut story, ONE, 5, "a").is_ok());
+        assert!(answer(&mut story, 1, done(5, 2)).is_err());
+    }
+
+    #[test]
+    fn an_answer_from_before_the_ask_is_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(apply(&mut story, ONE, 5, "a").is_ok());
+        assert!(answer(&mut story, 1, done(5, 1)).is_ok());
+        ask(&mut story, 3, 2, "a");
+        assert!(answer(&mut story, 2, done(5, 1)).is_err());
+    }
+
+    #[test]
+    fn a_claim_that_nobody_made_is_caught() {
+        let mut story = story();
+        assert!(apply(&mut story, ONE, 5, "a").is_err());
+    }
+
+    #[test]
+    fn an_effect_after_a_definite_no_is_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(answer(&mut story, 1, Answer::Expired).is_ok());
+        assert!(apply(&mut story, ONE, 5, "a").is_err());
+    }
+
+    #[test]
+    fn a_no_after_the_effect_is_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(apply(&mut story, ONE, 5, "a").is_ok());
+        assert!(answer(&mut story, 1, Answer::Cancelled).is_err());
+    }
+
+    #[test]
+    fn replicas_that_differ_are_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(apply(&mut story, ONE, 5, "a").is_ok());
+        let entry = Entry { now: GlobalTime(1_000), commands: Vec::new() };
+        let applied = Applied::default();
+        let event = Event::Applied { index: 5, entry: &entry, applied: &applied };
+        assert!(story.event(2, TWO, event).is_err());
+    }
+
+    #[test]
+    fn an_effect_that_the_replay_does_not_have_is_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        let now = GlobalTime(1_000);
+        let command = Command { operation: claim("a"), void_after: now };
+        let entry = Entry { now, commands: vec![command] };
+        let outcomes = vec![Ok(Done::Granted { fence: 9, expiry: now })];
+        let applied = Applied { outcomes, released: Vec::new() };
+        let event = Event::Applied { index: 5, entry: &entry, applied: &applied };
+        assert!(story.event(2, ONE, event).is_err());
+    }
+}

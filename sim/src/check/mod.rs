@@ -1,0 +1,184 @@
+//! The checks: one property a file, each tied to the sentence that asks for it.
+//!
+//! A check reads the history and nothing else, so it is the same for every engine. `always` must
+//! hold after every event; `settled` must come to hold once the faults are over, and stay so.
+
+pub mod black_box;
+mod bounded;
+mod clock_moves;
+mod connected;
+mod door_order;
+mod gentle;
+mod linearizable;
+mod no_error;
+mod one_answer;
+mod one_holder;
+mod paced;
+
+use std::fmt;
+
+use portcullis_core::Time;
+
+use crate::facts::Facts;
+use crate::history::{Event, Who};
+use crate::outcome::Break;
+use crate::plan::Plan;
+
+/// One property. An error is one line for people, and says who and what.
+pub trait Check: Send {
+    /// As scenarios name it.
+    fn name(&self) -> &'static str;
+
+    /// Who asks for it.
+    fn sentence(&self) -> Sentence;
+
+    /// Looks at one event; `facts` already know of it.
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String>;
+
+    /// Whether everything is as it should be in the end.
+    fn settled(&mut self, now: Time, facts: &Facts) -> Result<(), String> {
+        let _ = (now, facts);
+        Ok(())
+    }
+}
+
+/// A sentence of a seed document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// Which document.
+    pub seed: &'static str,
+    /// Its words.
+    pub text: &'static str,
+}
+
+impl fmt::Display for Sentence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed {}: \"{}\"", self.seed, self.text)
+    }
+}
+
+/// Makes a check for a plan, or none if the plan gives it nothing to say.
+pub type Make = fn(&Plan) -> Option<Box<dyn Check>>;
+
+/// Every check, by name.
+pub const ALL: &[(&str, Make)] = &[
+    ("door_order", door_order::make),
+    ("paced", paced::make),
+    ("bounded", bounded::make),
+    ("gentle", gentle::make),
+    ("one_answer", one_answer::make),
+    ("one_holder", one_holder::make),
+    ("clock_moves", clock_moves::make),
+    ("linearizable", linearizable::make),
+    ("connected", connected::make),
+    ("no_error", no_error::make),
+];
+
+/// What came of a check.
+pub struct Found {
+    pub name: &'static str,
+    pub sentence: Sentence,
+    /// Whether its `always` was asked for.
+    pub always: bool,
+    pub broke: Option<Break>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use portcullis_core::controller::{Input, Output};
+    use portcullis_core::sessions::Party;
+    use portcullis_core::{ConnectionId, Door, GlobalTime, NodeId};
+
+    use super::*;
+    use crate::settings::Engine;
+
+    /// A history for one check, to be told by hand.
+    pub struct Story {
+        check: Box<dyn Check>,
+        facts: Facts,
+    }
+
+    pub const ONE: Who = Who::Controller(NodeId(1));
+    pub const TWO: Who = Who::Controller(NodeId(2));
+
+    /// A plan of three controllers, with `lines` changed.
+    pub fn plan(lines: &str) -> Plan {
+        let text = "title = \"t\"\nwhy = \"w\"\nsource = \"s\"\nengines = [\"direct\"]\n\
+                    acts = \"10s\"\nsettles-within = \"10s\"\n";
+        let scenario = crate::scenario::Scenario::parse("test", &format!("{text}{lines}"));
+        let scenario = scenario.expect("the tests' scenarios are right");
+        Plan::draw("test", &scenario, Engine::Direct, 1, None)
+    }
+
+    impl Story {
+        pub fn new(make: Make, lines: &str) -> Story {
+            let plan = plan(lines);
+            let check = make(&plan).expect("the check has something to say here");
+            Story { check, facts: Facts::new(plan.settings.agents.count) }
+        }
+
+        pub fn event(&mut self, at: u64, who: Who, event: Event<'_>) -> Result<(), String> {
+            let at = Time(at * 1_000);
+            self.facts.note(at, who, &event);
+            self.check.always(at, who, &event, &self.facts)
+        }
+
+        /// At so many milliseconds, a controller is told.
+        pub fn told(&mut self, at: u64, who: Who, input: Input) -> Result<(), String> {
+            self.event(at, who, Event::Told(&input))
+        }
+
+        /// At so many milliseconds, a controller orders.
+        pub fn ordered(&mut self, at: u64, who: Who, output: Output) -> Result<(), String> {
+            self.event(at, who, Event::Ordered(&output))
+        }
+
+        pub fn settled(&mut self, at: u64) -> Result<(), String> {
+            self.check.settled(Time(at * 1_000), &self.facts)
+        }
+
+        /// A controller leads and has a connection to itself, number 1, and an agent's, number 2.
+        pub fn serving(&mut self, who: Who) {
+            let Who::Controller(node) = who else { return };
+            let inputs = [
+                Input::Started,
+                Input::Led { global: GlobalTime(0) },
+                Input::Connected { connection: ConnectionId(1), door: Door::Controller },
+                Input::LoggedIn { connection: ConnectionId(1), party: Party::Controller(node) },
+                Input::Connected { connection: ConnectionId(2), door: Door::Api },
+                Input::LoggedIn { connection: ConnectionId(2), party: Party::Agent },
+            ];
+            for input in inputs {
+                // What the check under test says of these is not the story.
+                let _ = self.told(0, who, input);
+            }
+        }
+    }
+
+    #[test]
+    fn every_check_goes_by_its_name() {
+        for (name, make) in ALL {
+            let plan = plan("[controllers]\ncontroller-api-port = 17022\n");
+            let check = make(&plan).expect("this plan concerns every check");
+            assert_eq!(check.name(), *name);
+        }
+    }
+
+    #[test]
+    fn the_readme_ties_every_check_to_its_sentence() {
+        let readme = include_str!("../../README.md");
+        for (name, make) in ALL {
+            let plan = plan("[controllers]\ncontroller-api-port = 17022\n");
+            let check = make(&plan).expect("this plan concerns every check");
+            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("the README has no row for {name}"));
+            assert!(row.contains(&check.sentence().to_string()), "{row}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The command line.
+//!
+//! One seed is one process: a run of several starts children of this same program, two at a time,
+//! and each child executes one plan.
+
+mod jobs;
+mod twice;
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+
+use crate::history::{Event, History, Who};
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::scenario::{self, Scenario};
+use crate::settings::Engine;
+use crate::{engine, logs};
+
+const AFTER_HELP: &str = "\
+Examples:
+  cargo sim run                                        every quick scenario on each of its engines
+  cargo sim run scenarios/startup/two-phase.toml --engine direct --seed 7
+  cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
+  cargo sim replay failing.plan --log | less           the same run again, event by event
+  cargo sim twice scenarios/startup --seeds 20         is it deterministic?
+
+Exit codes:
+  0  everything passed
+  1  the command, a scenario or a plan could not be understood
+  2  a check broke
+  3  something had not converged in time
+  4  something that must be seen never was
+  5  two runs of one plan differed";
+
+/// Seeds are below this, because TOML's numbers are.
+const SEEDS: u64 = 1 << 63;
+
+/// Puts Portcullis through seeded chaos, and says what came of it.
+#[derive(Parser)]
+#[command(name = "cargo sim", version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs scenarios and prints an outcome line each; one run alone prints its whole page.
+    ///
+    /// Without a path: every scenario that is quick. A folder means all scenarios below it.
+    Run {
+        /// Scenario files or folders.
+        path: Vec<PathBuf>,
+        #[command(flatten)]
+        which: Which,
+        /// How many agents, instead of what the scenario says.
+        #[arg(long)]
+        agents: Option<u32>,
+        /// Print each event. Only for one run alone.
+        #[arg(long)]
+        log: bool,
+    },
+    /// Prints what a scenario comes to for one engine and one seed: every setting, every fault.
+    Plan {
+        /// A scenario file.
+        path: PathBuf,
+        #[command(flatten)]
+        which: Which,
+        /// How many agents, instead of what the scenario says.
+        #[arg(long)]
+        agents: Option<u32>,
+    },
+    /// Executes a plan, as `plan` prints it or as you have changed it. Deleting a line shifts
+    /// nothing else.
+    Replay {
+        /// A plan, or `-` for standard input.
+        plan: PathBuf,
+        /// Print each event.
+        #[arg(long)]
+        log: bool,
+    },
+    /// Runs each plan in two processes and compares every byte that they print.
+    Twice {
+        /// Scenario files or folders; without any, every scenario that is quick.
+        path: Vec<PathBuf>,
+        #[command(flatten)]
+        which: Which,
+        /// How many seeds, counted up from `--seed`.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+    },
+    /// Lists the scenarios.
+    List,
+}
+
+#[derive(clap::Args)]
+struct Which {
+    /// Only this engine. Without it, each engine that the scenario names.
+    #[arg(long)]
+    engine: Option<Engine>,
+    /// Where the run's randomness starts.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..SEEDS))]
+    seed: u64,
+}
+
+/// Parses the command line, does what it says, and prints errors.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help is an answer; anything else a mistake. Printing may fail if nobody reads.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match perform(arguments.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn perform(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run { path, which, agents, log } => {
+            let plans = plans(&path, &which, agents)?;
+            match &plans[..] {
+                [plan] => Ok(execute(plan, log)),
+                _ if log => bail!("--log needs one scenario and one --engine"),
+                _ => jobs::run(&plans),
+            }
+        }
+        Command::Plan { path, which, agents } => {
+            let plans = plans(&[path], &which, agents)?;
+            let [plan] = &plans[..] else {
+                bail!("{} plans: choose one with --engine", plans.len());
+            };
+            print(&plan.to_string());
+            Ok(0)
+        }
+        Command::Replay { plan: path, log } => {
+            let (name, text) = if path == Path::new("-") {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
+                ("standard input".to_string(), text)
+            } else {
+                (path.display().to_string(), read(&path)?)
+            };
+            Ok(execute(&Plan::parse(&name, &text)?, log))
+        }
+        Command::Twice { path, which, seeds } => {
+            let mut all = Vec::new();
+            for seed in which.seed..which.seed.saturating_add(seeds) {
+                all.extend(plans(&path, &Which { engine: which.engine, seed }, None)?);
+            }
+            twice::run(&all)
+        }
+        Command::List => {
+            list()?;
+            Ok(0)
+        }
+    }
+}
+
+/// Executes one plan in this process and prints its page.
+///
+/// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to itself,
+/// so it ends the process, as a broken check does.
+fn execute(plan: &Plan, log: bool) -> u8 {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::exit(2);
+    }));
+    logs::catch();
+    let (ran, mut history) = engine::run(plan, History::new(plan, log));
+    for line in logs::caught() {
+        history.record(ran.ended, Who::World, Event::Error(&line));
+    }
+    let found = history.end(ran.ended);
+    let outcome = Outcome::new(plan, ran, found);
+    print(&outcome.to_string());
+    outcome.verdict().code()
+}
+
+/// Prints to a reader that may have had enough, such as `head`.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Every plan that the paths come to.
+fn plans(paths: &[PathBuf], which: &Which, agents: Option<u32>) -> anyhow::Result<Vec<Plan>> {
+    let everything = paths.is_empty();
+    let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
+    for path in paths {
+        files.extend(self::files(&scenario::find(path))?);
+    }
+    let mut plans = Vec::new();
+    for file in files {
+        let scenario = load(&file)?;
+        if everything && !scenario.quick {
+            continue;
+        }
+        let wanted = |engine: &&Engine| which.engine.is_none_or(|wanted| wanted == **engine);
+        for engine in scenario.engines.iter().filter(wanted) {
+            let name = scenario::name(&file);
+            plans.push(Plan::draw(&name, &scenario, *engine, which.seed, agents));
+        }
+    }
+    if plans.is_empty() {
+        bail!("no scenario there runs on that engine");
+    }
+    Ok(plans)
+}
+
+/// The scenario files at or below a path, in order.
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let at = || format!("cannot read {}", path.display());
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let entries: Vec<_> = std::fs::read_dir(path).with_context(at)?.collect::<Result<_, _>>()?;
+    let mut entries: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    entries.sort();
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.is_dir() || entry.extension().is_some_and(|ending| ending == "toml") {
+            found.extend(files(&entry)?);
+        }
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn load(path: &Path) -> anyhow::Result<Scenario> {
+    Ok(Scenario::parse(&path.display().to_string(), &read(path)?)?)
+}
+
+fn list() -> anyhow::Result<()> {
+    let mut text = String::new();
+    for file in files(&scenario::root())? {
+        let scenario = load(&file)?;
+        let engines: Vec<_> = scenario.engines.iter().map(Engine::to_string).collect();
+        let slow = if scenario.quick { "" } else { " (slow)" };
+        let name = scenario::name(&file);
+        let (engines, title) = (engines.join(", "), &scenario.title);
+        text.push_str(&format!("{name}  on {engines}{slow}\n  {title}\n"));
+        for line in scenario.why.lines().chain(scenario.source.lines()) {
+            text.push_str(&format!("  {}\n", line.trim()));
+        }
+        text.push('\n');
+    }
+    print(&text);
+    Ok(())
+}

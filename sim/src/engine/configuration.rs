@@ -1,0 +1,88 @@
+//! What a plan's settings mean for core's machines, the same on every engine.
+
+use std::time::Duration;
+
+use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
+use portcullis_core::{
+    Address, NodeId, agent, backoff, controller, dialer, listener, pace, tracker,
+};
+
+use crate::plan::Plan;
+
+/// Every controller's API port; each has a host of its own.
+pub const API_PORT: u16 = 17_070;
+/// The model whose applications contend for leadership.
+pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
+
+/// The limits of one controller.
+pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
+    let set = &plan.settings.controllers;
+    let mut config = controller::Config::new(node);
+    config.listener = listener::Config {
+        controller_door: set.controller_api_port != 0,
+        open_delay: set.api_port_open_delay,
+        pace: pace::Config { burst: set.agent_ratelimit_max, interval: set.agent_ratelimit_rate },
+        connections_max: set.connections_max,
+        logins_max: set.logins_max,
+        ..listener::Config::default()
+    };
+    config.queue.waiting_max =
+        if plan.settings.policy.bounded_queue { set.waiting_max } else { usize::MAX };
+    config.queue.batch_max = set.batch_max;
+    config
+}
+
+/// The agent with this number: unit `number / leases` of application `number % leases`.
+pub fn agent(plan: &Plan, number: u32) -> agent::Config {
+    let set = &plan.settings.agents;
+    let mut tracker =
+        tracker::Config::new(leadership(number % set.leases), holder(plan, number).into());
+    tracker.duration = set.claim;
+    tracker.renew_after = set.renew;
+    agent::Config { dialer: dialer(plan), tracker: Some(tracker), ..agent::Config::default() }
+}
+
+/// A client of a workload: it asks, but strives for no lease of its own.
+pub fn claimer(plan: &Plan) -> agent::Config {
+    agent::Config { dialer: dialer(plan), ..agent::Config::default() }
+}
+
+/// The leadership of the application with this number.
+pub fn leadership(application: u32) -> Key {
+    Key {
+        namespace: APPLICATION_LEADERSHIP.into(),
+        model: MODEL.into(),
+        lease: format!("app{application}").into(),
+    }
+}
+
+/// The name of an agent's unit.
+pub fn holder(plan: &Plan, number: u32) -> String {
+    let leases = plan.settings.agents.leases;
+    format!("app{}/{}", number % leases, number / leases)
+}
+
+/// The law of the clients' dials. Without backoff they come back within a millisecond, for ever.
+fn dialer(plan: &Plan) -> dialer::Config {
+    let set = &plan.settings.agents.backoff;
+    if plan.settings.policy.backoff {
+        let backoff = backoff::Config { first: set.first, most: set.most, growth: set.growth };
+        dialer::Config { backoff, ..dialer::Config::default() }
+    } else {
+        let once = Duration::from_millis(1);
+        let backoff = backoff::Config { first: once, most: once, growth: 100 };
+        dialer::Config { backoff, gap: once, ..dialer::Config::default() }
+    }
+}
+
+/// Where every controller's API door is.
+pub fn addresses(plan: &Plan) -> Vec<Address> {
+    plan.controllers().map(|node| Address::from(format!("{node}:{API_PORT}"))).collect()
+}
+
+/// Whose address it is.
+pub fn node(address: &Address) -> NodeId {
+    let name = address.as_str().split(':').next();
+    let number = name.and_then(|name| name.strip_prefix("controller-")?.parse().ok());
+    NodeId(number.expect("clients know no addresses but those they were given"))
+}

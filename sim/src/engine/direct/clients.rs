@@ -1,0 +1,232 @@
+//! Agents and workload clients: what their machines are told, and what is done on their orders.
+
+use std::time::Duration;
+
+use portcullis_core::agent::{Agent, Input, Output};
+use portcullis_core::controller::Request;
+use portcullis_core::queue::Answer;
+use portcullis_core::{Door, Machine, Seed, Time};
+
+use super::World;
+use super::claims::Claimant;
+use super::configuration;
+use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use crate::history::{Event as Fact, Who};
+
+/// A client gives a request up this long after its patience has ended, as production's does.
+const GRACE: Duration = Duration::from_secs(1);
+/// No timer.
+const NEVER: Time = Time(u64::MAX);
+
+/// One client.
+pub struct Client {
+    machine: Agent,
+    link: Option<LinkId>,
+    /// When its timer is due.
+    timer: Time,
+    /// Requests without an answer that must have one, by when they are given up.
+    owed: Vec<(Time, u64)>,
+    started: bool,
+    /// What it claims, if it is a workload's.
+    pub claimant: Option<Box<Claimant>>,
+}
+
+impl Client {
+    /// A client at rest.
+    pub fn new(machine: Agent, claimant: Option<Box<Claimant>>) -> Client {
+        Client { machine, link: None, timer: NEVER, owed: Vec::new(), started: false, claimant }
+    }
+
+    /// How many random words it has drawn.
+    pub fn drawn(&self) -> u64 {
+        self.machine.drawn()
+    }
+
+    fn due(&self) -> Time {
+        let machine = self.machine.poll_timeout().map_or(NEVER, |due| due.at);
+        self.owed.iter().fold(machine, |least, (at, _)| least.min(*at))
+    }
+}
+
+impl World<'_> {
+    /// Makes every agent, each to start at a time of its own.
+    pub(super) fn start_agents(&mut self) {
+        let agents = &self.plan.settings.agents;
+        let seed = Seed(self.plan.settings.seed);
+        let known = configuration::addresses(self.plan);
+        let arrive = u64::try_from(agents.arrive.as_micros()).unwrap_or(u64::MAX - 1);
+        self.clients.reserve_exact(agents.count as usize);
+        for number in 0..agents.count {
+            let config = configuration::agent(self.plan, number);
+            let seed = seed.child("agent", u64::from(number));
+            let machine = Agent::new(config, known.clone(), seed);
+            let wait = Duration::from_micros(seed.child("arrival", 0).0 % (arrive + 1));
+            self.arrive(Client::new(machine, None), wait);
+        }
+    }
+
+    /// Adds a client, whose first timer starts it.
+    pub(super) fn arrive(&mut self, mut client: Client, wait: Duration) -> u32 {
+        // Plans count clients in 32 bits.
+        let number = self.clients.len() as u32;
+        client.timer = self.now + wait;
+        self.heap.push_timer(client.timer, number);
+        self.clients.push(client);
+        number
+    }
+
+    /// Tells a client's machine, and does what it orders.
+    pub(super) fn tell_client(&mut self, number: u32, input: Input) {
+        self.record(Who::Agent(number), Fact::AgentTold(&input));
+        let mut orders = std::mem::take(&mut self.client_orders);
+        let client = &mut self.clients[number as usize];
+        client.machine.handle(self.now, input, &mut orders);
+        self.obey_client(number, orders);
+    }
+
+    /// A client's timer fires; one that was set anew does not count.
+    pub(super) fn client_due(&mut self, number: u32, at: Time) {
+        let client = &mut self.clients[number as usize];
+        if client.timer != at {
+            return;
+        }
+        client.timer = NEVER;
+        if !std::mem::replace(&mut client.started, true) {
+            return self.tell_client(number, Input::Started);
+        }
+        let now = self.now;
+        let late = client.owed.iter().position(|(by, _)| *by <= now);
+        if let Some(late) = late {
+            let (_, serial) = client.owed.remove(late);
+            return self.tell_client(number, Input::Answered { serial, answer: Answer::Unknown });
+        }
+        let mut orders = std::mem::take(&mut self.client_orders);
+        client.machine.handle_timeout(now, &mut orders);
+        self.obey_client(number, orders);
+    }
+
+    fn obey_client(&mut self, number: u32, mut orders: Vec<Output>) {
+        for order in orders.drain(..) {
+            self.record(Who::Agent(number), Fact::AgentOrdered(&order));
+            self.execute_client(number, order);
+        }
+        self.client_orders = orders;
+        let client = &mut self.clients[number as usize];
+        let due = client.due();
+        if due < client.timer {
+            client.timer = due.max(self.now);
+            self.heap.push_timer(client.timer, number);
+        }
+    }
+
+    fn execute_client(&mut self, number: u32, order: Output) {
+        match order {
+            Output::Dial { address } => {
+                let node = configuration::node(&address);
+                let link = self.links.open(Caller::Client(number), node, Door::Api);
+                self.clients[number as usize].link = Some(link);
+                self.send(link, Message::Up(Up::Knock));
+            }
+            Output::Login => self.send_up(number, Up::Login),
+            Output::Hangup => self.hang_up(number),
+            Output::Ping => self.send_up(number, Up::Ping),
+            Output::Send { serial, request, patience } => {
+                match &request {
+                    Request::Apply(_) => {
+                        let by = self.now + patience + GRACE;
+                        self.clients[number as usize].owed.push((by, serial));
+                    }
+                    Request::Wait(_) => {}
+                }
+                self.sent(number, serial, patience);
+                self.send_up(number, Up::Ask { serial, request, patience });
+            }
+            Output::Answer { answer, .. } => self.claimed(number, &answer),
+            Output::Lead { .. } | Output::Follow => {}
+        }
+    }
+
+    /// Sends something over a client's link, if it has one.
+    pub(super) fn send_up(&mut self, number: u32, up: Up) {
+        if let Some(link) = self.clients[number as usize].link {
+            self.send(link, Message::Up(up));
+        }
+    }
+
+    /// A client lets go of its link; what was asked over it is owed no more.
+    pub(super) fn hang_up(&mut self, number: u32) {
+        let client = &mut self.clients[number as usize];
+        client.owed.clear();
+        let Some(id) = client.link.take() else { return };
+        self.unwanted(id);
+    }
+
+    /// A caller lets go of a link.
+    pub(super) fn unwanted(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        link.wanted = false;
+        if link.served != Served::Gone {
+            self.send(id, Message::Up(Up::Close));
+        }
+        // A knock that was lost arrives nowhere.
+        if let Some(link) = self.links.get(id)
+            && link.served == Served::Knocking
+            && link.stuck[0]
+        {
+            link.served = Served::Gone;
+        }
+        self.links.release(id);
+    }
+
+    /// Something for a caller arrives.
+    pub(super) fn arrive_down(&mut self, id: LinkId, down: Down) {
+        let Some(link) = self.links.get(id) else { return };
+        if !link.wanted {
+            return;
+        }
+        let (caller, node, greeted) = (link.caller, link.node, link.greeted);
+        match &down {
+            Down::Connected => link.greeted = true,
+            Down::Closed => {
+                link.wanted = false;
+                self.links.release(id);
+            }
+            Down::LoggedIn | Down::Pong | Down::Answer { .. } => {}
+        }
+        match caller {
+            Caller::Client(number) => self.client_told(number, down, greeted),
+            Caller::Controller(caller) => self.peer_told(caller, node, id, down),
+        }
+    }
+
+    fn client_told(&mut self, number: u32, down: Down, greeted: bool) {
+        let client = &mut self.clients[number as usize];
+        let input = match down {
+            Down::Connected => Input::Connected,
+            Down::LoggedIn => Input::LoggedIn { addresses: configuration::addresses(self.plan) },
+            Down::Pong => Input::Ponged,
+            Down::Answer { serial, answer } => {
+                client.owed.retain(|(_, owed)| *owed != serial);
+                Input::Answered { serial, answer }
+            }
+            Down::Closed => {
+                client.link = None;
+                client.owed.clear();
+                if greeted { Input::Disconnected } else { Input::Failed }
+            }
+        };
+        self.tell_client(number, input);
+    }
+
+    /// Every agent drops its connection, and finds that it has none.
+    pub(super) fn herd(&mut self) {
+        for number in 0..self.plan.settings.agents.count {
+            let link = self.clients[number as usize].link;
+            let greeted = link.and_then(|id| self.links.get(id)).is_some_and(|link| link.greeted);
+            if greeted {
+                self.hang_up(number);
+                self.tell_client(number, Input::Disconnected);
+            }
+        }
+    }
+}

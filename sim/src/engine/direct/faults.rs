@@ -1,0 +1,148 @@
+//! What the plan does to the world.
+
+use std::time::Duration;
+
+use portcullis_core::NodeId;
+use portcullis_core::controller::{Controller, Input};
+
+use super::link::{Down, Served};
+use super::{Event, Waiting, World, configuration};
+use crate::history::{Event as Fact, Who};
+use crate::settings::Bytes;
+use crate::stage::{Deed, Place};
+
+/// From a process being killed for its memory to its next start, as a service manager does it.
+const REVIVE_AFTER: Duration = Duration::from_secs(5);
+/// Two controllers that hear nothing of each other break their connections after this long.
+const SILENCE: Duration = Duration::from_secs(5);
+
+impl World<'_> {
+    /// Does every deed that is due.
+    pub(super) fn act(&mut self) {
+        let mut deeds = Vec::new();
+        self.stage.due(self.now, self.history.leader(), &mut deeds);
+        for deed in deeds {
+            self.record(Who::World, Fact::Did(&deed));
+            self.perform(deed);
+            self.drain();
+        }
+        if let Some(at) = self.stage.next() {
+            self.heap.push(at, Event::Deed);
+        }
+    }
+
+    fn perform(&mut self, deed: Deed) {
+        match deed {
+            Deed::Crash(node) => {
+                self.process(node).crashed = true;
+                self.die(node);
+            }
+            Deed::Restart(node) => {
+                self.process(node).crashed = false;
+                if self.process(node).machine.is_none() {
+                    self.start(node);
+                }
+            }
+            Deed::Cut { from, to } => {
+                self.network.cut(from, to, true);
+                if let (Place::Controller(_), Place::Controller(_)) = (from, to) {
+                    self.heap.push(self.now + SILENCE, Event::Silence(from, to));
+                }
+            }
+            Deed::Mend { from, to } => {
+                self.network.cut(from, to, false);
+                self.break_stuck(from, to);
+            }
+            Deed::Hold { from, to } => self.network.hold(from, to, true),
+            Deed::Release { from, to } => {
+                self.network.hold(from, to, false);
+                self.release_held(from, to);
+            }
+            Deed::Slow { from, to, by } => self.network.slow(from, to, by),
+            Deed::Herd => self.herd(),
+            Deed::Limit(memory) => {
+                self.memory_limit = memory;
+                for node in self.plan.controllers() {
+                    self.weigh(node);
+                }
+            }
+            Deed::Claim(claims) => self.start_claims(&claims),
+            Deed::Settle => {}
+        }
+    }
+
+    /// Starts a process on the disk that its last life left.
+    pub(super) fn start(&mut self, node: NodeId) {
+        let machine = Controller::new(configuration::controller(self.plan, node));
+        self.process(node).born(machine);
+        self.start_raft(node);
+        self.tell(node, Input::Started);
+        let life = self.process(node).life;
+        for to in self.plan.controllers() {
+            self.heap.push(self.now, Event::Call(life, to));
+        }
+    }
+
+    /// A process is killed for its memory, and will start again.
+    pub(super) fn kill(&mut self, node: NodeId, memory: Bytes) {
+        self.record(Who::Controller(node), Fact::Killed(memory));
+        self.die(node);
+        let life = self.process(node).life;
+        self.heap.push(self.now + REVIVE_AFTER, Event::Revive(life));
+    }
+
+    /// A process is gone: its kernel closes whatever it had open.
+    fn die(&mut self, node: NodeId) {
+        if self.process(node).machine.is_none() {
+            return;
+        }
+        for link in self.process(node).die() {
+            self.let_go(link);
+        }
+        let peers = std::mem::take(&mut self.process(node).peers);
+        for (link, _) in peers.values().filter_map(|peer| peer.link) {
+            self.unwanted(link);
+        }
+        self.told.retain(|(told, _)| *told != node);
+    }
+
+    /// Breaks every link that lost something between two places, for both ends.
+    pub(super) fn break_stuck(&mut self, one: Place, other: Place) {
+        let mut kept = Vec::new();
+        for id in std::mem::take(&mut self.stuck) {
+            let Some(link) = self.links.get(id) else { continue };
+            let (from, to) = link.ends();
+            if (from, to) != (one, other) && (to, from) != (one, other) {
+                kept.push(id);
+                continue;
+            }
+            let (node, served, wanted) = (link.node, link.served, link.wanted);
+            if let Served::Accepted(connection) = served {
+                self.closed(id, node, connection);
+            }
+            // What waits in the backlog has heard nothing, and is found out about there.
+            let left = wanted && served != Served::Waiting;
+            if let Some(link) = self.links.get(id).filter(|_| left) {
+                link.served = Served::Gone;
+                self.arrive_down(id, Down::Closed);
+            }
+        }
+        self.stuck.append(&mut kept);
+    }
+
+    /// Delivers what one place sent to another while that was held back.
+    fn release_held(&mut self, from: Place, to: Place) {
+        let mut kept = Vec::new();
+        for (source, target, waiting) in std::mem::take(&mut self.held) {
+            if (source, target) != (from, to) {
+                kept.push((source, target, waiting));
+                continue;
+            }
+            match waiting {
+                Waiting::Message(id, message) => self.send(id, message),
+                Waiting::Letter(letter) => self.post(letter),
+            }
+        }
+        self.held.append(&mut kept);
+    }
+}

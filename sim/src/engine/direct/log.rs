@@ -1,0 +1,117 @@
+//! What raft nodes report, and what the world makes of it.
+
+use portcullis::raft::{Proposed, Role};
+use portcullis_core::NodeId;
+use portcullis_core::controller::Input;
+
+use super::network::Passage;
+use super::raft::{Fate, Letter, Node, Report, spawn};
+use super::{Event, Waiting, World};
+use crate::history::{Event as Fact, Who};
+use crate::stage::Place;
+
+impl World<'_> {
+    /// Starts the raft node of a process.
+    pub(super) fn start_raft(&mut self, node: NodeId) {
+        let members: Vec<NodeId> = self.plan.controllers().collect();
+        let inbox = self.inbox.clone();
+        let process = self.process(node);
+        let (life, disk) = (process.life, process.disk.clone());
+        // One node founds the cluster, again if it died before that was on its disk.
+        let founds = members.first() == Some(&node) && disk.is_new();
+        spawn(async move {
+            let node = Node::start(life, disk, founds.then_some(&*members), &inbox).await;
+            inbox.push(Report::Started { node });
+        });
+    }
+
+    /// Takes note of one report. Those of past lives go nowhere.
+    pub(super) fn report(&mut self, report: Report) {
+        match report {
+            Report::Started { node } => {
+                let process = self.process(node.life().node);
+                if process.lives(node.life()) {
+                    process.raft = Some(node);
+                } else {
+                    node.kill();
+                }
+            }
+            Report::Letter(letter) => self.post(letter),
+            Report::Write { life, write } => {
+                let (now, takes) = (self.now, self.plan.settings.controllers.sync_time);
+                let process = self.process(life.node);
+                if process.lives(life) {
+                    let at = process.sync(now, takes);
+                    self.heap.push(at, Event::Written(life, write));
+                }
+            }
+            Report::Applied { life, index, entry, applied } => {
+                if self.process(life.node).lives(life) {
+                    let fact = Fact::Applied { index, entry: &entry, applied: &applied };
+                    self.record(Who::Controller(life.node), fact);
+                    let released = applied.released;
+                    self.tell(life.node, Input::Applied { index, released });
+                }
+            }
+            Report::Restored { life, index } => {
+                if self.process(life.node).lives(life) {
+                    self.tell(life.node, Input::Restored { index });
+                }
+            }
+            Report::Role { life, role } => {
+                let process = self.process(life.node);
+                if !process.lives(life) {
+                    return;
+                }
+                let global = process.raft.as_ref().map(Node::global).unwrap_or_default();
+                self.tell(
+                    life.node,
+                    match role {
+                        Role::Leader { .. } => Input::Led { global },
+                        Role::Follower { leader } => Input::Followed { leader },
+                    },
+                );
+            }
+            Report::Proposed { life, batch, proposed } => {
+                if self.process(life.node).lives(life) {
+                    self.tell(
+                        life.node,
+                        match proposed {
+                            Proposed::Committed { index, applied } => {
+                                Input::Committed { batch, index, outcomes: applied.outcomes }
+                            }
+                            Proposed::NotProposed { leader } => {
+                                Input::NotProposed { batch, leader }
+                            }
+                            Proposed::Unknown => Input::BatchLost { batch },
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Sends a letter. One that is lost is dropped, which tells its sender nothing.
+    pub(super) fn post(&mut self, letter: Letter) {
+        if !self.process(letter.from.node).lives(letter.from) {
+            return;
+        }
+        let (from, to) = (Place::Controller(letter.from.node), Place::Controller(letter.to));
+        match self.network.pass(self.now, from, to) {
+            Passage::Arrives(at) => self.heap.push(at, Event::Letter(letter)),
+            Passage::Held => self.held.push((from, to, Waiting::Letter(letter))),
+            Passage::Lost => {}
+        }
+    }
+
+    /// A letter arrives.
+    pub(super) fn deliver(&mut self, letter: Letter) {
+        let process = self.process(letter.to);
+        let fate = match &process.raft {
+            Some(node) => Fate::Arrived { raft: node.raft(), life: process.life.number },
+            None => Fate::Refused,
+        };
+        // Its sender may have given up or died.
+        let _ = letter.fate.send(fate);
+    }
+}

@@ -1,0 +1,283 @@
+//! The direct engine: core's own machines on an event heap, over openraft on virtual time.
+//!
+//! It alone has what neither network simulator has: the kernel's backlog before each door, the
+//! processor's time for a handshake, memory and the killer that watches it, and disks that take time
+//! to sync and lose what was not. So it is where a herd of 180,000 agents is let loose.
+//!
+//! One thread. The clock is that of `openraft-rt-sim`; the heap is one of its tasks. That task sleeps
+//! until the next whole millisecond at which something is due, or until a raft node reports, then
+//! does everything that is due, each at its own microsecond. A raft node so hears of something up to
+//! [`TICK`] late, and nothing ever happens out of order.
+//!
+//! ```text
+//!   agents ── Up ──▶ backlog ── permit ──▶ controllers ── Propose ──▶ raft nodes
+//!          ◀─ Down ─                             ▲ ◀──── Report ─────────┘ │ letters, writes
+//!                                                └───────── heap ◀─────────┘
+//! ```
+
+mod claims;
+mod clients;
+mod faults;
+mod heap;
+mod link;
+mod log;
+mod network;
+mod peers;
+mod process;
+mod raft;
+mod serve;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use openraft::AsyncRuntime as _;
+use openraft_rt::Instant as _;
+use openraft_rt_sim::{SimInstant, SimRuntime};
+use portcullis_core::{NodeId, Seed, Time, agent, controller};
+
+use super::{Ran, configuration};
+use crate::history::{Event as Fact, History, Who};
+use crate::plan::Plan;
+use crate::settings::Bytes;
+use crate::stage::{Place, Stage};
+use clients::Client;
+use heap::{Due, Heap};
+use link::{LinkId, Links, Message, Way};
+use network::{Network, Passage};
+use process::Process;
+use raft::{Inbox, Letter, Life, Report, Write};
+
+/// The heap's task wakes at whole multiples of this.
+const TICK: Duration = Duration::from_millis(1);
+/// How often the history is asked whether the run is over.
+const ASK_WHETHER_OVER: Duration = Duration::from_secs(1);
+
+/// What is due at some time.
+enum Event {
+    /// The plan's next deed.
+    Deed,
+    /// Something arrives over a link.
+    Arrives(LinkId, Message),
+    /// The processor has done the handshake of a link.
+    Shaken(LinkId),
+    /// The processor has checked the login of a link.
+    Checked(LinkId),
+    /// A controller's timer.
+    Timer(NodeId),
+    /// A message between raft nodes arrives.
+    Letter(Letter),
+    /// A write of a raft node is durable.
+    Written(Life, Write),
+    /// A controller calls another, or itself.
+    Call(Life, NodeId),
+    /// A controller has waited long enough for another to answer its call.
+    Answerless(Life, LinkId),
+    /// What one place sent to another has been lost for long enough to be noticed.
+    Silence(Place, Place),
+    /// A process that was killed starts again.
+    Revive(Life),
+    /// A workload's client asks again.
+    Claim(u32),
+    /// A workload's client takes back what it asked under this number.
+    TakeBack(u32, u64),
+}
+
+/// Everything there is, outside the raft nodes.
+struct World<'a> {
+    plan: &'a Plan,
+    history: &'a mut History,
+    now: Time,
+    heap: Heap<Event>,
+    stage: Stage,
+    network: Network,
+    links: Links,
+    /// Links that lost something.
+    stuck: Vec<LinkId>,
+    /// What waits until a route is released.
+    held: Vec<(Place, Place, Waiting)>,
+    /// In the order of their numbers, which start from one.
+    processes: Vec<Process>,
+    clients: Vec<Client>,
+    inbox: Inbox,
+    /// What controllers' machines are still to be told, in order.
+    told: VecDeque<(NodeId, controller::Input)>,
+    memory_limit: Bytes,
+    orders: Vec<controller::Output>,
+    client_orders: Vec<agent::Output>,
+    over: bool,
+}
+
+/// What a route holds back.
+enum Waiting {
+    Message(LinkId, Message),
+    Letter(Letter),
+}
+
+/// Executes a plan.
+pub fn run(plan: &Plan, history: &mut History) -> Ran {
+    let mut runtime = SimRuntime::with_seed(Seed(plan.settings.seed).child("raft", 0).0);
+    runtime.block_on(async {
+        let mut world = World::new(plan, history);
+        world.run().await;
+        world.ran()
+    })
+}
+
+impl<'a> World<'a> {
+    fn new(plan: &'a Plan, history: &'a mut History) -> World<'a> {
+        World {
+            plan,
+            history,
+            now: Time(0),
+            heap: Heap::new(),
+            stage: Stage::new(plan),
+            network: Network::new(plan),
+            links: Links::default(),
+            stuck: Vec::new(),
+            held: Vec::new(),
+            processes: plan.controllers().map(Process::new).collect(),
+            clients: Vec::new(),
+            inbox: Inbox::default(),
+            told: VecDeque::new(),
+            memory_limit: plan.settings.controllers.memory_limit,
+            orders: Vec::new(),
+            client_orders: Vec::new(),
+            over: false,
+        }
+    }
+
+    async fn run(&mut self) {
+        if let Some(at) = self.stage.next() {
+            self.heap.push(at, Event::Deed);
+        }
+        for node in self.plan.controllers() {
+            self.start(node);
+        }
+        self.drain();
+        self.start_agents();
+        let ends = self.plan.ends();
+        let mut ask_at = Time(0) + ASK_WHETHER_OVER;
+        let mut reports = Vec::new();
+        while !self.over && self.now < ends {
+            let now = self.wake(ends.min(ask_at), &mut reports).await;
+            self.catch_up(now);
+            self.now = now;
+            for report in reports.drain(..) {
+                self.report(report);
+                self.drain();
+            }
+            if self.now >= ask_at {
+                ask_at = self.now + ASK_WHETHER_OVER;
+                self.over = self.over || self.history.over(self.now);
+            }
+        }
+    }
+
+    /// Sleeps until something is due or reported, or until `latest`. Says what time it is.
+    async fn wake(&self, latest: Time, reports: &mut Vec<Report>) -> Time {
+        let tick = TICK.as_micros() as u64;
+        let due = self.heap.next().map_or(latest, |at| Time(at.0.div_ceil(tick) * tick));
+        let left = due.min(latest).since(virtual_time());
+        let mut sleep = pin!(SimRuntime::sleep(left));
+        poll_fn(|context| {
+            if self.inbox.take(context.waker(), reports) {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().poll(context)
+        })
+        .await;
+        virtual_time()
+    }
+
+    /// Does all that is due by `until`.
+    fn catch_up(&mut self, until: Time) {
+        while !self.over && self.heap.next().is_some_and(|at| at <= until) {
+            let Some((at, due)) = self.heap.pop() else { break };
+            self.now = self.now.max(at);
+            match due {
+                Due::Timer(client) => self.client_due(client, at),
+                Due::Event(event) => self.happen(event),
+            }
+            self.drain();
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Deed => self.act(),
+            Event::Arrives(link, Message::Up(up)) => self.arrive_up(link, up),
+            Event::Arrives(link, Message::Down(down)) => self.arrive_down(link, down),
+            Event::Shaken(link) => self.shaken(link),
+            Event::Checked(link) => self.checked(link),
+            Event::Timer(node) => self.controller_due(node),
+            Event::Letter(letter) => self.deliver(letter),
+            Event::Written(life, write) => {
+                if self.process(life.node).lives(life) {
+                    self.process(life.node).disk.synced(write);
+                }
+            }
+            Event::Call(life, to) => self.call(life, to),
+            Event::Answerless(life, link) => self.answerless(life, link),
+            Event::Silence(from, to) => {
+                if self.network.is_cut(from, to) {
+                    self.break_stuck(from, to);
+                }
+            }
+            Event::Revive(life) => {
+                let process = self.process(life.node);
+                if process.life == life && process.machine.is_none() && !process.crashed {
+                    self.start(life.node);
+                }
+            }
+            Event::Claim(client) => self.claim(client),
+            Event::TakeBack(client, serial) => self.take_back(client, serial),
+        }
+    }
+
+    /// Sends a message over a link.
+    fn send(&mut self, id: LinkId, message: Message) {
+        let way = message.way();
+        let Some(link) = self.links.get(id) else { return };
+        if link.stuck[way as usize] {
+            return;
+        }
+        let (caller, called) = link.ends();
+        let (from, to) = match way {
+            Way::Up => (caller, called),
+            Way::Down => (called, caller),
+        };
+        match self.network.pass(self.now, from, to) {
+            Passage::Arrives(at) => {
+                let arrival = &mut link.arrival[way as usize];
+                *arrival = at.max(*arrival);
+                self.heap.push(*arrival, Event::Arrives(id, message));
+            }
+            Passage::Held => self.held.push((from, to, Waiting::Message(id, message))),
+            Passage::Lost => {
+                link.stuck[way as usize] = true;
+                self.stuck.push(id);
+            }
+        }
+    }
+
+    fn process(&mut self, node: NodeId) -> &mut Process {
+        &mut self.processes[node.0 as usize - 1]
+    }
+
+    fn record(&mut self, who: Who, fact: Fact<'_>) {
+        self.history.record(self.now, who, fact);
+    }
+
+    fn ran(&self) -> Ran {
+        let clients: u64 = self.clients.iter().map(Client::drawn).sum();
+        Ran { ended: self.now, draws: clients + self.network.drawn() }
+    }
+}
+
+/// Time since the run began.
+fn virtual_time() -> Time {
+    Time(0) + SimInstant::now().elapsed_since_start()
+}

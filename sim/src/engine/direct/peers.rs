@@ -1,0 +1,107 @@
+//! Controllers that call each other, and themselves.
+//!
+//! A controller calls every controller through the controller door, or through the API door if there
+//! is no other, where it then waits among the agents (seed 000). The call to itself is what makes it
+//! stable; over the others it hands asks on to the leader.
+
+use std::time::Duration;
+
+use portcullis_core::controller::{Input, Request};
+use portcullis_core::lease::Operation;
+use portcullis_core::{AskId, Door, NodeId};
+
+use super::link::{Caller, Down, LinkId, Message, Up};
+use super::raft::Life;
+use super::{Event, World};
+
+/// Wait before a controller calls again.
+const CALL_AGAIN: Duration = Duration::from_secs(1);
+/// Longest time from calling to being logged in.
+const CALL_WITHIN: Duration = Duration::from_secs(5);
+
+impl World<'_> {
+    /// A controller calls another, unless it is connected to it already.
+    pub(super) fn call(&mut self, life: Life, to: NodeId) {
+        let door = match self.plan.settings.controllers.controller_api_port {
+            0 => Door::Api,
+            _ => Door::Controller,
+        };
+        let process = self.process(life.node);
+        if !process.lives(life) || process.peers.entry(to).or_default().link.is_some() {
+            return;
+        }
+        let link = self.links.open(Caller::Controller(life.node), to, door);
+        self.process(life.node).peers.entry(to).or_default().link = Some((link, false));
+        self.heap.push(self.now + CALL_WITHIN, Event::Answerless(life, link));
+        self.send(link, Message::Up(Up::Knock));
+    }
+
+    /// Gives a call up that has led to nothing.
+    pub(super) fn answerless(&mut self, life: Life, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        let to = link.node;
+        let process = self.process(life.node);
+        if process.lives(life)
+            && process.peers.get(&to).is_some_and(|peer| peer.link == Some((id, false)))
+        {
+            self.unwanted(id);
+            self.peer_lost(life.node, to);
+        }
+    }
+
+    /// Something for a controller that called arrives.
+    pub(super) fn peer_told(&mut self, node: NodeId, to: NodeId, id: LinkId, down: Down) {
+        let peer = self.process(node).peers.entry(to).or_default();
+        match down {
+            Down::Connected => self.send(id, Message::Up(Up::Login)),
+            Down::LoggedIn => peer.link = Some((id, true)),
+            Down::Pong => {}
+            Down::Answer { serial, answer } => {
+                if let Some(ask) = peer.answered(serial) {
+                    self.tell(node, Input::Answered { ask, answer });
+                }
+            }
+            Down::Closed => self.peer_lost(node, to),
+        }
+    }
+
+    /// A controller's connection to another is gone; it will call again.
+    pub(super) fn peer_lost(&mut self, node: NodeId, to: NodeId) {
+        let process = self.process(node);
+        let life = process.life;
+        let lost = process.peers.entry(to).or_default().lose();
+        for ask in lost {
+            self.tell(node, Input::Lost { ask });
+        }
+        self.heap.push(self.now + CALL_AGAIN, Event::Call(life, to));
+    }
+
+    /// Hands an ask on to another controller.
+    pub(super) fn hand_on(
+        &mut self,
+        node: NodeId,
+        ask: AskId,
+        to: NodeId,
+        operation: Operation,
+        patience: Duration,
+    ) {
+        let peer = self.process(node).peers.entry(to).or_default();
+        match peer.link {
+            Some((link, true)) => {
+                let serial = peer.ask(ask);
+                let request = Request::Apply(operation);
+                self.send(link, Message::Up(Up::Ask { serial, request, patience }));
+            }
+            Some((_, false)) | None => self.tell(node, Input::NotSent { ask }),
+        }
+    }
+
+    /// Takes back an ask that was handed on.
+    pub(super) fn recall(&mut self, node: NodeId, ask: AskId, to: NodeId) {
+        let peer = self.process(node).peers.entry(to).or_default();
+        let (link, serial) = (peer.link, peer.recall(ask));
+        if let (Some((link, true)), Some(serial)) = (link, serial) {
+            self.send(link, Message::Up(Up::TakeBack { serial }));
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! One controller's process and its host: doors, backlog, processor, memory and disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use portcullis_core::controller::Controller;
+use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
+
+use super::link::LinkId;
+use super::raft::{Disk, Life, Node};
+use crate::settings::Bytes;
+
+/// Memory of a process that serves nobody.
+const MEMORY_BASE: u64 = 64 << 20;
+/// Memory of one request without an answer.
+const MEMORY_PER_ASK: u64 = 2 << 10;
+/// Memory use is recorded each time that it has grown by this much.
+const MEMORY_STEP: u64 = 1 << 20;
+
+/// See the module.
+pub struct Process {
+    pub life: Life,
+    /// None while the process is dead.
+    pub machine: Option<Controller>,
+    /// None until openraft has started.
+    pub raft: Option<Node>,
+    pub disk: Disk,
+    /// Whether the plan keeps it dead.
+    pub crashed: bool,
+    pub doors: [Listener; 2],
+    /// Every connection of this life, by number; none if it is gone.
+    connections: Vec<Option<LinkId>>,
+    open: u64,
+    /// Requests without an answer.
+    pub asks: u64,
+    /// Highest memory use that was recorded.
+    recorded: u64,
+    /// When the processor is done with all handshakes and logins.
+    busy_until: Time,
+    syncs: Syncs,
+    /// When the machine's timer is due.
+    pub timer: Time,
+    pub peers: BTreeMap<NodeId, Peer>,
+}
+
+/// One door's port.
+#[derive(Debug, Default)]
+pub struct Listener {
+    pub bound: bool,
+    /// Whether the next connection may be let in.
+    pub permit: bool,
+    pub backlog: VecDeque<LinkId>,
+}
+
+/// The connection to another controller, or to itself.
+#[derive(Debug, Default)]
+pub struct Peer {
+    /// The link, and whether it has logged in.
+    pub link: Option<(LinkId, bool)>,
+    serials: u64,
+    asks: BTreeMap<u64, AskId>,
+    by_ask: BTreeMap<AskId, u64>,
+}
+
+impl Process {
+    /// A process that never ran.
+    pub fn new(node: NodeId) -> Process {
+        Process {
+            life: Life { node, number: 0 },
+            machine: None,
+            raft: None,
+            disk: Disk::default(),
+            crashed: false,
+            doors: Default::default(),
+            connections: Vec::new(),
+            open: 0,
+            asks: 0,
+            recorded: 0,
+            busy_until: Time(0),
+            syncs: Syncs::default(),
+            timer: Time(u64::MAX),
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// Whether this life of it runs.
+    pub fn lives(&self, life: Life) -> bool {
+        self.machine.is_some() && self.life == life
+    }
+
+    /// The next life of the process, with nothing but the disk that the last one left.
+    pub fn born(&mut self, machine: Controller) {
+        let life = Life { number: self.life.number + 1, ..self.life };
+        let disk = std::mem::take(&mut self.disk);
+        *self = Process { life, disk, machine: Some(machine), ..Process::new(life.node) };
+    }
+
+    /// Ends the process at once. Gives up every link that it had as a server.
+    pub fn die(&mut self) -> Vec<LinkId> {
+        self.machine = None;
+        self.disk = match self.raft.take() {
+            Some(raft) => raft.kill(),
+            None => self.disk.survive(),
+        };
+        let mut links: Vec<LinkId> = self.connections.drain(..).flatten().collect();
+        for door in &mut self.doors {
+            links.extend(door.backlog.drain(..));
+            *door = Listener::default();
+        }
+        self.open = 0;
+        links
+    }
+
+    /// Takes a link in; names the connection.
+    pub fn connect(&mut self, link: LinkId) -> ConnectionId {
+        self.connections.push(Some(link));
+        self.open += 1;
+        ConnectionId(self.connections.len() as u64)
+    }
+
+    /// The link of a connection, unless it is gone.
+    pub fn link(&self, connection: ConnectionId) -> Option<LinkId> {
+        *self.connections.get(connection.0 as usize - 1)?
+    }
+
+    /// Forgets a connection; gives up its link, unless it is gone already.
+    pub fn disconnect(&mut self, connection: ConnectionId) -> Option<LinkId> {
+        let link = self.connections.get_mut(connection.0 as usize - 1)?.take();
+        self.open -= u64::from(link.is_some());
+        link
+    }
+
+    /// The port of a door.
+    pub fn door(&mut self, door: Door) -> &mut Listener {
+        &mut self.doors[door as usize]
+    }
+
+    /// When the processor has done this much work, after all that it was given before.
+    pub fn work(&mut self, now: Time, cost: Duration) -> Time {
+        self.busy_until = self.busy_until.max(now) + cost;
+        self.busy_until
+    }
+
+    /// When something written now is durable.
+    pub fn sync(&mut self, now: Time, takes: Duration) -> Time {
+        self.syncs.write(now, takes)
+    }
+
+    /// Memory in use.
+    pub fn memory(&self, per_connection: Bytes) -> Bytes {
+        Bytes(MEMORY_BASE + self.open * per_connection.0 + self.asks * MEMORY_PER_ASK)
+    }
+
+    /// Whether memory use has grown enough to be recorded.
+    pub fn grown(&mut self, memory: Bytes) -> bool {
+        let grown = memory.0 >= self.recorded + MEMORY_STEP;
+        if grown {
+            self.recorded = memory.0;
+        }
+        grown
+    }
+}
+
+impl Peer {
+    /// Numbers an ask that is handed on.
+    pub fn ask(&mut self, ask: AskId) -> u64 {
+        self.serials += 1;
+        self.asks.insert(self.serials, ask);
+        self.by_ask.insert(ask, self.serials);
+        self.serials
+    }
+
+    /// The ask that was answered, unless nobody waits for it.
+    pub fn answered(&mut self, serial: u64) -> Option<AskId> {
+        let ask = self.asks.remove(&serial)?;
+        self.by_ask.remove(&ask);
+        Some(ask)
+    }
+
+    /// The number under which an ask was handed on; it is forgotten.
+    pub fn recall(&mut self, ask: AskId) -> Option<u64> {
+        let serial = self.by_ask.remove(&ask)?;
+        self.asks.remove(&serial);
+        Some(serial)
+    }
+
+    /// The link is gone: every ask that has no answer.
+    pub fn lose(&mut self) -> Vec<AskId> {
+        self.link = None;
+        self.by_ask.clear();
+        std::mem::take(&mut self.asks).into_values().collect()
+    }
+}
+
+/// A disk that does one sync at a time; what is written during one shares the next.
+#[derive(Debug, Default)]
+struct Syncs {
+    starts: Time,
+    ends: Time,
+}
+
+impl Syncs {
+    fn write(&mut self, now: Time, takes: Duration) -> Time {
+        if now >= self.starts {
+            self.starts = self.ends.max(now);
+            self.ends = self.starts + takes;
+        }
+        self.ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_during_a_sync_shares_the_next() {
+        let takes = Duration::from_millis(2);
+        let mut syncs = Syncs::default();
+        assert_eq!(syncs.write(Time(10_000), takes), Time(12_000));
+        assert_eq!(syncs.write(Time(10_500), takes), Time(14_000));
+        assert_eq!(syncs.write(Time(11_000), takes), Time(14_000));
+        assert_eq!(syncs.write(Time(12_000), takes), Time(16_000));
+    }
+}

@@ -1,0 +1,213 @@
+//! The raft nodes of the direct engine: openraft as it is, on virtual time and modelled disks.
+//!
+//! The types are those of production. What differs is what the world offers: the log is kept by a
+//! [`Disk`] that lives in memory and loses what was not synced, the table tells the heap what it
+//! applied, and every message between nodes is a [`Letter`] that the heap delivers, holds or loses.
+//! Tasks never touch the world: they report to an [`Inbox`], which the heap's own task empties.
+
+mod disk;
+mod table;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
+use std::time::Duration;
+
+use openraft::storage::IOFlushed;
+use openraft::{AsyncRuntime as _, EmptyNode, OptionalSend};
+use openraft_rt_sim::SimRuntime;
+use portcullis::raft::{self as shell, Proposed, Role, Roles};
+use portcullis_core::lease::{self, Applied, Entry};
+use portcullis_core::{BatchId, GlobalTime, NodeId};
+use tokio::sync::oneshot;
+
+pub use disk::Disk;
+pub use table::Table;
+
+/// The types of production on virtual time.
+pub type Types = shell::Types<SimRuntime>;
+/// One running raft node.
+pub type Raft = openraft::Raft<Types, Table>;
+
+/// Longest wait for a proposal's outcome, which a leader that is cut off never gives.
+const PROPOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// One life of one controller's process; the next one has the next number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Life {
+    pub node: NodeId,
+    pub number: u32,
+}
+
+/// What a raft node has to say to the world.
+pub enum Report {
+    /// It runs.
+    Started { node: Node },
+    /// A message for another node is to be carried there.
+    Letter(Letter),
+    /// Something is to be written durably.
+    Write { life: Life, write: Write },
+    /// The table applied a log entry.
+    Applied { life: Life, index: u64, entry: Entry, applied: Applied },
+    /// The table was replaced by a snapshot.
+    Restored { life: Life, index: u64 },
+    /// The node's role changed.
+    Role { life: Life, role: Role },
+    /// What became of a proposal.
+    Proposed { life: Life, batch: BatchId, proposed: Proposed },
+}
+
+/// A message on its way; what it says stays with its sender until it is known to arrive.
+pub struct Letter {
+    pub from: Life,
+    pub to: NodeId,
+    /// Told how it went; dropped if it is lost.
+    pub fate: oneshot::Sender<Fate>,
+}
+
+/// How a letter went.
+pub enum Fate {
+    /// It is there, at this life of the node.
+    Arrived { raft: Raft, life: u32 },
+    /// Nobody listens there.
+    Refused,
+}
+
+/// What is to be durable, and who is told once it is.
+pub enum Write {
+    Vote { vote: shell::Vote, done: oneshot::Sender<()> },
+    Append { last: shell::LogId, done: IOFlushed<Types> },
+    Truncate { done: oneshot::Sender<()> },
+    Snapshot { taken: Taken, done: oneshot::Sender<()> },
+}
+
+/// A snapshot: nothing is encoded, since nothing leaves this process.
+pub type Taken = openraft::storage::Snapshot<shell::LeaderId, u64, EmptyNode, Arc<lease::Snapshot>>;
+
+/// Where tasks report to the world.
+#[derive(Clone, Default)]
+pub struct Inbox(Arc<Mutex<Reports>>);
+
+#[derive(Default)]
+struct Reports {
+    waiting: Vec<Report>,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    /// Reports, and wakes the world.
+    pub fn push(&self, report: Report) {
+        let mut reports = self.reports();
+        reports.waiting.push(report);
+        if let Some(waker) = reports.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Moves everything reported into `out`; if there is nothing, `waker` is woken once there is.
+    pub fn take(&self, waker: &Waker, out: &mut Vec<Report>) -> bool {
+        let mut reports = self.reports();
+        out.append(&mut reports.waiting);
+        if out.is_empty() {
+            reports.waker = Some(waker.clone());
+        }
+        !out.is_empty()
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        // Nothing panics while it is locked.
+        self.0.lock().expect("the lock is never poisoned")
+    }
+}
+
+/// A raft node as the world holds it.
+pub struct Node {
+    life: Life,
+    raft: Raft,
+    table: table::View,
+    disk: Disk,
+    inbox: Inbox,
+}
+
+impl Node {
+    /// Starts a node on what is left on its disk. `members`: the cluster, if this node is to found it.
+    pub async fn start(life: Life, disk: Disk, members: Option<&[NodeId]>, inbox: &Inbox) -> Node {
+        let config =
+            shell::Config::default().openraft().expect("the default configuration is valid");
+        let table = Table::new(life, disk.clone(), inbox.clone());
+        let view = table.view();
+        let wires = wire::Wires { from: life, inbox: inbox.clone() };
+        let log = disk.log(life, inbox.clone());
+        let raft = Raft::new(life.node.0, Arc::new(config), wires, log, table)
+            .await
+            .expect("a disk in memory does not fail");
+        if let Some(members) = members {
+            let members: BTreeMap<u64, EmptyNode> =
+                members.iter().map(|node| (node.0, EmptyNode {})).collect();
+            raft.initialize(members).await.expect("the log is empty");
+        }
+        let node = Node { life, raft, table: view, disk, inbox: inbox.clone() };
+        node.watch();
+        node
+    }
+
+    /// Whose it is.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// A handle on the node.
+    pub fn raft(&self) -> Raft {
+        self.raft.clone()
+    }
+
+    /// Global time, by this node's copy of the table.
+    pub fn global(&self) -> GlobalTime {
+        self.table.look(|leases| leases.now())
+    }
+
+    /// Whether the lease is held, by this node's copy of the table.
+    pub fn held(&self, key: &lease::Key) -> bool {
+        self.table.look(|leases| leases.get(key).is_some())
+    }
+
+    /// Proposes an entry; what becomes of it is reported.
+    pub fn propose(&self, batch: BatchId, entry: Entry) {
+        let (raft, inbox, life) = (self.raft.clone(), self.inbox.clone(), self.life);
+        spawn(async move {
+            let proposed = SimRuntime::timeout(PROPOSE_WITHIN, shell::propose(&raft, entry)).await;
+            let proposed = proposed.unwrap_or(Proposed::Unknown);
+            inbox.push(Report::Proposed { life, batch, proposed });
+        });
+    }
+
+    /// Ends the node at once, as by `kill -9`, and gives up what its disk keeps.
+    ///
+    /// Its tasks linger for a moment, but nobody hears them: letters and writes of a past life go
+    /// nowhere.
+    pub fn kill(self) -> Disk {
+        let raft = self.raft;
+        spawn(async move {
+            // Whether its tasks ended well is of no interest to anybody.
+            drop(raft.shutdown().await);
+        });
+        self.disk.survive()
+    }
+
+    fn watch(&self) {
+        let (mut roles, inbox, life) =
+            (Roles::<SimRuntime>::new(&self.raft), self.inbox.clone(), self.life);
+        spawn(async move {
+            while let Some(role) = roles.next().await {
+                inbox.push(Report::Role { life, role });
+            }
+        });
+    }
+}
+
+/// Runs a task beside the raft nodes.
+pub fn spawn(task: impl Future<Output = ()> + OptionalSend + 'static) {
+    // Nobody waits for it: it reports to the inbox.
+    drop(SimRuntime::spawn(task));
+}

@@ -1,0 +1,249 @@
+//! What a controller's machine is told, and what is done on its orders.
+
+use std::time::Duration;
+
+use portcullis_core::controller::{Input, Output};
+use portcullis_core::sessions::Party;
+use portcullis_core::{AskId, ConnectionId, Door, Machine, NodeId, Time};
+
+use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::{Event, World};
+use crate::history::{Event as Fact, Who};
+
+/// Time of the processor to check a login: a password is hashed once, then remembered.
+const LOGIN_COST: Duration = Duration::from_micros(50);
+
+impl World<'_> {
+    /// Tells a controller's machine, once it has been told all before.
+    pub(super) fn tell(&mut self, node: NodeId, input: Input) {
+        self.told.push_back((node, input));
+    }
+
+    /// Tells the machines all that they are still to be told, and does what they order.
+    pub(super) fn drain(&mut self) {
+        while let Some((node, input)) = self.told.pop_front() {
+            if self.process(node).machine.is_none() {
+                continue;
+            }
+            self.record(Who::Controller(node), Fact::Told(&input));
+            let mut orders = std::mem::take(&mut self.orders);
+            let now = self.now;
+            if let Some(machine) = &mut self.process(node).machine {
+                machine.handle(now, input, &mut orders);
+            }
+            self.obey(node, orders);
+        }
+    }
+
+    /// A controller's timer fires.
+    pub(super) fn controller_due(&mut self, node: NodeId) {
+        let now = self.now;
+        let mut orders = std::mem::take(&mut self.orders);
+        let process = self.process(node);
+        if process.timer <= now {
+            process.timer = Time(u64::MAX);
+            if let Some(machine) = &mut process.machine {
+                machine.handle_timeout(now, &mut orders);
+            }
+        }
+        self.obey(node, orders);
+    }
+
+    fn obey(&mut self, node: NodeId, mut orders: Vec<Output>) {
+        for order in orders.drain(..) {
+            self.record(Who::Controller(node), Fact::Ordered(&order));
+            self.execute(node, order);
+        }
+        self.orders = orders;
+        let process = self.process(node);
+        let due = process.machine.as_ref().and_then(Machine::poll_timeout);
+        if let Some(due) = due.filter(|due| due.at < process.timer) {
+            process.timer = due.at;
+            let at = due.at.max(self.now);
+            self.heap.push(at, Event::Timer(node));
+        }
+        self.weigh(node);
+    }
+
+    fn execute(&mut self, node: NodeId, order: Output) {
+        match order {
+            Output::Open { door } => {
+                self.process(node).door(door).bound = true;
+                self.tell(node, Input::Opened { door });
+            }
+            Output::Accept { door } => {
+                self.process(node).door(door).permit = true;
+                self.accept(node, door);
+            }
+            Output::Shut { door } => {
+                let port = std::mem::take(self.process(node).door(door));
+                port.backlog.into_iter().for_each(|link| self.let_go(link));
+            }
+            Output::Hangup { connection, .. } => {
+                if let Some(link) = self.process(node).disconnect(connection) {
+                    self.let_go(link);
+                    self.tell(node, Input::Disconnected { connection });
+                }
+            }
+            Output::Propose { batch, entry } => {
+                if let Some(raft) = &self.process(node).raft {
+                    raft.propose(batch, entry);
+                }
+            }
+            Output::Send { ask, to, operation, patience } => {
+                self.hand_on(node, ask, to, operation, patience);
+            }
+            Output::Recall { ask, to } => self.recall(node, ask, to),
+            Output::Look { ask, key } => {
+                let held = self.process(node).raft.as_ref().is_some_and(|raft| raft.held(&key));
+                self.tell(node, Input::Looked { ask, held });
+            }
+            Output::Answer { ask, answer } => {
+                let process = self.process(node);
+                process.asks -= 1;
+                if let Some(link) = process.link(ask.connection) {
+                    let answer = Down::Answer { serial: ask.serial, answer };
+                    self.send(link, Message::Down(answer));
+                }
+            }
+        }
+    }
+
+    /// Lets the next connection in, if there is a permit and somebody waits.
+    fn accept(&mut self, node: NodeId, door: Door) {
+        let now = self.now;
+        let handshake = self.plan.settings.controllers.handshake_cost;
+        let process = self.process(node);
+        let port = process.door(door);
+        if !port.permit {
+            return;
+        }
+        let Some(id) = port.backlog.pop_front() else { return };
+        port.permit = false;
+        let connection = process.connect(id);
+        let shaken = process.work(now, handshake);
+        self.tell(node, Input::Connected { connection, door });
+        self.heap.push(shaken, Event::Shaken(id));
+        if let Some(link) = self.links.get(id) {
+            link.served = Served::Accepted(connection);
+        }
+    }
+
+    /// Something from a caller arrives.
+    pub(super) fn arrive_up(&mut self, id: LinkId, up: Up) {
+        let Some(link) = self.links.get(id) else { return };
+        let (node, door) = (link.node, link.door);
+        let connection = match link.served {
+            Served::Knocking => return self.knocked(id, node, door),
+            // Whoever closes before being let in is found out about afterwards.
+            Served::Waiting => return,
+            Served::Accepted(connection) => connection,
+            Served::Gone => return self.send(id, Message::Down(Down::Closed)),
+        };
+        match up {
+            Up::Knock => {}
+            Up::Login => {
+                let now = self.now;
+                let checked = self.process(node).work(now, LOGIN_COST);
+                self.heap.push(checked, Event::Checked(id));
+            }
+            Up::Ping => {
+                self.tell(node, Input::Pinged { connection });
+                self.send(id, Message::Down(Down::Pong));
+            }
+            Up::Ask { serial, request, patience } => {
+                self.process(node).asks += 1;
+                let ask = AskId { connection, serial };
+                self.tell(node, Input::Asked { ask, request, patience });
+            }
+            Up::TakeBack { serial } => {
+                self.tell(node, Input::Cancelled { ask: AskId { connection, serial } });
+            }
+            Up::Close => self.closed(id, node, connection),
+        }
+    }
+
+    fn knocked(&mut self, id: LinkId, node: NodeId, door: Door) {
+        let room = self.plan.settings.controllers.backlog;
+        let port = self.process(node).door(door);
+        let served = if !port.bound {
+            self.send(id, Message::Down(Down::Closed));
+            Served::Gone
+        } else if port.backlog.len() >= room {
+            self.record(Who::Controller(node), Fact::BacklogFull);
+            Served::Gone
+        } else {
+            port.backlog.push_back(id);
+            Served::Waiting
+        };
+        if let Some(link) = self.links.get(id) {
+            link.served = served;
+        }
+        self.links.release(id);
+        self.accept(node, door);
+    }
+
+    /// The handshake is done, or fails because the caller has left.
+    pub(super) fn shaken(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        let (node, wanted) = (link.node, link.wanted);
+        let Served::Accepted(connection) = link.served else { return };
+        if wanted {
+            self.send(id, Message::Down(Down::Connected));
+        } else {
+            self.closed(id, node, connection);
+        }
+    }
+
+    /// The login is checked; in this engine it always succeeds.
+    pub(super) fn checked(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        let (node, caller) = (link.node, link.caller);
+        let Served::Accepted(connection) = link.served else { return };
+        let agents = self.plan.settings.agents.count;
+        let party = match caller {
+            Caller::Client(number) if number < agents => Party::Agent,
+            Caller::Client(_) => Party::User,
+            Caller::Controller(node) => Party::Controller(node),
+        };
+        self.tell(node, Input::LoggedIn { connection, party });
+        self.send(id, Message::Down(Down::LoggedIn));
+    }
+
+    /// The controller finds the caller gone.
+    pub(super) fn closed(&mut self, id: LinkId, node: NodeId, connection: ConnectionId) {
+        if self.process(node).disconnect(connection).is_some() {
+            self.tell(node, Input::Disconnected { connection });
+        }
+        if let Some(link) = self.links.get(id) {
+            link.served = Served::Gone;
+        }
+        self.links.release(id);
+    }
+
+    /// The controller, or its kernel, closes a link.
+    pub(super) fn let_go(&mut self, id: LinkId) {
+        let Some(link) = self.links.get(id) else { return };
+        link.served = Served::Gone;
+        if link.wanted {
+            self.send(id, Message::Down(Down::Closed));
+        }
+        self.links.release(id);
+    }
+
+    /// Records a process's memory, and kills it for it.
+    pub(super) fn weigh(&mut self, node: NodeId) {
+        let per_connection = self.plan.settings.controllers.memory_per_connection;
+        let process = self.process(node);
+        if process.machine.is_none() {
+            return;
+        }
+        let memory = process.memory(per_connection);
+        if process.grown(memory) {
+            self.record(Who::Controller(node), Fact::Memory(memory));
+        }
+        if memory > self.memory_limit {
+            self.kill(node, memory);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The engines, and the one seam that they share.
+//!
+//! An engine executes a plan: it does the deeds that a [`Stage`](crate::stage::Stage) makes of it,
+//! writes every event to the history, and stops at [`Plan::ends`] or as soon as
+//! [`History::over`] says so. It decides nothing that could be asked of a check.
+
+mod configuration;
+mod direct;
+mod turmoil;
+
+use portcullis_core::Time;
+
+use crate::history::History;
+use crate::plan::Plan;
+use crate::settings::Engine;
+
+/// What an engine says in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// Simulated time at the end.
+    pub ended: Time,
+    /// Random words drawn, as far as the engine can count them.
+    pub draws: u64,
+}
+
+/// Executes a plan. Call it once a process: an engine may leave its traces in statics.
+pub fn run(plan: &Plan, mut history: History) -> (Ran, History) {
+    match plan.settings.engine {
+        Engine::Direct => (direct::run(plan, &mut history), history),
+        Engine::Turmoil => turmoil::run(plan, history),
+    }
+}

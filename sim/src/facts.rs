@@ -1,0 +1,254 @@
+//! Facts: what a history says so far, worked out once for all the checks.
+//!
+//! Decides nothing: it follows which process runs, who leads, which connection is whose, and which
+//! asks have no answer. A check that could be misled by an error here has its own memory instead.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_core::agent;
+use portcullis_core::controller::{Input, Output, Request};
+use portcullis_core::lease::Operation;
+use portcullis_core::queue::Answer;
+use portcullis_core::sessions::Party;
+use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
+
+use crate::history::{Event, Who};
+use crate::stage::Deed;
+
+/// An ask at one controller.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Counted over the whole run.
+    pub serial: u64,
+    /// What is asked for; none for a wait.
+    pub operation: Option<Operation>,
+    /// Whether it came from outside, and not from a controller that handed it on.
+    pub edge: bool,
+    /// Whether it was handed on to the leader.
+    pub sent: bool,
+    /// The highest log index that anybody had been told of when it was asked.
+    pub floor: u64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Facts {
+    leading: BTreeSet<NodeId>,
+    sessions: BTreeMap<(NodeId, ConnectionId), (Door, Option<Party>)>,
+    asks: BTreeMap<(NodeId, AskId), Ask>,
+    /// Asks that a controller has in its queue.
+    queued: BTreeMap<NodeId, usize>,
+    /// Connections through the API door.
+    connections: BTreeMap<NodeId, usize>,
+    serials: u64,
+    index: u64,
+    ended: Option<Ask>,
+    /// Which agents are logged in, and how many those are.
+    agents: Vec<bool>,
+    agents_connected: usize,
+    /// Faults in force, and when that changed last.
+    faults: usize,
+    changed: Time,
+}
+
+impl Facts {
+    /// Nothing has happened to so many agents; the clients of workloads are not counted.
+    pub fn new(agents: u32) -> Facts {
+        Facts { agents: vec![false; agents as usize], ..Facts::default() }
+    }
+
+    /// Takes note of one event, before the checks are shown it.
+    pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>) {
+        self.ended = None;
+        match (who, event) {
+            (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
+            (Who::Controller(node), Event::Ordered(output)) => self.ordered(node, output),
+            (Who::Controller(node), Event::Killed(_)) => self.died(at, node),
+            (_, Event::Did(deed)) => self.did(at, deed),
+            (Who::Agent(agent), Event::AgentTold(input)) => self.agent_told(agent, input),
+            (Who::Agent(agent), Event::AgentOrdered(agent::Output::Hangup)) => {
+                self.agent_connected(agent, false);
+            }
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
+        }
+    }
+
+    /// Who leads; after a partition the higher number, as two may believe it.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leading.last().copied()
+    }
+
+    /// The door and the party of a connection.
+    pub fn session(&self, node: NodeId, connection: ConnectionId) -> Option<(Door, Option<Party>)> {
+        self.sessions.get(&(node, connection)).copied()
+    }
+
+    /// An ask without an answer.
+    pub fn ask(&self, node: NodeId, ask: AskId) -> Option<&Ask> {
+        self.asks.get(&(node, ask))
+    }
+
+    /// The ask that this event answered, if it was one.
+    pub fn ended(&self) -> Option<&Ask> {
+        self.ended.as_ref()
+    }
+
+    /// How many asks the controller's queue holds, in flight or not.
+    pub fn queued(&self, node: NodeId) -> usize {
+        self.queued.get(&node).copied().unwrap_or_default()
+    }
+
+    /// How many connections came through the controller's API door.
+    pub fn connections(&self, node: NodeId) -> usize {
+        self.connections.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Since when nothing is wrong and one controller leads; none if that is not so.
+    pub fn calm_since(&self) -> Option<Time> {
+        (self.faults == 0 && self.leading.len() == 1).then_some(self.changed)
+    }
+
+    /// How many agents are logged in, workloads' clients apart.
+    pub fn agents_connected(&self) -> usize {
+        self.agents_connected
+    }
+
+    fn agent_told(&mut self, agent: u32, input: &agent::Input) {
+        match input {
+            agent::Input::LoggedIn { .. } => self.agent_connected(agent, true),
+            agent::Input::Disconnected
+            | agent::Input::Redirected { .. }
+            | agent::Input::Started
+            | agent::Input::Stopped => self.agent_connected(agent, false),
+            agent::Input::Connected
+            | agent::Input::Failed
+            | agent::Input::Refused { .. }
+            | agent::Input::Ponged
+            | agent::Input::Answered { .. }
+            | agent::Input::Asked { .. } => {}
+        }
+    }
+
+    fn agent_connected(&mut self, agent: u32, connected: bool) {
+        let Some(before) = self.agents.get_mut(agent as usize) else { return };
+        self.agents_connected += usize::from(connected);
+        self.agents_connected -= usize::from(std::mem::replace(before, connected));
+    }
+
+    fn told(&mut self, at: Time, node: NodeId, input: &Input) {
+        match input {
+            Input::Connected { connection, door } => {
+                self.sessions.insert((node, *connection), (*door, None));
+                if *door == Door::Api {
+                    *self.connections.entry(node).or_default() += 1;
+                }
+            }
+            Input::LoggedIn { connection, party } => {
+                if let Some(session) = self.sessions.get_mut(&(node, *connection)) {
+                    session.1 = Some(*party);
+                }
+            }
+            Input::Disconnected { connection } => {
+                if let Some((Door::Api, _)) = self.sessions.remove(&(node, *connection)) {
+                    *self.connections.entry(node).or_default() -= 1;
+                }
+            }
+            Input::Asked { ask, request, .. } => {
+                self.asked(node, *ask, request);
+            }
+            Input::Led { .. } => {
+                self.leading.insert(node);
+                self.changed = at;
+            }
+            Input::Followed { .. } => {
+                self.leading.remove(&node);
+                self.changed = at;
+            }
+            Input::Started | Input::Stopping => self.died(at, node),
+            Input::Opened { .. }
+            | Input::NotOpened { .. }
+            | Input::Pinged { .. }
+            | Input::Cancelled { .. }
+            | Input::Answered { .. }
+            | Input::NotSent { .. }
+            | Input::Lost { .. }
+            | Input::Looked { .. }
+            | Input::Committed { .. }
+            | Input::NotProposed { .. }
+            | Input::BatchLost { .. }
+            | Input::Applied { .. }
+            | Input::Restored { .. } => {}
+        }
+    }
+
+    fn asked(&mut self, node: NodeId, ask: AskId, request: &Request) {
+        let party = self.session(node, ask.connection).and_then(|(_, party)| party);
+        let edge = match party {
+            Some(Party::Controller(other)) => other == node,
+            Some(Party::Agent | Party::User) | None => true,
+        };
+        let operation = match request {
+            Request::Apply(operation) => Some(operation.clone()),
+            Request::Wait(_) => None,
+        };
+        if operation.is_some() {
+            *self.queued.entry(node).or_default() += 1;
+        }
+        self.serials += 1;
+        let (serial, floor) = (self.serials, self.index);
+        let ask_now = Ask { serial, operation, edge, sent: false, floor };
+        self.asks.insert((node, ask), ask_now);
+    }
+
+    fn ordered(&mut self, node: NodeId, output: &Output) {
+        match output {
+            Output::Send { ask, .. } => {
+                if let Some(ask) = self.asks.get_mut(&(node, *ask)) {
+                    ask.sent = true;
+                    *self.queued.entry(node).or_default() -= 1;
+                }
+            }
+            Output::Answer { ask, answer } => {
+                if let Answer::Done { index, .. } | Answer::Refused { index, .. } = answer {
+                    self.index = self.index.max(*index);
+                }
+                self.ended = self.asks.remove(&(node, *ask));
+                if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.sent) {
+                    *self.queued.entry(node).or_default() -= 1;
+                }
+            }
+            Output::Open { .. }
+            | Output::Accept { .. }
+            | Output::Shut { .. }
+            | Output::Hangup { .. }
+            | Output::Propose { .. }
+            | Output::Recall { .. }
+            | Output::Look { .. } => {}
+        }
+    }
+
+    fn did(&mut self, at: Time, deed: &Deed) {
+        match deed {
+            Deed::Crash(node) => {
+                self.faults += 1;
+                self.died(at, *node);
+            }
+            Deed::Cut { .. } | Deed::Hold { .. } => self.faults += 1,
+            Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
+            Deed::Slow { .. } | Deed::Herd | Deed::Limit(_) | Deed::Claim(_) | Deed::Settle => {}
+        }
+        self.changed = at;
+    }
+
+    /// A process is gone, and with it all that it knew.
+    fn died(&mut self, at: Time, node: NodeId) {
+        self.leading.remove(&node);
+        self.sessions.retain(|(owner, _), _| *owner != node);
+        self.asks.retain(|(owner, _), _| *owner != node);
+        self.queued.remove(&node);
+        self.connections.remove(&node);
+        self.changed = at;
+    }
+}

@@ -1,0 +1,370 @@
+//! The history of a run: one list of events, which every engine writes and every check reads.
+//!
+//! Decides nothing. Each event is folded into the hash that tells two runs apart, counted, shown to
+//! the checks and, if asked for, printed. Nothing is kept but the last lines, for the page of a run
+//! that failed, so forty million events cost no memory.
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::mem;
+
+use portcullis_core::lease::{Applied, Entry};
+use portcullis_core::{NodeId, Time, agent, controller};
+
+use crate::check::{self, Check};
+use crate::counts::Counts;
+use crate::facts::Facts;
+use crate::outcome::{Break, Half};
+use crate::plan::Plan;
+use crate::settings::Bytes;
+use crate::stage::Deed;
+
+/// How many of the last lines a failure shows.
+pub const LINES_KEPT: usize = 200;
+/// With more agents than this their events are hashed and checked, but not kept as lines.
+pub const AGENTS_KEPT: u32 = 1_000;
+
+/// To whom something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Nobody alone: the plan's deeds.
+    World,
+    Controller(NodeId),
+    /// From zero. Those from `agents.count` on are the clients of a workload.
+    Agent(u32),
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::World => f.pad("world"),
+            Who::Controller(node) => f.pad(&node.to_string()),
+            Who::Agent(number) => f.pad(&format!("agent-{number}")),
+        }
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The engine did a deed of the plan.
+    Did(&'a Deed),
+    /// A controller's machine was told.
+    Told(&'a controller::Input),
+    /// A controller's machine gave an order.
+    Ordered(&'a controller::Output),
+    /// An agent's machine was told.
+    AgentTold(&'a agent::Input),
+    /// An agent's machine gave an order.
+    AgentOrdered(&'a agent::Output),
+    /// A controller's copy of the table applied a log entry.
+    Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
+    /// A controller's process uses this much memory. Said whenever it grows.
+    Memory(Bytes),
+    /// A listener's backlog was full, so a connection was dropped.
+    BacklogFull,
+    /// The process was killed for its memory.
+    Killed(Bytes),
+    /// Something logged an error, which means a bug.
+    Error(&'a str),
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Did(deed) => write!(f, "* {deed}"),
+            Event::Told(input) => write!(f, "< {input}"),
+            Event::Ordered(output) => write!(f, "> {output}"),
+            Event::AgentTold(input) => write!(f, "< {input}"),
+            Event::AgentOrdered(output) => write!(f, "> {output}"),
+            Event::Applied { index, entry, applied } => {
+                write!(f, "= applied {index}, {entry}, released {}", applied.released.len())
+            }
+            Event::Memory(bytes) => write!(f, "* memory {}", bytes.0),
+            Event::BacklogFull => f.write_str("* backlog full"),
+            Event::Killed(bytes) => write!(f, "* killed at memory {}", bytes.0),
+            Event::Error(line) => write!(f, "! {line}"),
+        }
+    }
+}
+
+/// FNV-1a over words of 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hash(u64);
+
+impl Default for Hash {
+    fn default() -> Hash {
+        Hash(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hash {
+    /// Folds bytes, eight at a time: the lines of a large run come to gigabytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.word(u64::from_le_bytes(*word));
+        }
+        for byte in rest {
+            self.word(u64::from(*byte));
+        }
+    }
+
+    /// Folds a word in one step.
+    pub fn word(&mut self, word: u64) {
+        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+        self.0 ^= self.0 >> 29;
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One line of the history, as it is kept.
+struct Line {
+    at: Time,
+    who: Who,
+    text: String,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Line { at, who, text } = self;
+        write!(f, "{:>14}  {who:<14} {text}", at.to_string())
+    }
+}
+
+/// A check and what came of it.
+struct Watched {
+    check: Box<dyn Check>,
+    always: bool,
+    settles: bool,
+    broke: Option<Break>,
+}
+
+/// See the module.
+pub struct History {
+    watched: Vec<Watched>,
+    /// Whether so much broke that the run need not go on.
+    enough: bool,
+    breaks: Vec<&'static str>,
+    acts_until: Time,
+    facts: Facts,
+    counts: Counts,
+    events: u64,
+    hash: Hash,
+    /// The last lines, oldest first; their memory is used again.
+    lines: VecDeque<Line>,
+    /// What the present event says, if it is spelt out.
+    text: String,
+    agents_kept: bool,
+    log: bool,
+    converged: Option<Time>,
+}
+
+impl History {
+    /// A history in which nothing has happened. With `log` each event is printed.
+    pub fn new(plan: &Plan, log: bool) -> History {
+        let expect = &plan.settings.expect;
+        let wanted = |names: &Option<Vec<crate::settings::CheckName>>, name: &str| {
+            names.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted.0 == name))
+        };
+        let made = check::ALL.iter().filter_map(|(name, make)| Some((*name, make(plan)?)));
+        let watched = made.map(|(name, check)| Watched {
+            check,
+            always: wanted(&expect.always, name),
+            settles: wanted(&expect.settles, name),
+            broke: None,
+        });
+        History {
+            watched: watched.collect(),
+            enough: false,
+            breaks: expect.breaks.iter().map(|name| name.0).collect(),
+            acts_until: plan.acts_until(),
+            facts: Facts::new(plan.settings.agents.count),
+            counts: Counts::new(plan),
+            events: 0,
+            hash: Hash::default(),
+            lines: VecDeque::new(),
+            text: String::new(),
+            agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
+            log,
+            converged: None,
+        }
+    }
+
+    /// Takes note of one event. `at` is real time since the run began, and never goes back.
+    pub fn record(&mut self, at: Time, who: Who, event: Event<'_>) {
+        self.events += 1;
+        let of_agent = matches!(event, Event::AgentTold(_) | Event::AgentOrdered(_));
+        let spelt = self.log || self.agents_kept || !of_agent;
+        if spelt {
+            self.text.clear();
+            // Writing to a string does not fail.
+            let _ = write!(self.text, "{event}");
+        }
+        self.fold(at, who, &event);
+        if spelt {
+            self.keep(at, who);
+        }
+        self.facts.note(at, who, &event);
+        self.counts.note(at, who, &event, &self.facts);
+        for watched in self.watched.iter_mut().filter(|one| one.always && one.broke.is_none()) {
+            if let Err(message) = watched.check.always(at, who, &event, &self.facts) {
+                watched.broke = Some(Break { at, half: Half::Always, message });
+                self.enough = true;
+            }
+        }
+        if self.enough && !self.breaks.is_empty() {
+            let broke = |name: &&'static str| {
+                let of_name = |one: &Watched| one.check.name() == *name && one.broke.is_some();
+                self.watched.iter().any(of_name)
+            };
+            self.enough = self.breaks.iter().all(broke);
+        }
+    }
+
+    /// Whether there is nothing more to see: what had to break broke, or everything has converged
+    /// after the faults. Engines ask at least once a simulated second.
+    pub fn over(&mut self, now: Time) -> bool {
+        if self.enough {
+            return true;
+        }
+        if now < self.acts_until || !self.breaks.is_empty() {
+            return false;
+        }
+        let settled =
+            |one: &mut Watched| !one.settles || one.check.settled(now, &self.facts).is_ok();
+        let settled = self.watched.iter_mut().all(settled);
+        if settled {
+            self.converged = Some(now);
+        }
+        settled
+    }
+
+    /// Who leads, as far as the controllers say. For the roles of a plan.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.facts.leader()
+    }
+
+    /// Ends the run: asks the checks' other half, and gives up what was found.
+    pub fn end(mut self, now: Time) -> Found {
+        for one in self.watched.iter_mut().filter(|one| one.settles && one.broke.is_none()) {
+            if let Err(message) = one.check.settled(now, &self.facts) {
+                one.broke = Some(Break { at: now, half: Half::Settled, message });
+            }
+        }
+        let checks = self.watched.into_iter().map(|one| check::Found {
+            name: one.check.name(),
+            sentence: one.check.sentence(),
+            always: one.always,
+            broke: one.broke,
+        });
+        Found {
+            checks: checks.collect(),
+            counts: self.counts,
+            converged: self.converged,
+            events: self.events,
+            hash: self.hash,
+            lines: self.lines.iter().map(Line::to_string).collect(),
+        }
+    }
+
+    /// Folds the event into the hash: its line, but for an agent's only what tells it apart.
+    fn fold(&mut self, at: Time, who: Who, event: &Event<'_>) {
+        self.hash.word(at.0);
+        self.hash.word(match who {
+            Who::World => 0,
+            Who::Controller(node) => node.0 << 1,
+            Who::Agent(number) => u64::from(number) << 1 | 1,
+        });
+        match event {
+            Event::AgentTold(input) => self.hash.word(told(input)),
+            Event::AgentOrdered(output) => self.hash.word(ordered(output)),
+            Event::Did(_)
+            | Event::Told(_)
+            | Event::Ordered(_)
+            | Event::Applied { .. }
+            | Event::Memory(_)
+            | Event::BacklogFull
+            | Event::Killed(_)
+            | Event::Error(_) => self.hash.bytes(self.text.as_bytes()),
+        }
+    }
+
+    /// Keeps the present event as a line. Its columns are made once somebody wants to read it.
+    fn keep(&mut self, at: Time, who: Who) {
+        let oldest = if self.lines.len() == LINES_KEPT { self.lines.pop_front() } else { None };
+        let spare = oldest.map(|line| line.text).unwrap_or_default();
+        let line = Line { at, who, text: mem::replace(&mut self.text, spare) };
+        if self.log {
+            // A reader that has had enough, such as `head`, ends nothing but the printing.
+            self.log = writeln!(std::io::stdout(), "{line}").is_ok();
+        }
+        self.lines.push_back(line);
+    }
+}
+
+/// What a run leaves behind.
+pub struct Found {
+    pub checks: Vec<check::Found>,
+    pub counts: Counts,
+    /// When everything had converged after the faults; none if it had not.
+    pub converged: Option<Time>,
+    pub events: u64,
+    pub hash: Hash,
+    pub lines: Vec<String>,
+}
+
+/// A number for what an agent was told. What it leaves out, its controller was told in full.
+fn told(input: &agent::Input) -> u64 {
+    match input {
+        agent::Input::Started => 1,
+        agent::Input::Connected => 2,
+        agent::Input::Failed => 3,
+        agent::Input::LoggedIn { addresses } => 4 | (addresses.len() as u64) << 8,
+        agent::Input::Refused { retry_after } => 5 | (retry_after.as_micros() as u64) << 8,
+        agent::Input::Redirected { to } => 6 | (to.len() as u64) << 8,
+        agent::Input::Disconnected => 7,
+        agent::Input::Ponged => 8,
+        agent::Input::Answered { serial, answer } => 9 | kind(answer) << 8 | serial << 16,
+        agent::Input::Asked { token, .. } => 10 | token << 8,
+        agent::Input::Stopped => 11,
+    }
+}
+
+/// A number for what an agent ordered.
+fn ordered(output: &agent::Output) -> u64 {
+    match output {
+        agent::Output::Dial { address } => {
+            let mut hash = Hash::default();
+            hash.bytes(address.as_str().as_bytes());
+            hash.0
+        }
+        agent::Output::Login => 33,
+        agent::Output::Hangup => 34,
+        agent::Output::Ping => 35,
+        agent::Output::Send { serial, .. } => 36 | serial << 8,
+        agent::Output::Answer { token, answer } => 37 | kind(answer) << 8 | token << 16,
+        agent::Output::Lead { fence } => 38 | fence << 8,
+        agent::Output::Follow => 39,
+    }
+}
+
+fn kind(answer: &portcullis_core::queue::Answer) -> u64 {
+    use portcullis_core::queue::Answer;
+    match answer {
+        Answer::Done { .. } => 0,
+        Answer::Refused { .. } => 1,
+        Answer::Released => 2,
+        Answer::Overloaded { .. } => 3,
+        Answer::NotLeader { .. } => 4,
+        Answer::Expired => 5,
+        Answer::Cancelled => 6,
+        Answer::Unknown => 7,
+    }
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[cfg(not(tokio_unstable))]
+compile_error!(
+    "portcullis-sim needs `--cfg tokio_unstable`, which .cargo/config.toml sets: turmoil seeds \
+     tokio's own randomness only under it. A RUSTFLAGS in the environment, even an empty one, \
+     replaces that setting: unset it, or add the cfg to it"
+);
+
+mod action;
+mod check;
+pub mod cli;
+mod counts;
+pub mod disk;
+mod engine;
+mod facts;
+mod history;
+mod logs;
+mod outcome;
+mod plan;
+mod scenario;
+mod settings;
+mod stage;

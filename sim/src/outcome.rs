@@ -1,0 +1,206 @@
+//! Outcomes: the one page that says what a run showed.
+//!
+//! Decides the verdict: a scenario passes when nothing broke, everything settled, and what had to
+//! be seen was seen; one of a failed design passes when what had to break broke.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use portcullis_core::Time;
+
+use crate::counts::Counts;
+use crate::engine::Ran;
+use crate::history::Found;
+use crate::plan::Plan;
+
+/// A thing to be seen: its name and how the counts tell.
+pub type Sight = (&'static str, fn(&Counts) -> bool);
+
+/// Everything that a scenario can want to have seen.
+pub const SOMETIMES: &[Sight] = &[
+    ("leader_changed", |counts| counts.leader_changes > 0),
+    ("crashed", |counts| counts.crashes > 0),
+    ("oom_killed", |counts| counts.sum(|one| one.killed) > 0),
+    ("backlog_full", |counts| counts.sum(|one| one.backlog_full) > 0),
+    ("dial_failed", |counts| counts.dials_failed > 0),
+    ("api_door_opened_late", |counts| counts.api_door_opened_late > 0),
+    ("redirected", |counts| counts.redirects > 0),
+    ("forwarded", |counts| counts.forwarded > 0),
+    ("granted", |counts| counts.granted > 0),
+    ("extended", |counts| counts.extended > 0),
+    ("held_by_another", |counts| counts.held_by_another > 0),
+    ("released", |counts| counts.released > 0),
+    ("overloaded", |counts| counts.overloaded > 0),
+    ("not_leader", |counts| counts.not_leader > 0),
+    ("expired", |counts| counts.expired > 0),
+    ("cancelled", |counts| counts.cancelled > 0),
+    ("unknown", |counts| counts.unknown > 0),
+    ("lease_expired", |counts| counts.leases_expired > 0),
+];
+
+/// How a check broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    pub at: Time,
+    pub half: Half,
+    pub message: String,
+}
+
+/// Which half of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    Always,
+    Settled,
+}
+
+/// How a run ended, from best to worst.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    /// Checks that broke, by name.
+    Broke(Vec<&'static str>),
+    /// Checks that did not come to hold.
+    NotSettled(Vec<&'static str>),
+    /// What was never seen, or of a failed design, what did not break.
+    NeverSeen(Vec<&'static str>),
+}
+
+impl Verdict {
+    /// The process's exit code for it.
+    pub fn code(&self) -> u8 {
+        match self {
+            Verdict::Passed => 0,
+            Verdict::Broke(_) => 2,
+            Verdict::NotSettled(_) => 3,
+            Verdict::NeverSeen(_) => 4,
+        }
+    }
+}
+
+impl From<&Verdict> for ExitCode {
+    fn from(verdict: &Verdict) -> ExitCode {
+        ExitCode::from(verdict.code())
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Passed => f.write_str("passed"),
+            Verdict::Broke(names) => write!(f, "broke {}", names.join(", ")),
+            Verdict::NotSettled(names) => write!(f, "not settled: {}", names.join(", ")),
+            Verdict::NeverSeen(names) => write!(f, "never seen: {}", names.join(", ")),
+        }
+    }
+}
+
+/// One run, judged.
+pub struct Outcome<'a> {
+    plan: &'a Plan,
+    ran: Ran,
+    found: Found,
+    verdict: Verdict,
+}
+
+impl<'a> Outcome<'a> {
+    /// Judges a run.
+    pub fn new(plan: &'a Plan, ran: Ran, found: Found) -> Outcome<'a> {
+        let verdict = judge(plan, &found);
+        Outcome { plan, ran, found, verdict }
+    }
+
+    /// What it comes down to.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    fn sights(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let wanted = self.plan.settings.expect.sometimes.iter();
+        wanted.map(|name| (name.0, seen(name.0, &self.found.counts)))
+    }
+}
+
+fn seen(name: &str, counts: &Counts) -> bool {
+    SOMETIMES.iter().any(|(known, seen)| *known == name && seen(counts))
+}
+
+fn judge(plan: &Plan, found: &Found) -> Verdict {
+    let expect = &plan.settings.expect;
+    let broken = |half: Half| -> Vec<&'static str> {
+        let broke = found.checks.iter();
+        broke
+            .filter(|one| one.broke.as_ref().is_some_and(|broke| broke.half == half))
+            .map(|one| one.name)
+            .collect()
+    };
+    let (always, settled) = (broken(Half::Always), broken(Half::Settled));
+    let unseen: Vec<_> = expect.sometimes.iter().map(|name| name.0).collect();
+    let unseen = unseen.into_iter().filter(|name| !seen(name, &found.counts));
+    if !expect.breaks.is_empty() {
+        let whole = |name: &&str| !always.contains(name) && !settled.contains(name);
+        let whole = expect.breaks.iter().map(|name| name.0).filter(whole);
+        let missing: Vec<_> = whole.chain(unseen).collect();
+        return if missing.is_empty() { Verdict::Passed } else { Verdict::NeverSeen(missing) };
+    }
+    let unseen: Vec<_> = unseen.collect();
+    match (always.is_empty(), settled.is_empty(), unseen.is_empty()) {
+        (false, _, _) => Verdict::Broke(always),
+        (true, false, _) => Verdict::NotSettled(settled),
+        (true, true, false) => Verdict::NeverSeen(unseen),
+        (true, true, true) => Verdict::Passed,
+    }
+}
+
+impl fmt::Display for Outcome<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings = &self.plan.settings;
+        writeln!(f, "{}: {}", settings.scenario, settings.title)?;
+        writeln!(
+            f,
+            "engine {}  seed {}  controllers {}  agents {}  leases {}",
+            settings.engine,
+            settings.seed,
+            settings.controllers.count,
+            settings.agents.count,
+            settings.agents.leases,
+        )?;
+        writeln!(f, "\nplan")?;
+        self.plan.steps.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
+        writeln!(f, "  {} settle", crate::action::Second(settings.acts))?;
+        writeln!(f, "\ncounts\n{}", self.found.counts)?;
+        writeln!(f, "checks")?;
+        for check in &self.found.checks {
+            let state = match &check.broke {
+                Some(Break { at, half: Half::Always, message }) => {
+                    format!("broke at {at}: {message}")
+                }
+                Some(Break { at, half: Half::Settled, message }) => {
+                    format!("did not come to hold by {at}: {message}")
+                }
+                None if check.always => "held".into(),
+                None => "not asked for".into(),
+            };
+            writeln!(f, "  {:<22}{state}", check.name)?;
+            if check.broke.is_some() {
+                writeln!(f, "  {:<22}{}", "", check.sentence)?;
+            }
+        }
+        let mut sights = self.sights().peekable();
+        if sights.peek().is_some() {
+            writeln!(f, "\nsometimes")?;
+        }
+        for (name, seen) in sights {
+            writeln!(f, "  {name:<22}{}", if seen { "seen" } else { "never seen" })?;
+        }
+        if self.verdict != Verdict::Passed && !self.found.lines.is_empty() {
+            writeln!(f, "\nthe last {} events", self.found.lines.len())?;
+            self.found.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        }
+        match self.found.converged {
+            Some(at) => writeln!(f, "\nverdict {}, settled at {at}", self.verdict)?,
+            None => writeln!(f, "\nverdict {}, ended at {}", self.verdict, self.ran.ended)?,
+        }
+        let Found { events, hash, .. } = &self.found;
+        writeln!(f, "draws {}  events {events}  hash {hash}", self.ran.draws)
+    }
+}

@@ -1,0 +1,335 @@
+//! Plans: what happens, when, in one run. A scenario, an engine and a seed, written out.
+//!
+//! Decides every time and every choice that a scenario leaves open, so that engines only execute. A
+//! plan prints as text and is read back from it, and needs no scenario to be run again:
+//!
+//! ```text
+//! set agents.count 60
+//! set seed 7
+//! 12.500s crash leader for 5s
+//! 20.000s partition controller-1 > others for 15s
+//! ```
+//!
+//! Each fault draws from a stream of its own and each line carries its own end, so deleting a line
+//! shifts nothing else: shrinking a failure is deleting lines. Roles that only the run can know,
+//! such as `leader`, stay words; [`Stage`](crate::stage::Stage) resolves them.
+
+use std::fmt;
+use std::time::Duration;
+
+use portcullis_core::{NodeId, Rng, Seed, Time};
+use serde::{Deserialize, Serialize};
+
+pub use crate::action::{Action, Claims, Role};
+use crate::action::{Second, seconds};
+use crate::scenario::{Fault, Scenario, Unreadable, Work};
+use crate::settings::{Agents, Controllers, Engine, Expect, Network, Policy, Scale, duration};
+
+/// All of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub settings: Settings,
+    /// In the order of their times.
+    pub steps: Vec<Step>,
+}
+
+/// What does not change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The scenario's name: its path below `scenarios/`.
+    pub scenario: String,
+    pub title: String,
+    pub engine: Engine,
+    /// Below 2⁶³, as TOML has it.
+    pub seed: u64,
+    #[serde(with = "duration")]
+    pub acts: Duration,
+    #[serde(with = "duration")]
+    pub settles_within: Duration,
+    pub controllers: Controllers,
+    pub agents: Agents,
+    pub network: Network,
+    pub policy: Policy,
+    pub expect: Expect,
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub at: Time,
+    pub action: Action,
+    /// How long it lasts; absent, until the faults end.
+    pub lasts: Option<Duration>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", Second(self.at.since(Time(0))), self.action)?;
+        self.lasts.map_or(Ok(()), |lasts| write!(f, " for {}", Second(lasts)))
+    }
+}
+
+impl Plan {
+    /// Draws the plan of one run. `agents` overrides how many there are.
+    pub fn draw(
+        name: &str,
+        scenario: &Scenario,
+        engine: Engine,
+        seed: u64,
+        agents: Option<u32>,
+    ) -> Plan {
+        let mut settings = Settings {
+            scenario: name.into(),
+            title: scenario.title.clone(),
+            engine,
+            seed,
+            acts: scenario.acts,
+            settles_within: scenario.settles_within,
+            controllers: scenario.controllers.clone(),
+            agents: scenario.agents.clone(),
+            network: scenario.network.clone(),
+            policy: scenario.policy.clone(),
+            expect: scenario.expect.clone(),
+        };
+        settings.agents.scale(engine, agents);
+        let root = Seed(seed);
+        let mut steps = Vec::new();
+        for (index, fault) in (0..).zip(&scenario.fault) {
+            let mut rng = root.child("fault", index).rng();
+            steps.push(draw_fault(fault.get_ref(), settings.controllers.count, &mut rng));
+        }
+        for workload in &scenario.workload {
+            let Work::Claims(claims) = &workload.get_ref().work;
+            steps.push(Step {
+                at: Time(0) + workload.get_ref().at,
+                action: Action::Claims(claims.clone()),
+                lasts: None,
+            });
+        }
+        steps.sort_by_key(|step| step.at);
+        Plan { settings, steps }
+    }
+
+    /// Reads a plan's text. `file` is for the messages.
+    pub fn parse(file: &str, text: &str) -> Result<Plan, Unreadable> {
+        let mut header = String::new();
+        let mut steps: Vec<Step> = Vec::new();
+        let mut offset = 0;
+        for line in text.split_inclusive('\n') {
+            let trimmed = line.trim();
+            match trimmed.strip_prefix("set ").map(|setting| setting.trim().split_once(' ')) {
+                // As a line of TOML it stands at the same offset, so that its carets are ours.
+                Some(Some((key, value))) => {
+                    header.push_str(&format!("{key} = {value}"));
+                }
+                Some(None) => {
+                    let message = "a setting is `set KEY VALUE`";
+                    return Err(Unreadable::at(file, text, offset, offset + line.len(), message));
+                }
+                None if trimmed.is_empty() || trimmed.starts_with('#') => {}
+                None => steps.push(Step::parse(trimmed).map_err(|message| {
+                    Unreadable::at(file, text, offset, offset + trimmed.len(), &message)
+                })?),
+            }
+            header.push('\n');
+            offset += line.len();
+        }
+        let settings: Settings =
+            toml::from_str(&header).map_err(|error| Unreadable::new(file, &header, &error))?;
+        for step in &steps {
+            step.action.fits(settings.controllers.count).map_err(|message| {
+                Unreadable::at(file, text, 0, 0, &format!("{step}: {message}"))
+            })?;
+        }
+        steps.sort_by_key(|step| step.at);
+        Ok(Plan { settings, steps })
+    }
+
+    /// When the faults end and everything heals.
+    pub fn acts_until(&self) -> Time {
+        Time(0) + self.settings.acts
+    }
+
+    /// When everything must have converged.
+    pub fn ends(&self) -> Time {
+        self.acts_until() + self.settings.settles_within
+    }
+
+    /// Every controller, in order.
+    pub fn controllers(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..=self.settings.controllers.count).map(NodeId)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = toml::Table::try_from(&self.settings).map_err(|_| fmt::Error)?;
+        settings_lines(f, "", &table)?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+fn settings_lines(f: &mut fmt::Formatter<'_>, prefix: &str, table: &toml::Table) -> fmt::Result {
+    for (key, value) in table {
+        match value.as_table() {
+            Some(table) => settings_lines(f, &format!("{prefix}{key}."), table)?,
+            None => writeln!(f, "set {prefix}{key} {value}")?,
+        }
+    }
+    Ok(())
+}
+
+fn draw_fault(fault: &Fault, controllers: u64, rng: &mut Rng) -> Step {
+    let at = match (fault.at, fault.between) {
+        (Some(at), _) => at,
+        (None, Some((first, last))) => {
+            // Whole milliseconds: turmoil knows no finer.
+            let span = u64::try_from((last - first).as_millis()).unwrap_or(u64::MAX - 1);
+            first + Duration::from_millis(rng.below(span + 1))
+        }
+        (None, None) => Duration::ZERO,
+    };
+    let action = fault.action.clone().cast(|| NodeId(1 + rng.below(controllers)));
+    Step { at: Time(0) + at, action, lasts: fault.lasts }
+}
+
+impl Step {
+    fn parse(line: &str) -> Result<Step, String> {
+        let (at, rest) = line.split_once(' ').ok_or("a step is `TIME ACTION`")?;
+        let at = Time(0) + seconds(at)?;
+        let (action, lasts) = match rest.rsplit_once(" for ") {
+            Some((action, lasts)) => (action, Some(seconds(lasts)?)),
+            None => (rest, None),
+        };
+        Ok(Step { at, action: action.parse()?, lasts })
+    }
+}
+
+impl Agents {
+    /// Settles on the size for one engine, so that a plan names one size alone.
+    fn scale(&mut self, engine: Engine, count: Option<u32>) {
+        match (engine, self.turmoil.take()) {
+            (Engine::Turmoil, Some(Scale { count, leases })) => {
+                self.count = count;
+                self.leases = leases;
+            }
+            (Engine::Turmoil, None) | (Engine::Direct, _) => {}
+        }
+        if let Some(count) = count {
+            let leases = u64::from(self.leases) * u64::from(count) / u64::from(self.count.max(1));
+            self.leases = u32::try_from(leases).unwrap_or(u32::MAX).clamp(1, count.max(1));
+            self.count = count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORY: &str = r#"
+title = "t"
+why = "w"
+source = "s"
+engines = ["direct", "turmoil"]
+acts = "100s"
+settles-within = "10s"
+
+[agents]
+turmoil = { count = 6, leases = 2 }
+
+[[fault]]
+between = ["10s", "20s"]
+for = "1s 500ms"
+do = { crash = { node = "random" } }
+
+[[fault]]
+between = ["10s", "20s"]
+do = { partition = { from = "random", to = "others agents", one-way = true } }
+
+[[fault]]
+at = "30s"
+for = "5s"
+do = { hold = { from = "leader", to = "others" } }
+
+[[fault]]
+at = "31s"
+do = { slow-link = { from = "all", to = "agents", by = "250ms" } }
+
+[[fault]]
+at = "32s"
+do = "herd"
+
+[[fault]]
+between = ["32s", "33s"]
+do = { restart = { node = "leader" } }
+
+[[fault]]
+at = "34s"
+do = { oom-limit = { memory = "64MiB" } }
+
+[[workload]]
+at = "40s"
+do = { claims = { count = 10, concurrency = 2, patience = "1s", cancel-percent = 50 } }
+
+[expect]
+sometimes = ["granted"]
+settles = ["connected"]
+"#;
+
+    fn story() -> Scenario {
+        Scenario::parse("story", STORY).expect("the story is right")
+    }
+
+    #[test]
+    fn every_plan_reads_back_as_it_was_printed() {
+        for seed in 0..200 {
+            for engine in [Engine::Direct, Engine::Turmoil] {
+                let plan = Plan::draw("a/story", &story(), engine, seed, None);
+                let text = plan.to_string();
+                assert_eq!(Plan::parse("plan", &text).as_ref(), Ok(&plan), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_changes_what_is_drawn_and_nothing_else() {
+        let plan = |seed| Plan::draw("a/story", &story(), Engine::Direct, seed, None);
+        assert_eq!(plan(1), plan(1));
+        let steps = |seed| plan(seed).steps;
+        assert_ne!(steps(1)[..2], steps(2)[..2]);
+        assert_eq!(steps(1)[2..5], steps(2)[2..5]);
+    }
+
+    #[test]
+    fn a_fault_less_moves_no_other() {
+        let whole = Plan::draw("a/story", &story(), Engine::Direct, 7, None);
+        let text = whole.to_string();
+        for step in &whole.steps {
+            let shrunk = text.replace(&format!("{step}\n"), "");
+            let shrunk = Plan::parse("plan", &shrunk).expect("a plan without a line is one");
+            let mut left = whole.steps.clone();
+            left.retain(|other| other != step);
+            assert_eq!(shrunk.steps, left);
+        }
+    }
+
+    #[test]
+    fn an_engine_has_its_own_scale() {
+        let agents = |engine| Plan::draw("a", &story(), engine, 1, None).settings.agents.count;
+        assert_eq!((agents(Engine::Direct), agents(Engine::Turmoil)), (30, 6));
+    }
+
+    #[test]
+    fn a_bad_line_is_shown() {
+        let text = story();
+        let text = Plan::draw("a/story", &text, Engine::Direct, 1, None).to_string();
+        let broken = text.replace("30.000s hold leader", "30.000s hold leeder");
+        let error = Plan::parse("my.plan", &broken).expect_err("nobody is called leeder");
+        let error = error.to_string();
+        assert!(error.starts_with("my.plan:"), "{error}");
+        assert!(error.contains("`leeder` is nobody"), "{error}");
+        assert!(error.contains("^^^^"), "{error}");
+    }
+}

@@ -1,0 +1,326 @@
+//! What a scenario sets and a plan carries: the cluster, its agents, the network and the policy.
+//!
+//! The same types are read from a scenario's tables and from a plan's header, so a plan lacks
+//! nothing. Keys that Juju has are named as Juju names them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::check;
+use crate::outcome;
+
+/// What runs a plan.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// Core's machines on an event heap: all scales, and the only one with backlog and memory.
+    Direct,
+    /// The production shell over a simulated network: TLS, websockets, openraft and its store.
+    Turmoil,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Direct => "direct",
+            Engine::Turmoil => "turmoil",
+        })
+    }
+}
+
+/// The controllers: how many, Juju's keys, limits, and what `direct` says that things cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Controllers {
+    /// They are `controller-1` up to this.
+    pub count: u64,
+    /// Zero: there is one door, as Juju has without the key.
+    pub controller_api_port: u16,
+    /// From being stable to opening the API door.
+    #[serde(with = "duration")]
+    pub api_port_open_delay: Duration,
+    /// Agents let in at once. Zero switches the pace off.
+    pub agent_ratelimit_max: u32,
+    /// From one agent let in to the next, once the burst is spent.
+    #[serde(with = "duration")]
+    pub agent_ratelimit_rate: Duration,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// Most logins at once.
+    pub logins_max: usize,
+    /// Most asks that wait to be proposed.
+    pub waiting_max: usize,
+    /// Most commands in one raft entry.
+    pub batch_max: usize,
+    /// Direct: connections that the kernel keeps for a listener before it drops them.
+    pub backlog: usize,
+    /// Direct: memory at which the process is killed.
+    pub memory_limit: Bytes,
+    /// Direct: memory of one connection.
+    pub memory_per_connection: Bytes,
+    /// Direct: time of the processor for one TLS handshake.
+    #[serde(with = "duration")]
+    pub handshake_cost: Duration,
+    /// Direct: time of one write that must be durable.
+    #[serde(with = "duration")]
+    pub sync_time: Duration,
+}
+
+impl Default for Controllers {
+    /// Juju's values where it has them; limits as production has them; costs as measured (a TLS
+    /// handshake of 250 µs, a consumer SSD's sync).
+    fn default() -> Controllers {
+        Controllers {
+            count: 3,
+            controller_api_port: 0,
+            api_port_open_delay: Duration::from_secs(2),
+            agent_ratelimit_max: 10,
+            agent_ratelimit_rate: Duration::from_millis(250),
+            connections_max: 100_000,
+            logins_max: 1_000,
+            waiting_max: 16_384,
+            batch_max: 1_024,
+            backlog: 4_096,
+            memory_limit: Bytes(8 << 30),
+            memory_per_connection: Bytes(48 << 10),
+            handshake_cost: Duration::from_micros(250),
+            sync_time: Duration::from_millis(2),
+        }
+    }
+}
+
+/// The agents, each a unit of an application and a contender for its leadership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Agents {
+    pub count: u32,
+    /// How many applications there are: agent `i` is unit `i / leases` of application
+    /// `i % leases`, so `count / leases` units contend for each.
+    pub leases: u32,
+    /// How long a claim is for.
+    #[serde(with = "duration")]
+    pub claim: Duration,
+    /// How often a leader extends.
+    #[serde(with = "duration")]
+    pub renew: Duration,
+    /// The law of their waits; see [`Policy::backoff`] for agents that have none.
+    pub backoff: Backoff,
+    /// They arrive spread over this time.
+    #[serde(with = "duration")]
+    pub arrive: Duration,
+    /// The scale under turmoil, whose cost is that of the real shell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turmoil: Option<Scale>,
+}
+
+impl Default for Agents {
+    /// Juju's lease times.
+    fn default() -> Agents {
+        Agents {
+            count: 30,
+            leases: 10,
+            claim: Duration::from_secs(60),
+            renew: Duration::from_secs(30),
+            backoff: Backoff::default(),
+            arrive: Duration::from_secs(1),
+            turmoil: None,
+        }
+    }
+}
+
+/// Another size for another engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Scale {
+    pub count: u32,
+    pub leases: u32,
+}
+
+/// See [`portcullis_core::backoff::Config`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Backoff {
+    #[serde(with = "duration")]
+    pub first: Duration,
+    #[serde(with = "duration")]
+    pub most: Duration,
+    /// Percent.
+    pub growth: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        let portcullis_core::backoff::Config { first, most, growth } = Default::default();
+        Backoff { first, most, growth }
+    }
+}
+
+/// The network when nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Network {
+    /// One way; each message draws between the two.
+    #[serde(with = "duration")]
+    pub latency_least: Duration,
+    #[serde(with = "duration")]
+    pub latency_most: Duration,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network { latency_least: Duration::from_millis(1), latency_most: Duration::from_millis(5) }
+    }
+}
+
+/// Knobs that switch one of the documents' failed designs on, for `negative/` alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Policy {
+    /// Whether agents wait longer each time that they fail (seed 000: "no backoff on accept
+    /// failures"). Without it they come back within a millisecond.
+    pub backoff: bool,
+    /// Whether asks are refused once `waiting-max` wait (seed 002: "we can't shed the load").
+    pub bounded_queue: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy { backoff: true, bounded_queue: true }
+    }
+}
+
+/// What the run must show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Expect {
+    /// Checks that must hold after every event; absent, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub always: Option<Vec<CheckName>>,
+    /// Things that must be seen, or the scenario is too tame to show what it is about.
+    pub sometimes: Vec<SometimesName>,
+    /// Checks that must hold in the end; absent, all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settles: Option<Vec<CheckName>>,
+    /// Checks that must break, in either half: this scenario is a failed design.
+    pub breaks: Vec<CheckName>,
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident of $what:literal from $all:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(pub &'static str);
+
+        // Written out: derived, the static text would have to be borrowed from the file.
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<$name, D::Error> {
+                let text = String::deserialize(from)?;
+                let known = || $all.iter().map(|(name, _)| *name);
+                known().find(|name| *name == text).map($name).ok_or_else(|| {
+                    let known = known().collect::<Vec<_>>().join(", ");
+                    D::Error::custom(format!("no {} is called `{text}`: {known}", $what))
+                })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// The name of a check; see [`check::ALL`].
+    CheckName of "check" from check::ALL;
+    /// The name of something to be seen; see [`outcome::SOMETIMES`].
+    SometimesName of "sight" from outcome::SOMETIMES;
+}
+
+/// An amount of memory, written as `512MiB`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bytes(pub u64);
+
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, size): &&(&str, u64)| self.0.is_multiple_of(*size) && self.0 >= *size;
+        let (unit, size) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", self.0 / size)
+    }
+}
+
+impl FromStr for Bytes {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Bytes, String> {
+        let parsed = UNITS.iter().find_map(|(unit, size)| {
+            text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*size)
+        });
+        parsed.map(Bytes).ok_or_else(|| format!("`{text}` is no amount such as 512MiB"))
+    }
+}
+
+impl TryFrom<String> for Bytes {
+    type Error = String;
+    fn try_from(text: String) -> Result<Bytes, String> {
+        text.parse()
+    }
+}
+
+impl From<Bytes> for String {
+    fn from(bytes: Bytes) -> String {
+        bytes.to_string()
+    }
+}
+
+/// Durations in files, written as people write them: `5s`, `250ms`, `1m 30s`.
+pub mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    fn parse<E: Error>(text: &str) -> Result<Duration, E> {
+        humantime::parse_duration(text)
+            .map_err(|error| E::custom(format!("no duration such as \"5s\": {error}")))
+    }
+
+    pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        parse(&String::deserialize(from)?)
+    }
+
+    /// The same where the key may be absent.
+    pub mod optional {
+        use super::*;
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(from).map(Some)
+        }
+    }
+
+    /// The two ends of a span.
+    pub mod pair {
+        use super::*;
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<(Duration, Duration)>, D::Error> {
+            let (first, last) = <(String, String)>::deserialize(from)?;
+            Ok(Some((parse(&first)?, parse(&last)?)))
+        }
+    }
+}

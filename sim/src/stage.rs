@@ -1,0 +1,364 @@
+//! The stage: turns a plan's lines into single deeds, as the engines are to do them, in time.
+//!
+//! Decides who `leader` is (whoever leads when the line falls due, and still that one when the line
+//! ends), how overlapping faults add up, and that everything heals when the faults end. Engines do
+//! no more than what a [`Deed`] says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use portcullis_core::{NodeId, Time};
+
+use crate::action::{Action, Claims, Group, Role, Second};
+use crate::plan::Plan;
+use crate::settings::Bytes;
+
+/// One end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Controller(NodeId),
+    /// All agents: they share their fate.
+    Agents,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Controller(node) => write!(f, "{node}"),
+            Place::Agents => f.write_str("agents"),
+        }
+    }
+}
+
+/// One thing for an engine to do. Links have a direction: a partition both ways is two deeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// The running process dies.
+    Crash(NodeId),
+    /// The dead process starts again on the disk that it left.
+    Restart(NodeId),
+    /// From now on what `from` sends to `to` is lost.
+    Cut { from: Place, to: Place },
+    /// It arrives again.
+    Mend { from: Place, to: Place },
+    /// From now on what `from` sends to `to` waits.
+    Hold { from: Place, to: Place },
+    /// What waited is delivered.
+    Release { from: Place, to: Place },
+    /// From now on what `from` sends to `to` takes this much longer than the network does; zero is
+    /// as usual.
+    Slow { from: Place, to: Place, by: Duration },
+    /// Every agent drops its connection and returns.
+    Herd,
+    /// From now on processes are killed at this much memory.
+    Limit(Bytes),
+    /// Clients make these claims.
+    Claim(Claims),
+    /// The faults are over: everything has healed.
+    Settle,
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Deed::Crash(node) => write!(f, "crash {node}"),
+            Deed::Restart(node) => write!(f, "restart {node}"),
+            Deed::Cut { from, to } => write!(f, "cut {from} > {to}"),
+            Deed::Mend { from, to } => write!(f, "mend {from} > {to}"),
+            Deed::Hold { from, to } => write!(f, "hold {from} > {to}"),
+            Deed::Release { from, to } => write!(f, "release {from} > {to}"),
+            Deed::Slow { from, to, by } => write!(f, "slow {from} > {to} by {}", Second(*by)),
+            Deed::Herd => f.write_str("herd"),
+            Deed::Limit(bytes) => write!(f, "limit memory to {bytes}"),
+            Deed::Claim(claims) => write!(f, "{claims}"),
+            Deed::Settle => f.write_str("settle"),
+        }
+    }
+}
+
+/// What holds, while anything asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Down(NodeId),
+    Cut(Place, Place),
+    Held(Place, Place),
+    Slow(Place, Place),
+    Limit,
+}
+
+/// Where a plan stands.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    controllers: Vec<NodeId>,
+    memory_limit: Bytes,
+    /// What begins, by time and line.
+    begins: BTreeMap<(Time, usize), Action>,
+    lasts: BTreeMap<usize, Time>,
+    /// What ends, by time and line.
+    ends: BTreeMap<(Time, usize), Vec<State>>,
+    /// How many lines ask for each state, and what they ask for in sum.
+    counts: BTreeMap<State, u32>,
+    slowness: BTreeMap<usize, Duration>,
+    limits: BTreeMap<usize, Bytes>,
+    settle: Option<Time>,
+}
+
+impl Stage {
+    /// The stage before anything has happened.
+    pub fn new(plan: &Plan) -> Stage {
+        let settle = plan.acts_until();
+        let steps = plan.steps.iter().enumerate();
+        let end = |lasts: Option<Duration>, at: Time| {
+            lasts.map_or(settle, |lasts| (at + lasts).min(settle))
+        };
+        Stage {
+            controllers: plan.controllers().collect(),
+            memory_limit: plan.settings.controllers.memory_limit,
+            begins: steps
+                .clone()
+                .map(|(line, step)| ((step.at.min(settle), line), step.action.clone()))
+                .collect(),
+            lasts: steps.map(|(line, step)| (line, end(step.lasts, step.at))).collect(),
+            ends: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            slowness: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            settle: Some(settle),
+        }
+    }
+
+    /// When the next deed is due; none once everything has healed.
+    pub fn next(&self) -> Option<Time> {
+        let begins = self.begins.first_key_value().map(|((at, _), _)| *at);
+        let ends = self.ends.first_key_value().map(|((at, _), _)| *at);
+        [begins, ends, self.settle].into_iter().flatten().min()
+    }
+
+    /// Pushes what is due by `now`, in order. `leader` is who leads; if nobody does, the leader's
+    /// part falls to the first controller.
+    pub fn due(&mut self, now: Time, leader: Option<NodeId>, out: &mut Vec<Deed>) {
+        while let Some(at) = self.next().filter(|at| *at <= now) {
+            let end = self.ends.first_key_value().map(|((end, line), _)| (*end, *line));
+            let begin = self.begins.first_key_value().map(|((begin, line), _)| (*begin, *line));
+            if let Some(key) = end.filter(|(end, _)| *end == at) {
+                let states = self.ends.remove(&key).unwrap_or_default();
+                self.slowness.remove(&key.1);
+                self.limits.remove(&key.1);
+                states.into_iter().for_each(|state| self.leave(state, out));
+            } else if let Some(key) = begin.filter(|(begin, _)| *begin == at) {
+                if let Some(action) = self.begins.remove(&key) {
+                    self.begin(key.1, &action, leader, out);
+                }
+            } else {
+                self.settle = None;
+                out.push(Deed::Settle);
+            }
+        }
+    }
+
+    fn begin(&mut self, line: usize, action: &Action, leader: Option<NodeId>, out: &mut Vec<Deed>) {
+        let nodes = |role: &Role| self.places(&Group(vec![role.clone()]), None, leader);
+        let states: Vec<State> = match action {
+            Action::Crash { node } => nodes(node).into_iter().filter_map(down).collect(),
+            Action::Restart { node } => {
+                let states: Vec<_> = nodes(node).into_iter().filter_map(down).collect();
+                states.iter().for_each(|state| self.enter(*state, out));
+                states.into_iter().for_each(|state| self.leave(state, out));
+                return;
+            }
+            Action::Partition { from, to, one_way } => {
+                self.links(from, to, !one_way, leader, State::Cut)
+            }
+            Action::Hold { from, to } => self.links(from, to, true, leader, State::Held),
+            Action::SlowLink { from, to, by } => {
+                self.slowness.insert(line, *by);
+                self.links(from, to, true, leader, State::Slow)
+            }
+            Action::OomLimit { memory } => {
+                self.limits.insert(line, *memory);
+                vec![State::Limit]
+            }
+            Action::Herd => return out.push(Deed::Herd),
+            Action::Claims(claims) => return out.push(Deed::Claim(claims.clone())),
+        };
+        self.ends.insert((self.lasts[&line], line), states.clone());
+        states.iter().for_each(|state| self.enter(*state, out));
+    }
+
+    fn enter(&mut self, state: State, out: &mut Vec<Deed>) {
+        let count = self.counts.entry(state).or_default();
+        *count += 1;
+        let first = *count == 1;
+        match state {
+            State::Down(node) if first => out.push(Deed::Crash(node)),
+            State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
+            State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
+            State::Down(_) | State::Cut(..) | State::Held(..) => {}
+            State::Slow(from, to) => out.push(self.slow(from, to)),
+            State::Limit => out.push(self.limit()),
+        }
+    }
+
+    fn leave(&mut self, state: State, out: &mut Vec<Deed>) {
+        let count = self.counts.entry(state).or_default();
+        *count -= 1;
+        let last = *count == 0;
+        match state {
+            State::Down(node) if last => out.push(Deed::Restart(node)),
+            State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
+            State::Held(from, to) if last => out.push(Deed::Release { from, to }),
+            State::Down(_) | State::Cut(..) | State::Held(..) => {}
+            State::Slow(from, to) => out.push(self.slow(from, to)),
+            State::Limit => out.push(self.limit()),
+        }
+    }
+
+    /// The slowest line that is in force and touches the link decides.
+    fn slow(&self, from: Place, to: Place) -> Deed {
+        let touches = |line: &usize| {
+            self.ends.iter().any(|((_, other), states)| {
+                other == line && states.contains(&State::Slow(from, to))
+            })
+        };
+        let slowest = self.slowness.iter().filter(|(line, _)| touches(line)).map(|(_, by)| *by);
+        Deed::Slow { from, to, by: slowest.max().unwrap_or_default() }
+    }
+
+    /// The lowest limit in force decides.
+    fn limit(&self) -> Deed {
+        Deed::Limit(self.limits.values().copied().min().unwrap_or(self.memory_limit))
+    }
+
+    /// The directed links between two groups.
+    fn links(
+        &self,
+        from: &Group,
+        to: &Group,
+        both_ways: bool,
+        leader: Option<NodeId>,
+        state: fn(Place, Place) -> State,
+    ) -> Vec<State> {
+        let (sources, targets) =
+            (self.places(from, Some(to), leader), self.places(to, Some(from), leader));
+        let mut states = Vec::new();
+        for source in &sources {
+            for target in targets.iter().filter(|target| *target != source) {
+                states.push(state(*source, *target));
+                if both_ways {
+                    states.push(state(*target, *source));
+                }
+            }
+        }
+        states.sort();
+        states.dedup();
+        states
+    }
+
+    /// Who is meant. `opposite` says who the others are not.
+    fn places(
+        &self,
+        group: &Group,
+        opposite: Option<&Group>,
+        leader: Option<NodeId>,
+    ) -> Vec<Place> {
+        let mut places = Vec::new();
+        let first = self.controllers.first().copied();
+        for role in &group.0 {
+            match role {
+                Role::Controller(node) => places.push(Place::Controller(*node)),
+                // Plans are drawn with `random` filled in; written by hand it means the leader.
+                Role::Leader | Role::Random => {
+                    places.extend(leader.or(first).map(Place::Controller));
+                }
+                Role::All => places.extend(self.controllers.iter().copied().map(Place::Controller)),
+                Role::Others => {
+                    let named = opposite.map(|group| self.places(group, None, leader));
+                    let named = named.unwrap_or_default();
+                    let all = self.controllers.iter().copied().map(Place::Controller);
+                    places.extend(all.filter(|place| !named.contains(place)));
+                }
+                Role::Agents => places.push(Place::Agents),
+            }
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
+}
+
+fn down(place: Place) -> Option<State> {
+    match place {
+        Place::Controller(node) => Some(State::Down(node)),
+        Place::Agents => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::tests::plan;
+
+    /// Every deed of these faults with its time, in milliseconds, under a leader that changes from
+    /// controller-2 to controller-3 after five seconds.
+    fn deeds(faults: &str) -> Vec<String> {
+        let mut stage = Stage::new(&plan(faults));
+        let mut told = Vec::new();
+        while let Some(at) = stage.next() {
+            let leader = NodeId(if at < Time(5_000_000) { 2 } else { 3 });
+            let mut out = Vec::new();
+            stage.due(at, Some(leader), &mut out);
+            told.extend(out.iter().map(|deed| format!("{} {deed}", at.0 / 1_000)));
+        }
+        told
+    }
+
+    #[test]
+    fn the_leader_that_crashed_is_the_one_that_starts_again() {
+        let faults = "[[fault]]\nat = \"1s\"\nfor = \"6s\"\ndo = { crash = { node = \"leader\" } }";
+        let told = ["1000 crash controller-2", "7000 restart controller-2", "10000 settle"];
+        assert_eq!(deeds(faults), told);
+    }
+
+    #[test]
+    fn a_node_that_is_down_twice_starts_once() {
+        let fault = |at, lasts| {
+            let node = "{ crash = { node = \"controller-1\" } }";
+            format!("[[fault]]\nat = \"{at}s\"\nfor = \"{lasts}s\"\ndo = {node}\n")
+        };
+        let told = ["1000 crash controller-1", "5000 restart controller-1", "10000 settle"];
+        assert_eq!(deeds(&(fault(1, 3) + &fault(2, 3))), told);
+    }
+
+    #[test]
+    fn what_has_no_end_heals_when_the_faults_end() {
+        let one_way = "{ from = \"leader\", to = \"others\", one-way = true }";
+        let faults = format!("[[fault]]\nat = \"1s\"\ndo = {{ partition = {one_way} }}");
+        let told = [
+            "1000 cut controller-2 > controller-1",
+            "1000 cut controller-2 > controller-3",
+            "10000 mend controller-2 > controller-1",
+            "10000 mend controller-2 > controller-3",
+            "10000 settle",
+        ];
+        assert_eq!(deeds(&faults), told);
+    }
+
+    #[test]
+    fn the_slower_of_two_lines_decides() {
+        let fault = |at, lasts, by| {
+            let link = "from = \"controller-1\", to = \"agents\"";
+            let link = format!("{{ slow-link = {{ {link}, by = \"{by}ms\" }} }}");
+            format!("[[fault]]\nat = \"{at}s\"\nfor = \"{lasts}s\"\ndo = {link}\n")
+        };
+        let told = deeds(&(fault(1, 5, 100) + &fault(2, 2, 300)));
+        let out: Vec<_> = told.iter().filter(|line| line.contains("> agents")).collect();
+        let expected = [
+            "1000 slow controller-1 > agents by 0.100s",
+            "2000 slow controller-1 > agents by 0.300s",
+            "4000 slow controller-1 > agents by 0.100s",
+            "6000 slow controller-1 > agents by 0.000s",
+        ];
+        assert_eq!(out, expected);
+    }
+}

@@ -1,0 +1,167 @@
+//! What the command line says and how it exits, driven as people drive it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn sim(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis-sim"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built");
+    let mut stdin = child.stdin.take().expect("it was piped");
+    // A program that refuses its arguments reads nothing.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("it was started")
+}
+
+fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios")
+}
+
+/// A scenario of the repository with one text replaced, in a file of its own.
+fn changed(name: &str, from: &str, to: &str) -> (tempfile::TempDir, String) {
+    let text = std::fs::read_to_string(scenarios().join(name)).expect("the scenario is there");
+    assert!(text.contains(from), "{name} does not say {from}");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join("changed.toml");
+    std::fs::write(&file, text.replacen(from, to, 1)).expect("there is room for a file");
+    let file = file.display().to_string();
+    (folder, file)
+}
+
+/// What is said of a bad scenario, without the folder that it is in.
+fn refusal(name: &str, from: &str, to: &str) -> String {
+    let (folder, file) = changed(name, from, to);
+    let output = sim(&["plan", &file, "--engine", "direct"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty(), "a refusal prints no plan");
+    let text = String::from_utf8(output.stderr).expect("the program prints text");
+    text.replace(&format!("{}/", folder.path().display()), "")
+}
+
+const TWO_PHASE: &str = "startup/two-phase.toml";
+
+#[test]
+fn an_unknown_key_is_shown_where_it_stands() {
+    let said = refusal(TWO_PHASE, "count = 3\n", "cuont = 3\n");
+    assert!(said.starts_with("error: changed.toml:13:1: unknown field `cuont`"), "{said}");
+    assert!(said.contains("\n13 | cuont = 3\n   | ^^^^^\n"), "{said}");
+}
+
+#[test]
+fn a_bad_duration_is_shown_where_it_stands() {
+    let said = refusal(TWO_PHASE, "acts = \"20s\"", "acts = \"20 parsecs\"");
+    assert!(said.starts_with("error: changed.toml:9:8: no duration such as \"5s\""), "{said}");
+    assert!(said.contains("\n  |        ^^^^^^^^^^^^\n"), "{said}");
+}
+
+#[test]
+fn an_unknown_role_is_shown_where_it_stands() {
+    let said = refusal(TWO_PHASE, "node = \"random\"", "node = \"boss\"");
+    assert!(said.contains("`boss` is nobody: say controller-1, leader"), "{said}");
+    assert!(said.contains("^^^^^^"), "{said}");
+}
+
+#[test]
+fn a_controller_that_is_not_there_is_refused() {
+    let said = refusal(TWO_PHASE, "node = \"random\"", "node = \"controller-4\"");
+    assert!(said.contains("there is no controller-4"), "{said}");
+}
+
+#[test]
+fn an_unknown_sight_is_refused_with_those_there_are() {
+    let said = refusal(TWO_PHASE, "\"granted\"", "\"grunted\"");
+    assert!(said.contains("no sight is called `grunted`: leader_changed, crashed"), "{said}");
+}
+
+#[test]
+fn a_fault_that_outlasts_the_faults_is_refused() {
+    let said = refusal(TWO_PHASE, "for = \"5s\"", "for = \"50s\"");
+    assert!(said.contains("the fault lasts beyond `acts`"), "{said}");
+}
+
+#[test]
+fn a_missing_file_is_a_mistake_of_usage() {
+    let output = sim(&["run", "no/such/file.toml"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.starts_with("error: cannot read no/such/file.toml"), "{said}");
+}
+
+#[test]
+fn an_unknown_command_is_a_mistake_of_usage() {
+    assert_eq!(sim(&["dance"], "").status.code(), Some(1));
+    assert_eq!(sim(&["--help"], "").status.code(), Some(0));
+}
+
+#[test]
+fn every_scenario_is_listed_with_what_asks_for_it() {
+    let output = sim(&["list"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for name in ["herd/restart-all", "lease/cancel-storm", "negative/no-backoff"] {
+        assert!(said.contains(&format!("{name}  on direct, turmoil")), "{said}");
+    }
+}
+
+#[test]
+fn a_plan_is_the_run_itself() {
+    let scenario = scenarios().join(TWO_PHASE).display().to_string();
+    let which = ["--engine", "direct", "--seed", "3"];
+    let plan = sim(&[&["plan", &scenario], &which[..]].concat(), "");
+    let plan = String::from_utf8(plan.stdout).expect("a plan is text");
+    let replayed = sim(&["replay", "-"], &plan);
+    let run = sim(&[&["run", &scenario], &which[..]].concat(), "");
+    assert_eq!(String::from_utf8_lossy(&replayed.stdout), String::from_utf8_lossy(&run.stdout));
+}
+
+#[test]
+fn one_plan_twice_prints_the_same_bytes() {
+    let scenario = scenarios().join(TWO_PHASE).display().to_string();
+    let output = sim(&["twice", &scenario, "--engine", "direct", "--seeds", "2"], "");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("2 identical, 0 different"), "{said}");
+}
+
+/// The exit code and page of a plan on `direct`, drawn from a changed scenario.
+fn exit(name: &str, from: &str, to: &str) -> (Option<i32>, String) {
+    let (_folder, file) = changed(name, from, to);
+    let output = sim(&["run", &file, "--engine", "direct"], "");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_check_that_breaks_exits_two() {
+    let breaks = "[expect]\nbreaks = [\"bounded\"]";
+    let (code, page) = exit("negative/unbounded-queue.toml", breaks, "[expect]");
+    assert_eq!(code, Some(2), "{page}");
+    assert!(page.contains("\nverdict broke bounded"), "{page}");
+    assert!(page.contains("the last "), "a failure shows its events: {page}");
+}
+
+#[test]
+fn what_does_not_converge_exits_three() {
+    let (code, page) = exit(TWO_PHASE, "settles-within = \"3m\"", "settles-within = \"0s\"");
+    assert_eq!(code, Some(3), "{page}");
+    assert!(page.contains("\nverdict not settled: connected"), "{page}");
+}
+
+#[test]
+fn what_is_never_seen_exits_four() {
+    let (code, page) = exit(TWO_PHASE, "\"granted\"", "\"oom_killed\"");
+    assert_eq!(code, Some(4), "{page}");
+    assert!(page.contains("\nverdict never seen: oom_killed"), "{page}");
+}
+
+#[test]
+fn a_failed_design_that_is_not_caught_exits_four() {
+    let (code, page) = exit("negative/no-backoff.toml", "backoff = false", "backoff = true");
+    assert_eq!(code, Some(4), "{page}");
+    assert!(page.contains("\nverdict never seen: gentle"), "{page}");
+}
