@@ -80,8 +80,6 @@ pub enum Input {
     Refused { retry_after: Duration },
     /// The controller sends the client elsewhere.
     Redirected { to: Vec<Address> },
-    /// Controllers are elsewhere.
-    Learned { addresses: Vec<Address> },
     /// The connection is gone.
     Disconnected,
     /// The client wants no connection any more.
@@ -97,7 +95,6 @@ impl fmt::Display for Input {
             Input::LoggedIn { .. } => f.write_str("logged in"),
             Input::Refused { retry_after } => write!(f, "refused, retry after {retry_after:?}"),
             Input::Redirected { to } => write!(f, "redirected to {} addresses", to.len()),
-            Input::Learned { addresses } => write!(f, "learned {} addresses", addresses.len()),
             Input::Disconnected => f.write_str("disconnected"),
             Input::Stopped => f.write_str("stopped"),
         }
@@ -294,7 +291,6 @@ impl Machine for Dialer {
                     self.phase = Phase::Pausing { until: now, why: "follow a redirect" };
                 }
             }
-            Input::Learned { addresses } => self.learn(addresses),
             Input::Disconnected => match self.phase {
                 Phase::Connected { since } => {
                     if self.steady(now, since) {

@@ -1,6 +1,8 @@
 //! Three nodes in one process, over pipes: elections, batches, a crash, and two ways to catch up.
 
 mod common;
+#[path = "common/disk.rs"]
+mod disk;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::World;
+use disk::Disk;
 use openraft::EmptyNode;
 use openraft::impls::TokioRuntime;
 use portcullis::env::Env;
@@ -18,7 +21,6 @@ use portcullis::raft::{
 use portcullis_core::lease::{Command, Entry, Key, Operation};
 use portcullis_core::queue::Answer;
 use portcullis_core::{GlobalTime, NodeId};
-use redb::StorageBackend;
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 
@@ -26,37 +28,6 @@ type Runtime = TokioRuntime;
 
 const CLUSTER: &str = "cluster";
 const NODES: [u64; 3] = [1, 2, 3];
-
-/// A disk whose bytes outlive the node.
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<Vec<u8>>>);
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let offset = offset as usize;
-        out.copy_from_slice(&self.0.lock().unwrap()[offset..offset + out.len()]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let offset = offset as usize;
-        self.0.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
-}
 
 /// The handler of one node; answers asks by what they claim.
 struct Desk {
@@ -213,7 +184,7 @@ impl Cluster {
         let (leader, index) = loop {
             let leader = self.leader().await;
             // On a busy machine the lead may have changed since.
-            if let Ok(index) = raft::linearize(&self.nodes[&leader].raft).await {
+            if let Ok(index) = raft::read_index(&self.nodes[&leader].raft).await {
                 break (leader, index);
             }
         };

@@ -1,8 +1,11 @@
 //! The raft store against openraft's own suite, and against files that are not it.
 
-use std::io;
+#[path = "common/disk.rs"]
+mod disk;
+
 use std::sync::{Arc, Mutex};
 
+use disk::Disk;
 use openraft::StorageError;
 use openraft::impls::TokioRuntime;
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
@@ -16,47 +19,12 @@ use redb::backends::InMemoryBackend;
 
 type Runtime = TokioRuntime;
 
-/// A disk whose bytes outlive the store.
-#[derive(Clone, Debug, Default)]
-struct Bytes(Arc<Mutex<Vec<u8>>>);
-
-impl Bytes {
-    fn copy(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn flip(&self, at: usize) {
-        self.0.lock().unwrap()[at] ^= 0x55;
-    }
+fn copy(disk: &Disk) -> Vec<u8> {
+    disk.0.lock().unwrap().clone()
 }
 
-impl StorageBackend for Bytes {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().unwrap().len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let bytes = self.0.lock().unwrap();
-        let offset = offset as usize;
-        let part = bytes.get(offset..offset + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        out.copy_from_slice(part);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let offset = offset as usize;
-        self.0.lock().unwrap()[offset..offset + data.len()].copy_from_slice(data);
-        Ok(())
-    }
+fn flip(disk: &Disk, at: usize) {
+    disk.0.lock().unwrap()[at] ^= 0x55;
 }
 
 fn identity() -> Identity {
@@ -111,7 +79,7 @@ async fn openraft_is_content_with_the_thread() {
 #[tokio::test]
 async fn everything_is_there_after_reopening() {
     for writer in [Writer::Inline, Writer::Thread] {
-        let disk = Bytes::default();
+        let disk = Disk::default();
         let vote = openraft::Vote::new_committed(1, 1);
         {
             let mut store = Store::<Runtime>::open(disk.clone(), &identity(), writer).unwrap();
@@ -160,17 +128,17 @@ fn encoded_entries_keep_their_bytes() {
 }
 
 /// Opening must fail with the error, and change nothing.
-fn refused(disk: &Bytes, identity: &Identity) -> Error {
-    let before = disk.copy();
+fn refused(disk: &Disk, identity: &Identity) -> Error {
+    let before = copy(disk);
     let opened = Store::<Runtime>::open(disk.clone(), identity, Writer::Inline);
     let error = opened.err().expect("the store was opened");
-    assert!(before == disk.copy(), "the file was touched");
+    assert!(before == copy(disk), "the file was touched");
     error
 }
 
 #[tokio::test]
 async fn other_peoples_files_are_refused_and_left_alone() {
-    let disk = Bytes::default();
+    let disk = Disk::default();
     drop(open(disk.clone()).unwrap());
     let other = Identity { node: NodeId(2), ..identity() };
     assert!(matches!(
@@ -180,31 +148,31 @@ async fn other_peoples_files_are_refused_and_left_alone() {
     let other = Identity { cluster: "c".repeat(CLUSTER_MAX), ..identity() };
     assert!(matches!(refused(&disk, &other), Error::OtherCluster { .. }));
 
-    let text = Bytes(Arc::new(Mutex::new(b"Dear diary, today I wrote a raft store.".to_vec())));
+    let text = Disk(Arc::new(Mutex::new(b"Dear diary, today I wrote a raft store.".to_vec())));
     assert!(matches!(refused(&text, &identity()), Error::Foreign));
 
-    let redb = Bytes::default();
+    let redb = Disk::default();
     drop(redb::Database::builder().create_with_backend(redb.clone()).unwrap());
     assert!(matches!(refused(&redb, &identity()), Error::Foreign));
 
-    let later = Bytes(Arc::new(Mutex::new(disk.copy())));
-    later.flip(16);
+    let later = Disk(Arc::new(Mutex::new(copy(&disk))));
+    flip(&later, 16);
     assert!(matches!(refused(&later, &identity()), Error::Format { wanted: 1, .. }));
 }
 
 #[tokio::test]
 async fn damage_is_refused_or_harmless() {
-    let disk = Bytes::default();
+    let disk = Disk::default();
     {
         let mut store = open(disk.clone()).unwrap();
         store.blocking_append(entries(0..200)).await.unwrap();
     }
-    let len = disk.copy().len();
+    let len = copy(&disk).len();
     let mut found = 0;
     for at in (0..len).step_by(509) {
-        let damaged = Bytes(Arc::new(Mutex::new(disk.copy())));
-        damaged.flip(at);
-        let before = damaged.copy();
+        let damaged = Disk(Arc::new(Mutex::new(copy(&disk))));
+        flip(&damaged, at);
+        let before = copy(&damaged);
         match open(damaged.clone()) {
             // What was damaged is in no use.
             Ok(mut store) => {
@@ -213,7 +181,7 @@ async fn damage_is_refused_or_harmless() {
             Err(error) => {
                 found += 1;
                 assert!(matches!(error, Error::Corrupt(_) | Error::Foreign), "{error}");
-                assert!(before == damaged.copy(), "the file was touched");
+                assert!(before == copy(&damaged), "the file was touched");
             }
         }
     }
@@ -222,10 +190,10 @@ async fn damage_is_refused_or_harmless() {
 
 #[tokio::test]
 async fn torn_beginnings_are_made_anew() {
-    let whole = Bytes::default();
+    let whole = Disk::default();
     drop(open(whole.clone()).unwrap());
     for len in [1, 100, 512, 4_096] {
-        let torn = Bytes(Arc::new(Mutex::new(whole.copy()[..len].to_vec())));
+        let torn = Disk(Arc::new(Mutex::new(copy(&whole)[..len].to_vec())));
         torn.0.lock().unwrap().iter_mut().skip(30).for_each(|byte| *byte = 0);
         open(torn).unwrap();
     }

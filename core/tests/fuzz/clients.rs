@@ -125,7 +125,6 @@ impl World for Network {
             return Some(Input::Started);
         }
         match (rng.below(10), self.line) {
-            (0, _) => Some(Input::Learned { addresses: Network::addresses(rng) }),
             (1, _) if chance(20, rng) => {
                 self.started = false;
                 Some(Input::Stopped)

@@ -148,11 +148,8 @@ fn refused_with_a_time_to_come_back() {
 fn an_empty_list_is_ignored() {
     story(Manner::User)
         .run_until("0s")
-        .tell(Input::Learned { addresses: vec![] })
         .tell(Input::Connected)
         .tell(Input::LoggedIn { addresses: vec![] })
-        .ask("addresses", addresses)
-        .tell(Input::Learned { addresses: vec![Address::new("d:17070")] })
         .ask("addresses", addresses)
         .reads("dialer/an_empty_list_is_ignored");
 }

@@ -84,8 +84,6 @@ pub enum Request<R: AsyncRuntime> {
     Ask { serial: u64, operation: Operation, patience: Duration },
     /// Nobody waits for that ask any more.
     Recall { serial: u64 },
-    /// Where the controller stands.
-    Status,
 }
 
 /// The answer to a [`Request`].
@@ -108,23 +106,8 @@ pub enum Reply<R: AsyncRuntime> {
     Answered { serial: u64, answer: Answer },
     /// To [`Request::Recall`]; the ask itself is still answered.
     Recalled,
-    /// To [`Request::Status`].
-    Status(Status),
     /// The controller cannot do that: its raft has stopped.
     Stopped,
-}
-
-/// Where a controller stands in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    /// Who leads, as far as it knows.
-    pub leader: Option<NodeId>,
-    /// Its term.
-    pub term: u64,
-    /// The last entry in its log.
-    pub last: Option<u64>,
-    /// The last entry that is applied to its table.
-    pub applied: Option<u64>,
 }
 
 /// Limits of both sides.

@@ -89,8 +89,7 @@ impl<E: Env> Caller<E> {
             | Reply::Transferred(_)
             | Reply::ReadIndex(_)
             | Reply::Answered { .. }
-            | Reply::Recalled
-            | Reply::Status(_) => {
+            | Reply::Recalled => {
                 tracing::error!(target = self.target, ?reply, "peer replied something else");
                 RPCError::Unreachable(Unreachable::from_string("peer replied something else"))
             }

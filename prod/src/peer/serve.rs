@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::AsyncRuntime;
-use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::Snapshot;
-use portcullis_core::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::frame::{Inbox, Message, OUTBOX_MAX, Outbox};
 use super::link::silence;
-use super::{Config, Error, Hello, Reply, Request, Status};
+use super::{Config, Error, Hello, Reply, Request};
 use crate::env::Env;
 use crate::raft::{self, Raft};
 
@@ -162,19 +160,7 @@ pub async fn raft_reply<R: AsyncRuntime>(
             let index = raft::read_index(raft).await;
             Some(Reply::ReadIndex(index.map_err(|not_leader| not_leader.leader)))
         }
-        Request::Status => Some(Reply::Status(status(raft))),
         request @ (Request::Ask { .. } | Request::Recall { .. }) => return Err(request),
     };
     Ok(reply.unwrap_or(Reply::Stopped))
-}
-
-fn status<R: AsyncRuntime>(raft: &Raft<R>) -> Status {
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow_watched();
-    Status {
-        leader: metrics.current_leader.map(NodeId),
-        term: metrics.current_term,
-        last: metrics.last_log_index,
-        applied: metrics.last_applied.map(|applied| applied.index),
-    }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use openraft::{AsyncRuntime, EmptyNode, EntryPayload, OptionalSend, RaftTypeConfig};
 use portcullis_core::lease;
 
-pub use propose::{NotLeader, Proposed, await_applied, linearize, propose, read_index};
+pub use propose::{NotLeader, Proposed, await_applied, propose, read_index};
 pub use role::{Role, Roles};
 pub use store::{Error, Identity, Store, Writer};
 pub use table::{Leases, Observed, Table};

@@ -82,13 +82,6 @@ pub async fn await_applied<R: AsyncRuntime>(raft: &Raft<R>, index: u64) -> bool 
     raft.wait(None).applied_index_at_least(Some(index), "read").await.is_ok()
 }
 
-/// Makes lookups on this leader linearizable: on return its table shows everything that was
-/// acknowledged before the call, and this is the index it is at.
-pub async fn linearize<R: AsyncRuntime>(raft: &Raft<R>) -> Result<u64, NotLeader> {
-    let index = read_index(raft).await?;
-    if await_applied(raft, index).await { Ok(index) } else { Err(NotLeader { leader: None }) }
-}
-
 fn leader<R: AsyncRuntime>(to: &ForwardToLeader<Types<R>>) -> Option<NodeId> {
     to.leader_id.map(NodeId)
 }
