@@ -15,6 +15,8 @@ pub const UNITS: usize = 3;
 pub enum Work {
     /// Claims of leases that nobody has.
     Claims,
+    /// The same by those who come for the first time: on etcd each gets a session first.
+    Newcomers,
     /// Claims of leases that two others claim at the same time.
     Contended,
     /// Renewals of the claimer's own lease.
@@ -32,12 +34,19 @@ pub struct Cell {
     pub connections: usize,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Filter {
+    Work(Work),
+    Connections(usize),
+}
+
 /// Measures three durable controllers beside three durable etcd servers.
 #[derive(Parser)]
 pub struct Options {
-    /// Only these: claims, contended, renewals, herd, idle; a number for so many connections
-    #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
+    /// Only these: claims, newcomers, contended, renewals, herd, idle; a number for so many connections
+    #[arg(value_name = "FILTER", value_parser = filter)]
+    filters: Vec<Filter>,
     /// How long each cell is measured in each round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=40))]
     pub seconds: u64,
@@ -61,6 +70,14 @@ pub struct Options {
     bench: bool,
 }
 
+fn filter(text: &str) -> Result<Filter> {
+    match (Work::ALL.into_iter().find(|work| work.name() == text), text.parse()) {
+        (Some(work), _) => Ok(Filter::Work(work)),
+        (None, Ok(number)) if number > 0 => Ok(Filter::Connections(number)),
+        (None, _) => bail!("neither a work nor a number of connections"),
+    }
+}
+
 fn side(name: &str) -> Result<Side> {
     match name {
         "ours" => Ok(Side::Ours),
@@ -70,11 +87,13 @@ fn side(name: &str) -> Result<Side> {
 }
 
 impl Work {
-    const ALL: [Work; 5] = [Work::Idle, Work::Claims, Work::Contended, Work::Renewals, Work::Herd];
+    const ALL: [Work; 6] =
+        [Work::Idle, Work::Claims, Work::Newcomers, Work::Contended, Work::Renewals, Work::Herd];
 
     fn name(self) -> &'static str {
         match self {
             Work::Claims => "claims",
+            Work::Newcomers => "newcomers",
             Work::Contended => "contended",
             Work::Renewals => "renewals",
             Work::Herd => "herd",
@@ -86,6 +105,7 @@ impl Work {
     fn connections(self) -> &'static [usize] {
         match self {
             Work::Claims | Work::Contended | Work::Renewals => &[1, 64, 512],
+            Work::Newcomers => &[64, 512],
             Work::Herd => &[12_000],
             Work::Idle => &[9_000],
         }
@@ -94,13 +114,12 @@ impl Work {
 
 impl Options {
     /// The cells that are asked for, in order.
-    pub fn cells(&self) -> Result<Vec<Cell>> {
+    pub fn cells(&self) -> Vec<Cell> {
         let (mut works, mut numbers) = (Vec::new(), Vec::new());
         for filter in &self.filters {
-            match (Work::ALL.into_iter().find(|work| work.name() == filter), filter.parse()) {
-                (Some(work), _) => works.push(work),
-                (None, Ok(number)) if number > 0 => numbers.push(number),
-                (None, _) => bail!("{filter} is no work; see --help"),
+            match *filter {
+                Filter::Work(work) => works.push(work),
+                Filter::Connections(number) => numbers.push(number),
             }
         }
         let wanted = |work: &Work| works.is_empty() || works.contains(work);
@@ -109,7 +128,7 @@ impl Options {
             let connections = if numbers.is_empty() { work.connections() } else { &numbers };
             cells.extend(connections.iter().map(|&connections| Cell { work, connections }));
         }
-        Ok(cells)
+        cells
     }
 }
 

@@ -15,6 +15,8 @@ const WINDOW_MAX: u32 = (1 << 31) - 1;
 const WINDOW: u32 = 65_535;
 /// Length, kind, flags and stream.
 const HEAD: usize = 9;
+/// Bytes read at once: several answers.
+const READ: usize = 4 * 1024;
 /// In front of each gRPC message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
@@ -46,7 +48,7 @@ pub struct Http2 {
     streams: u32,
 }
 
-/// A frame that was read: the rest is in `input`.
+/// A frame that was read.
 struct Frame {
     kind: u8,
     flags: u8,
@@ -170,6 +172,7 @@ impl Http2 {
             }
             self.input.drain(..self.taken);
             self.taken = 0;
+            self.input.reserve(READ);
             ensure!(self.stream.read_buf(&mut self.input).await? > 0, "the connection is gone");
         }
     }

@@ -9,10 +9,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Runs what it is given, says its process on the first line, and ends it with the given signal
-/// once its own input closes, which the kernel sees to even if this process is killed.
-const SCRIPT: &str =
-    r#"signal=$1; shift; "$@" </dev/null & echo "$!"; read -r _; kill -s "$signal" "$!"; wait"#;
+/// Runs what it is given, says its process on the first line, leaves the output to it, and ends it
+/// with the given signal once its own input closes, which the kernel sees to even if this process
+/// is killed.
+const SCRIPT: &str = r#"
+signal=$1
+shift
+"$@" </dev/null &
+echo "$!"
+exec >&-
+read -r _
+kill -s "$signal" "$!"
+wait
+"#;
 /// Clock ticks a second in `/proc`: the same on every Linux.
 const TICKS: u64 = 100;
 

@@ -1,4 +1,4 @@
-#![doc = include_str!("README.md")]
+//! Measures three durable controllers beside three durable etcd servers; see the README here.
 
 mod cells;
 mod etcd;
@@ -12,7 +12,7 @@ mod table;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use portcullis::tokio_env::{Ports, Tokio};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,13 +25,15 @@ use table::Table;
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let cells = options.cells()?;
+    let cells = options.cells();
     // A herd is 12,000 open files; the servers inherit the limit.
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("open files")?;
+    side::sweep()?;
     let world = Tokio::start(env!("CARGO_TARGET_TMPDIR").into(), Ports::Own)?;
     let sides = sides(&options);
     let mut table = Table::default();
+    let mut failed = 0;
     for round in 1..=options.rounds {
         for cell in &cells {
             for (side, program) in &sides {
@@ -41,13 +43,18 @@ fn main() -> Result<()> {
                         eprintln!("{}", table::line(*cell, &sample));
                         table.add(*cell, *side, sample);
                     }
-                    Err(error) => eprintln!("FAILED: {error:#}"),
+                    Err(error) => {
+                        eprintln!("FAILED: {error:#}");
+                        failed += 1;
+                    }
                 }
             }
         }
     }
     println!("{table}");
-    table.save(&options.json).with_context(|| options.json.display().to_string())
+    table.save(&options.json).with_context(|| options.json.display().to_string())?;
+    ensure!(failed == 0, "{failed} of the cells could not be measured");
+    Ok(())
 }
 
 /// Who is measured, and says why if it is not everybody.

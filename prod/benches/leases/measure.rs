@@ -79,7 +79,9 @@ pub async fn measure(world: &Tokio, cluster: &Cluster, cell: Cell, seconds: u64)
     let mut claimers = connect(world, cluster, cell.connections).await?;
     match cell.work {
         Work::Idle => idle(world, cluster, claimers, before).await,
-        Work::Claims | Work::Contended => run(world, cluster, cell.work, claimers, seconds).await,
+        Work::Claims | Work::Newcomers | Work::Contended => {
+            run(world, cluster, cell.work, claimers, seconds).await
+        }
         Work::Renewals => {
             for (number, claimer) in claimers.iter_mut().enumerate() {
                 let answer = claimer.claim(&own(number), &holder(0)).await;
@@ -217,10 +219,15 @@ impl Asking {
     async fn ask(&self, claimer: &mut Claimer) -> Answer {
         let each = match self.work {
             Work::Contended => UNITS,
-            Work::Claims | Work::Renewals | Work::Herd | Work::Idle => 1,
+            Work::Claims | Work::Newcomers | Work::Renewals | Work::Herd | Work::Idle => 1,
         };
         if self.work == Work::Renewals {
             return claimer.renew(&own(self.number), &holder(0)).await;
+        }
+        if self.work == Work::Newcomers
+            && let Err(error) = claimer.prepare().await
+        {
+            return Answer::Failed(error.to_string());
         }
         let number = self.asked.get();
         self.asked.set(number + 1);

@@ -1,6 +1,8 @@
 //! The two sides that are measured, behind one face.
 
+use std::fs;
 use std::path::Path;
+use std::process;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,6 +14,11 @@ use super::{etcd, ours};
 
 /// How long a lease is held unless it is renewed: Juju's leadership.
 pub const LEASE: Duration = Duration::from_secs(60);
+
+/// Where stores are: on the disk that the build is on, since a temporary file system keeps nothing.
+const FOLDERS: &str = env!("CARGO_TARGET_TMPDIR");
+/// What a folder of a cluster begins with; the process that made it follows.
+const FOLDER: &str = "leases-";
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,6 +53,19 @@ pub enum Claimer {
     Etcd(etcd::Session),
 }
 
+/// Removes what runs that were killed have left.
+pub fn sweep() -> Result<()> {
+    for entry in fs::read_dir(FOLDERS)? {
+        let entry = entry?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let maker = name.strip_prefix(FOLDER).and_then(|rest| rest.split('-').next());
+        if maker.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Side {
     /// How it is called.
     pub fn name(self) -> &'static str {
@@ -57,7 +77,7 @@ impl Side {
 
     /// Starts three servers with an empty store each, which is lost with the cluster.
     pub fn start(self, program: &Path) -> Result<Cluster> {
-        let folder = TempDir::with_prefix_in("leases-", env!("CARGO_TARGET_TMPDIR"))?;
+        let folder = TempDir::with_prefix_in(format!("{FOLDER}{}-", process::id()), FOLDERS)?;
         let cluster = match self {
             Side::Ours => ours::Cluster::start(program, folder).map(Cluster::Ours),
             Side::Etcd => etcd::Cluster::start(program, folder).map(Cluster::Etcd),

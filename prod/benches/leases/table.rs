@@ -18,6 +18,34 @@ pub struct Table {
     rows: Vec<(Cell, BTreeMap<Side, Vec<Sample>>)>,
 }
 
+/// How a figure is called, how one is compared with another, and how it is read.
+type Figure = (&'static str, Better, fn(&Sample) -> f64);
+
+/// Which of two figures is ahead: a ratio is above 1 when ours is.
+#[derive(Clone, Copy)]
+enum Better {
+    More,
+    Less,
+    /// There is no ratio.
+    Neither,
+}
+
+const RATE: Figure = ("answers/s", Better::More, |sample| sample.rate);
+const HERD: Figure = ("all answered, s", Better::Less, |sample| sample.max / 1e3);
+const IDLE: Figure = ("KiB a connection", Better::Less, |sample| sample.memory_each / 1024.0);
+const PEAK: Figure =
+    ("peak MiB of a server", Better::Less, |sample| sample.memory_max as f64 / f64::from(1 << 20));
+const REST: [Figure; 8] = [
+    ("p50 ms", Better::Less, |sample| sample.p50),
+    ("p99 ms", Better::Less, |sample| sample.p99),
+    ("refused", Better::Neither, |sample| sample.refused as f64),
+    ("failed", Better::Neither, |sample| sample.failed as f64),
+    PEAK,
+    ("servers' µs each", Better::Less, |sample| sample.server_each),
+    ("generator's µs each", Better::Neither, |sample| sample.generator_each),
+    ("generator's CPU, %", Better::Neither, |sample| sample.generator_share * 100.0),
+];
+
 /// A figure of one side over the rounds.
 struct Spread {
     least: f64,
@@ -58,7 +86,7 @@ pub fn line(cell: Cell, sample: &Sample) -> String {
             "all answered after {:.3} s, {refused} refused, {failed} failed, {memory} MiB{trouble}",
             max / 1e3
         ),
-        Work::Claims | Work::Contended | Work::Renewals => format!(
+        Work::Claims | Work::Newcomers | Work::Contended | Work::Renewals => format!(
             "{rate:.0}/s, p50 {p50:.2} ms, p99 {p99:.2} ms, {refused} refused, {failed} failed, \
              {memory} MiB, servers {:.0} µs and generator {:.0} µs each{trouble}",
             sample.server_each, sample.generator_each
@@ -70,46 +98,33 @@ fn spread(samples: &[Sample], figure: impl Fn(&Sample) -> f64) -> Spread {
     let mut figures: Vec<f64> = samples.iter().map(figure).collect();
     figures.sort_by(f64::total_cmp);
     let last = figures.len() - 1;
-    Spread { least: figures[0], median: figures[last / 2], most: figures[last] }
+    let median = (figures[last / 2] + figures[figures.len() / 2]) / 2.0;
+    Spread { least: figures[0], median, most: figures[last] }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        type Figure = (&'static str, fn(&Sample) -> f64);
-        const RATE: Figure = ("answers/s", |sample| sample.rate);
-        const HERD: Figure = ("all answered, s", |sample| sample.max / 1e3);
-        const IDLE: Figure = ("KiB a connection", |sample| sample.memory_each / 1024.0);
-        const REST: [Figure; 8] = [
-            ("p50 ms", |sample| sample.p50),
-            ("p99 ms", |sample| sample.p99),
-            ("refused", |sample| sample.refused as f64),
-            ("failed", |sample| sample.failed as f64),
-            ("peak MiB of a server", |sample| sample.memory_max as f64 / f64::from(1 << 20)),
-            ("servers' µs each", |sample| sample.server_each),
-            ("generator's µs each", |sample| sample.generator_each),
-            ("generator's CPU, %", |sample| sample.generator_share * 100.0),
-        ];
         writeln!(f, "{:<24} {:>26} {:>26} {:>8}", "work", "ours", "etcd", "ratio")?;
         for (cell, sides) in &self.rows {
             let (first, rest) = match cell.work {
-                Work::Claims | Work::Contended | Work::Renewals => (RATE, &REST[..]),
+                Work::Claims | Work::Newcomers | Work::Contended | Work::Renewals => {
+                    (RATE, &REST[..])
+                }
                 Work::Herd => (HERD, &REST[..]),
-                Work::Idle => (IDLE, &REST[4..5]),
+                Work::Idle => (IDLE, &[PEAK][..]),
             };
             writeln!(f, "{cell}")?;
-            for (name, figure) in [first].iter().chain(rest) {
+            for (name, better, figure) in [first].iter().chain(rest) {
                 write!(f, "  {name:<22}")?;
                 for side in [Side::Ours, Side::Etcd] {
                     let told = sides.get(&side).map(|samples| spread(samples, figure).to_string());
                     write!(f, " {:>26}", told.unwrap_or_else(|| "-".into()))?;
                 }
                 let median = |side| sides.get(&side).map(|samples| spread(samples, figure).median);
-                let ratio = match (median(Side::Ours), median(Side::Etcd)) {
-                    (Some(ours), Some(etcd)) if *name == first.0 => match cell.work {
-                        Work::Claims | Work::Contended | Work::Renewals => Some(ours / etcd),
-                        Work::Herd | Work::Idle => Some(etcd / ours),
-                    },
-                    (_, _) => None,
+                let ratio = match (better, median(Side::Ours), median(Side::Etcd)) {
+                    (Better::More, Some(ours), Some(etcd)) => Some(ours / etcd),
+                    (Better::Less, Some(ours), Some(etcd)) => Some(etcd / ours),
+                    (_, _, _) => None,
                 };
                 match ratio {
                     Some(ratio) => writeln!(f, " {:>8}", format!("{ratio:.1}x"))?,
