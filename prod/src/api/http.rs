@@ -32,7 +32,7 @@ pub(super) async fn greet<H, S>(
     handler: &H,
     stream: S,
     limits: Limits,
-) -> Option<(Place, Socket<S>)>
+) -> Option<(Place, Box<Socket<S>>)>
 where
     H: Handler,
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -52,7 +52,8 @@ where
     let mut stream = parts.io.into_inner();
     match (served, place.get()) {
         (Ok(()), Some(place)) => {
-            Some((place.clone(), Socket::server(stream, &parts.read_buf, limits).await))
+            let socket = Socket::server(stream, &parts.read_buf, limits).await;
+            Some((place.clone(), Box::new(socket)))
         }
         (Ok(()) | Err(_), _) => {
             end(&mut stream).await;

@@ -325,10 +325,10 @@ pub async fn serve<E, H, S>(
     let upgraded = tokio::select! {
         biased;
         _ = &mut hangup => None,
-        upgraded = http::greet(&*handler, stream, config.socket) => upgraded,
+        upgraded = Box::pin(http::greet(&*handler, stream, config.socket)) => upgraded,
     };
-    if let Some((place, socket)) = upgraded {
+    if let Some((place, mut socket)) = upgraded {
         let visit = session::Visit { handler: &*handler, config: &config, connection, place };
-        visit.run(env, socket, hangup).await;
+        visit.run(env, &mut socket, hangup).await;
     }
 }

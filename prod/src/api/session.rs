@@ -119,13 +119,13 @@ impl<H: Handler> Visit<'_, H> {
     pub(super) async fn run<E, S>(
         &self,
         env: E,
-        mut socket: Socket<S>,
+        socket: &mut Socket<S>,
         hangup: Pin<&mut (impl Future<Output = String> + Send)>,
     ) where
         E: Env,
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if let End::Said { code, reason } = self.serve(&mut socket, hangup).await {
+        if let End::Said { code, reason } = self.serve(socket, hangup).await {
             tracing::debug!(connection = self.connection.0, reason, "connection closed");
             let deadline = env.now() + self.config.close_within;
             tokio::select! {

@@ -97,10 +97,12 @@ impl<E: Env> Serve<E> {
         stream: E::Stream,
         cut: CancellationToken,
     ) {
+        // Each stretch of a connection's life is on the heap by itself, and gone with its end: a
+        // connection that idles keeps what idling takes, not what its longest stretch took.
         let arrived = tokio::select! {
             biased;
             () = cut.cancelled() => return,
-            arrived = tls::arrive(&self.tls, stream) => arrived,
+            arrived = Box::pin(tls::arrive(&self.tls, stream)) => arrived,
         };
         match arrived {
             Ok((stream, Arrived::Peer(peer))) => {
@@ -110,7 +112,7 @@ impl<E: Env> Serve<E> {
                 let ended = tokio::select! {
                     biased;
                     () = cut.cancelled() => return,
-                    ended = peer::serve(&self.env, &self.peer, stream, desk) => ended,
+                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
             }
@@ -123,8 +125,8 @@ impl<E: Env> Serve<E> {
                     "closed by the controller".to_owned()
                 };
                 let handler = self.clone();
-                api::serve(self.env.clone(), handler, self.api.clone(), connection, stream, hangup)
-                    .await;
+                let (env, config) = (self.env.clone(), self.api.clone());
+                Box::pin(api::serve(env, handler, config, connection, stream, hangup)).await;
             }
             Err(error) => debug!(%connection, %door, %error, "handshake failed"),
         }

@@ -127,7 +127,7 @@ where
 
     /// Says why the connection ends, and waits for the other side to have heard it. Bounded by the
     /// caller; what waits to be written is given up.
-    pub async fn close(mut self, code: CloseCode, reason: &str) {
+    pub async fn close(&mut self, code: CloseCode, reason: &str) {
         let mut length = reason.len().min(REASON_MAX);
         while !reason.is_char_boundary(length) {
             length -= 1;
