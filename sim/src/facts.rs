@@ -179,6 +179,7 @@ impl Facts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
+            | Input::Reconfigured { .. }
             | Input::Restored { .. } => {}
         }
     }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::watchers::Watchers;
-use super::{Config, Handler, HostPort, Place, Verdict, facades, method, models};
+use super::{Cluster, Config, Elsewhere, Handler, Place, Verdict, facades, method, models};
 use crate::credentials::Identity;
 use crate::env::Env;
 use crate::rpc::{self, Error, Incoming, Malformed, Request, Socket, code};
@@ -40,15 +40,9 @@ enum Phase {
     /// Its login is being decided.
     LoggingIn,
     /// Was sent elsewhere, and may ask where.
-    Redirected(Redirect),
+    Redirected(Elsewhere),
     /// Is in, and knows everything but `Admin`.
     Known { identity: Arc<Identity>, runs_controller: bool },
-}
-
-#[derive(Clone, Debug)]
-struct Redirect {
-    servers: Vec<Vec<HostPort>>,
-    authority: String,
 }
 
 /// Everything that a method may know of whoever calls it.
@@ -72,6 +66,11 @@ struct Kept {
 }
 
 impl<H: Handler> Caller<'_, H> {
+    /// What clients may know of the whole at this moment.
+    pub(super) fn cluster(&self) -> Arc<Cluster> {
+        self.handler.cluster().borrow().clone()
+    }
+
     /// Asks the controller under the connection's next number.
     pub(super) async fn ask(&self, wish: Wish, patience: Duration) -> Answer {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +162,11 @@ impl<H: Handler> Visit<'_, H> {
             let text = match incoming {
                 Incoming::Text(text) => text,
                 Incoming::Room => continue,
-                Incoming::Foul { code, what } => return End::Said { code, reason: what },
+                Incoming::Foul { code, what } => {
+                    // The door paces how often this can be said.
+                    tracing::info!(connection = self.connection.0, what, "foul, closed");
+                    return End::Said { code, reason: what };
+                }
                 Incoming::Gone => return End::Gone,
             };
             tracing::trace!(connection = self.connection.0, "request of {} bytes", text.len());
@@ -262,7 +265,8 @@ impl<H: Handler> Visit<'_, H> {
         let error = |message: &str, code| Err(Error::new(message, code));
         match verdict {
             Verdict::Welcome { identity, runs_controller } => {
-                let welcome = method::welcome(&self.place, &identity, self.handler.cluster());
+                let cluster = self.handler.cluster().borrow().clone();
+                let welcome = method::welcome(&self.place, &identity, &cluster);
                 let identity = Arc::new(identity);
                 (Phase::Known { identity, runs_controller }, Ok(welcome))
             }
@@ -271,18 +275,17 @@ impl<H: Handler> Visit<'_, H> {
             }
             Verdict::NoModel { uuid } => (Phase::Stranger, Err(models::no_model(&uuid))),
             Verdict::TryAgain { retry_after } => (Phase::Stranger, Err(try_again(retry_after))),
-            Verdict::Redirect { servers, authority, consent } => {
+            Verdict::Redirect(to) => {
                 // libjuju asks where to, and goes there by itself, only if it was not told yet.
-                let told = consent.then(|| {
-                    let controller = format!("controller-{}", self.handler.cluster().uuid);
-                    json!({
-                        "servers": servers, "ca-cert": authority, "controller-tag": controller,
-                    })
+                let info = to.consent.then(|| {
+                    let mut info = json!({ "servers": to.servers, "ca-cert": to.authority });
+                    if let Some(uuid) = &to.controller {
+                        info["controller-tag"] = json!(format!("controller-{uuid}"));
+                    }
+                    info
                 });
-                let text = if consent { ELSEWHERE } else { code::REDIRECT };
-                let redirect = Redirect { servers, authority };
-                let error = Error { info: told, ..Error::new(text, code::REDIRECT) };
-                (Phase::Redirected(redirect), Err(error))
+                let text = if to.consent { ELSEWHERE } else { code::REDIRECT };
+                (Phase::Redirected(to), Err(Error { info, ..Error::new(text, code::REDIRECT) }))
             }
         }
     }

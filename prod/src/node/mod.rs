@@ -20,12 +20,12 @@ use std::time::Duration;
 use openraft::EmptyNode;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Controller, Input};
-use portcullis_core::{Address, Door, NodeId};
+use portcullis_core::{Address, Door, NodeId, pace};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api::{self, Cluster, HostPort, Model};
+use crate::api::{self, Cluster, Elsewhere, HostPort, Model};
 use crate::credentials::Credentials;
 use crate::drive::drive;
 use crate::env::Env;
@@ -73,8 +73,7 @@ pub struct Config {
     pub cluster: String,
     /// Every controller of the cluster, this one included, with the address controllers dial.
     pub peers: BTreeMap<NodeId, Address>,
-    /// What agents and users are told of where controllers are: one list a controller. An empty one
-    /// stands for whatever this controller has bound.
+    /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
     /// This controller's certificate.
     pub certificate: Certificate,
@@ -82,6 +81,24 @@ pub struct Config {
     pub credentials: Credentials,
     /// The models there are.
     pub models: Vec<Model>,
+    /// Where the models are that are not here any more, by UUID.
+    pub moved: BTreeMap<String, Elsewhere>,
+}
+
+/// What of a controller may change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// As [`Config::servers`]. A controller that was not there at the start is left out, and one
+    /// that is missing keeps its addresses: members do not change by a file.
+    pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// As [`Config::models`].
+    pub models: Vec<Model>,
+    /// As [`Config::moved`].
+    pub moved: BTreeMap<String, Elsewhere>,
+    /// How fast the API door lets in. Another pace refills no bucket.
+    pub pace: pace::Config,
+    /// Wait between stable and opening the API door; counts for one that waits as well.
+    pub open_delay: Duration,
 }
 
 /// The ports that are bound; empty until they are.
@@ -165,12 +182,13 @@ impl<E: Env> Node<E> {
             ports: ports.clone(),
             api: Arc::new(config.api),
             credentials: Arc::new(config.credentials),
-            cluster: Cluster {
+            cluster: watch::Sender::new(Arc::new(Cluster {
                 uuid: config.cluster,
                 authority: tls::to_pem(&config.certificate.authority),
                 servers: config.servers,
                 models: config.models,
-            },
+                moved: config.moved,
+            })),
         });
         let machine = Controller::new(config.controller);
         let surroundings = Surroundings::new(serve.clone(), config.doors, ports_out);
@@ -190,6 +208,22 @@ impl<E: Env> Node<E> {
     /// What the controller is doing.
     pub async fn status(&self) -> Option<controller::Status> {
         self.serve.status().await
+    }
+
+    /// Goes on with what the operator has changed. Whoever watches where controllers are is told if
+    /// that is among it; connections stay.
+    pub async fn reload(&self, live: Live) {
+        let Live { mut servers, models, moved, pace, open_delay } = live;
+        self.serve.cluster.send_if_modified(|cluster| {
+            let mut next = Cluster { models, moved, ..(**cluster).clone() };
+            for (node, known) in &mut next.servers {
+                *known = servers.remove(node).unwrap_or_else(|| known.clone());
+            }
+            let changed = next != **cluster;
+            *cluster = Arc::new(next);
+            changed
+        });
+        self.serve.tell(Input::Reconfigured { pace, open_delay }).await;
     }
 
     /// Shuts the doors, hands the lead over, closes the connections and the log.

@@ -1,11 +1,12 @@
 //! Serving whoever was let in: other controllers by their certificate, everybody else by login.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Request, Status};
-use portcullis_core::lease::{Key, Lease};
+use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId};
@@ -18,7 +19,8 @@ use super::news::News;
 use super::peers::Peers;
 use super::{Arrival, Ports};
 use crate::api::{
-    self, Changed, Cluster, Found, Health, Login, Mark, Page, Place, Query, Verdict, Watch,
+    self, Changed, Cluster, Found, Health, Login, Mark, PINNED_MAX, Page, Pins, Place, Query,
+    Verdict, Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
@@ -43,7 +45,7 @@ pub struct Serve<E: Env> {
     pub ports: watch::Receiver<Ports>,
     pub api: Arc<api::Config>,
     pub credentials: Arc<Credentials>,
-    pub cluster: Cluster,
+    pub cluster: watch::Sender<Arc<Cluster>>,
 }
 
 impl<E: Env> Serve<E> {
@@ -202,14 +204,19 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
 
 impl<E: Env> api::Handler for Serve<E> {
     async fn login(&self, connection: ConnectionId, login: Login) -> Verdict {
+        let cluster = self.cluster.borrow().clone();
+        let mut elsewhere = None;
         if let Place::Model(uuid) = &login.place
-            && self.cluster.model(uuid).is_none()
+            && cluster.model(uuid).is_none()
         {
-            return Verdict::NoModel { uuid: uuid.clone() };
+            elsewhere = cluster.moved.get(uuid).filter(|_| login.tag.starts_with("user-"));
+            if elsewhere.is_none() {
+                return Verdict::NoModel { uuid: uuid.clone() };
+            }
         }
         // The machines of controllers belong to a model of their own, and have to do with all.
-        let machine = self.cluster.machines().contains(&login.tag);
-        let model = self.cluster.controller_model().filter(|_| machine);
+        let machine = cluster.machines().contains(&login.tag);
+        let model = cluster.controller_model().filter(|_| machine);
         let home = model.map(|model| Place::Model(model.uuid.clone()));
         let credentials = self.credentials.clone();
         let verified = self
@@ -222,6 +229,10 @@ impl<E: Env> api::Handler for Serve<E> {
             })
             .await;
         let Some((identity, runs_controller)) = verified else { return Verdict::Refused };
+        // Nobody learns where a model went who could not have used it.
+        if let Some(elsewhere) = elsewhere {
+            return Verdict::Redirect(elsewhere.clone());
+        }
         let party = match identity {
             // Only a certificate makes a controller: its asks are not bounded as others' are.
             Identity::Controller(_) | Identity::Unit { .. } | Identity::Machine(_) => Party::Agent,
@@ -239,22 +250,57 @@ impl<E: Env> api::Handler for Serve<E> {
         self.ask(ask, request, patience).await
     }
 
-    fn cluster(&self) -> &Cluster {
-        &self.cluster
+    fn cluster(&self) -> watch::Receiver<Arc<Cluster>> {
+        self.cluster.subscribe()
     }
 
     async fn leases(&self, query: Query) -> Option<Page> {
         self.caught_up().await?;
-        let view = self.leases.view();
-        let wanted = |(key, _): &(&Key, &Lease)| {
-            query.after.as_ref().is_none_or(|after| *key > after)
-                && query.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
-                && query.model.as_ref().is_none_or(|model| *key.model == **model)
-        };
-        let mut matching = view.iter().filter(wanted);
-        let leases = matching.by_ref().take(query.most);
-        let leases = leases.map(|(key, lease)| (key.clone(), lease.clone())).collect();
-        Some(Page { now: view.now(), leases, more: matching.next().is_some() })
+        let (mut leases, mut more, mut after) = (Vec::new(), false, query.after.clone());
+        loop {
+            let scanned = self.leases.scan(after.as_ref(), |key, lease| {
+                if !query.wants(key) {
+                    return ControlFlow::Continue(());
+                }
+                more = leases.len() >= query.most;
+                if more {
+                    return ControlFlow::Break(());
+                }
+                leases.push((key.clone(), lease.clone()));
+                ControlFlow::Continue(())
+            });
+            after = scanned.next;
+            if after.is_none() {
+                return Some(Page { now: scanned.now, leases, more });
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn pins(&self, model: &str) -> Option<Pins> {
+        self.caught_up().await?;
+        let (mut pins, mut bytes, mut after) = (BTreeMap::new(), 0, None);
+        loop {
+            let scanned = self.leases.scan_pins(after.as_ref(), |key, entities| {
+                if *key.model != *model || *key.namespace != *APPLICATION_LEADERSHIP {
+                    return ControlFlow::Continue(());
+                }
+                bytes +=
+                    key.lease.len() + entities.iter().map(|entity| entity.len()).sum::<usize>();
+                if bytes > PINNED_MAX {
+                    return ControlFlow::Break(());
+                }
+                let entities = entities.iter().map(|entity| (**entity).to_owned()).collect();
+                pins.insert((*key.lease).to_owned(), entities);
+                ControlFlow::Continue(())
+            });
+            after = scanned.next;
+            match after {
+                None if bytes > PINNED_MAX => return Some(Pins::TooMany),
+                None => return Some(Pins::All(pins)),
+                Some(_) => tokio::task::yield_now().await,
+            }
+        }
     }
 
     async fn changes(&self, watch: Watch) -> Option<Changed> {

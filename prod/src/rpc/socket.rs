@@ -48,7 +48,7 @@ impl Limits {
 /// What came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// A whole text message.
+    /// A whole message.
     Text(String),
     /// The other side broke the rules; [`Socket::close`] is to say so.
     Foul { code: CloseCode, what: String },
@@ -162,9 +162,11 @@ where
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) => continue,
                 Some(Ok(Message::Text(text))) => Incoming::Text(text.as_str().to_owned()),
-                Some(Ok(Message::Binary(_))) => {
-                    foul(CloseCode::Unsupported, "messages are text, not binary")
-                }
+                // Juju reads JSON out of whatever frame it comes in.
+                Some(Ok(Message::Binary(bytes))) => match String::from_utf8(bytes.into()) {
+                    Ok(text) => Incoming::Text(text),
+                    Err(_) => foul(CloseCode::Invalid, "bytes that are not UTF-8"),
+                },
                 Some(Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size }))) => {
                     let what = format!("a message of {size} bytes is over the {max_size} allowed");
                     foul(CloseCode::Size, &what)

@@ -57,7 +57,7 @@ async fn what_is_no_request_closes_its_own_connection_only() {
         (Message::text("{"), CloseCode::Invalid, "not JSON: "),
         (Message::text("[]"), CloseCode::Invalid, "not a JSON object"),
         (Message::text(r#"{"request-id":1,"response":{}}"#), CloseCode::Invalid, "neither type"),
-        (Message::binary(vec![1, 2, 3]), CloseCode::Unsupported, "messages are text"),
+        (Message::binary(vec![0xff, 2]), CloseCode::Invalid, "bytes that are not UTF-8"),
         (Message::text(big), CloseCode::Size, "a message of 262145 bytes is over the 262144"),
     ];
     for (message, code, reason) in foul {
@@ -123,7 +123,7 @@ async fn params_that_mean_nothing_are_refused_and_harm_nothing() {
     let entities = json!({ "entities": [{ "tag": "model-none" }, { "tag": "mysql" }, {}] });
     let told = top.call("ModelManager", 10, "ModelInfo", entities, soon).await.expect("results");
     assert_eq!(told["results"][0]["error"]["code"], "model not found");
-    assert_eq!(told["results"][1]["error"]["message"], r#""mysql" is not a valid model tag"#);
+    assert_eq!(told["results"][1]["error"]["message"], r#""mysql" is not a valid tag"#);
     let deep = format!(r#"{{"request-id":1,"type":"Admin","params":{}"#, "[".repeat(200_000));
     let mut raw = world.raw("/api").await;
     raw.send(Message::text(deep)).await.expect("sent");

@@ -183,7 +183,9 @@ impl Stageplay {
             models: vec![Model {
                 uuid: configuration::MODEL.into(),
                 name: CONTROLLER_MODEL.into(),
+                ..Model::default()
             }],
+            moved: BTreeMap::new(),
         }
     }
 
