@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Handler;
 use super::session::Caller;
+use crate::metrics::Limit;
 use crate::rpc::{self, Error, Request, code};
 
 /// What a watcher watches.
@@ -47,11 +48,13 @@ impl<H: Handler> Caller<'_, H> {
     pub(super) fn watch(&self, watched: Watched) -> rpc::Outcome {
         let mut open = self.watchers.locked();
         if open.watchers.len() >= self.config.watchers_max {
+            self.handler.metrics().refused(Limit::Watchers);
             return Err(Error::new("too many watchers", code::QUOTA));
         }
         open.made += 1;
         let (made, stopped) = (open.made, CancellationToken::new());
         open.watchers.insert(made, Watcher { watched, told: false, stopped });
+        self.handler.metrics().most(Limit::Watchers, open.watchers.len());
         Ok(json!({ "watcher-id": made.to_string() }))
     }
 

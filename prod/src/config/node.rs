@@ -34,6 +34,7 @@ impl Config {
                 api: at(self.api_port),
                 controller: self.has_controller_door().then(|| at(self.controller_api_port)),
             },
+            metrics: self.metrics_address,
             cluster: self.controller_uuid.clone(),
             peers: peers().map(|(id, peer)| (id, address(peer))).collect(),
             servers: peers().map(|(id, peer)| (id, servers(peer))).collect(),

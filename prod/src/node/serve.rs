@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::controller::{Input, Request, Status};
+use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{Key, Lease};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
@@ -18,10 +18,12 @@ use super::news::News;
 use super::peers::Peers;
 use super::{Arrival, Ports};
 use crate::api::{
-    self, Changed, Cluster, Found, Health, Login, Mark, Page, Place, Query, Verdict, Watch,
+    self, Changed, Cluster, Found, Health, Introspected, Login, Mark, Page, Place, Query, Verdict,
+    Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
+use crate::metrics::{Metrics, labels};
 use crate::peer::{self, Hello, Reply};
 use crate::raft::{self, Leases, Raft};
 use crate::tls::{self, Arrived};
@@ -29,9 +31,15 @@ use crate::tls::{self, Arrived};
 /// What all connections of a controller share.
 pub struct Serve<E: Env> {
     pub env: E,
-    /// Longest time that an ask may take, and so a batch of them.
-    pub patience_max: Duration,
+    pub node: NodeId,
+    /// Whether controllers have a door of their own.
+    pub two_doors: bool,
+    /// Those of the machine.
+    pub limits: controller::Config,
+    pub metrics: Arc<Metrics>,
     pub inbox: mpsc::Sender<Arrival>,
+    /// Cancelled when the controller is told to stop.
+    pub stopping: CancellationToken,
     /// Cancelled when the controller closes.
     pub closing: CancellationToken,
     pub tls: Arc<ServerConfig>,
@@ -97,11 +105,20 @@ impl<E: Env> Serve<E> {
         stream: E::Stream,
         cut: CancellationToken,
     ) {
+        let since = self.env.now();
         let arrived = tokio::select! {
             biased;
-            () = cut.cancelled() => return,
-            arrived = tls::arrive(&self.tls, stream) => arrived,
+            () = cut.cancelled() => None,
+            arrived = tls::arrive(&self.tls, stream) => Some(arrived),
         };
+        let result = match &arrived {
+            Some(Ok((_, Arrived::Peer(_)))) => "controller",
+            Some(Ok((_, Arrived::Http))) => "client",
+            Some(Err(_)) => "failed",
+            None => "cut",
+        };
+        self.metrics.greeted(result, self.env.now().since(since));
+        let Some(arrived) = arrived else { return };
         match arrived {
             Ok((stream, Arrived::Peer(peer))) => {
                 let party = Party::Controller(peer);
@@ -135,6 +152,27 @@ impl<E: Env> Serve<E> {
         self.arrive(Arrival::Asked { ask, request, patience, reply }).await;
         // No answer means that the controller closes; the ask may have been proposed.
         answer.await.unwrap_or(Answer::Unknown)
+    }
+
+    /// Who somebody is, if they are who they say, and whether they are a controller's machine.
+    async fn verify(&self, login: Login) -> Option<(Identity, bool)> {
+        let _attempt = self.metrics.logging_in();
+        // The machines of controllers belong to a model of their own, and have to do with all.
+        let machine = self.cluster.machines().contains(&login.tag);
+        let model = self.cluster.controller_model().filter(|_| machine);
+        let home = model.map(|model| Place::Model(model.uuid.clone()));
+        let credentials = self.credentials.clone();
+        let verified = self
+            .env
+            .compute(move || {
+                let Login { place, tag, password, .. } = &login;
+                let at = |place: &Place| credentials.verify(place, tag, password);
+                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
+                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
+            })
+            .await;
+        self.metrics.logged_in(if verified.is_some() { "welcome" } else { "refused" });
+        verified
     }
 
     /// Waits until this controller's table shows everything that was acknowledged anywhere before
@@ -182,6 +220,7 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
 
     async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
         let serve = &self.serve;
+        serve.metrics.peer_asked(labels::peer_request(&request));
         match request {
             peer::Request::Ask { serial, operation, patience } => {
                 let ask = AskId { connection: self.connection, serial };
@@ -203,23 +242,12 @@ impl<E: Env> api::Handler for Serve<E> {
         if let Place::Model(uuid) = &login.place
             && self.cluster.model(uuid).is_none()
         {
+            self.metrics.logged_in("no-model");
             return Verdict::NoModel { uuid: uuid.clone() };
         }
-        // The machines of controllers belong to a model of their own, and have to do with all.
-        let machine = self.cluster.machines().contains(&login.tag);
-        let model = self.cluster.controller_model().filter(|_| machine);
-        let home = model.map(|model| Place::Model(model.uuid.clone()));
-        let credentials = self.credentials.clone();
-        let verified = self
-            .env
-            .compute(move || {
-                let Login { place, tag, password, .. } = &login;
-                let at = |place: &Place| credentials.verify(place, tag, password);
-                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
-                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
-            })
-            .await;
-        let Some((identity, runs_controller)) = verified else { return Verdict::Refused };
+        let Some((identity, runs_controller)) = self.verify(login).await else {
+            return Verdict::Refused;
+        };
         let party = match identity {
             // Only a certificate makes a controller: its asks are not bounded as others' are.
             Identity::Controller(_) | Identity::Unit { .. } | Identity::Machine(_) => Party::Agent,
@@ -295,10 +323,20 @@ impl<E: Env> api::Handler for Serve<E> {
     }
 
     fn health(&self) -> Health {
-        match self.ports.borrow().api {
-            _ if self.closing.is_cancelled() => Health::Stopping,
-            Some(_) => Health::Running,
-            None => Health::Starting,
+        self.health()
+    }
+
+    async fn introspect(&self, login: Login) -> Introspected {
+        match self.verify(login).await {
+            None => Introspected::Refused,
+            Some((Identity::User(_) | Identity::Controller(_), _) | (_, true)) => {
+                Introspected::Metrics(self.scrape().await)
+            }
+            Some((Identity::Unit { .. } | Identity::Machine(_), false)) => Introspected::Forbidden,
         }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }
