@@ -1,7 +1,9 @@
-//! The metrics of a real controller, as Prometheus scrapes them.
+//! The metrics of a real controller, as Prometheus scrapes and Grafana draws them.
 
 #[path = "metrics/counts.rs"]
 mod counts;
+#[path = "metrics/dashboard.rs"]
+mod dashboard;
 #[path = "metrics/scraped.rs"]
 mod scraped;
 #[path = "metrics/world.rs"]
