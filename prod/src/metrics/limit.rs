@@ -112,7 +112,8 @@ impl Limit {
             | Limit::Message
             | Limit::PeerCalls
             | Limit::Patience => true,
-            // These let it wait instead: in the backlog, in the queue, or with whoever sends it.
+            // These let it wait instead, in the backlog, in the queue or with whoever sends it; or
+            // the kernel sees to them.
             Limit::Connections
             | Limit::Logins
             | Limit::Batch
