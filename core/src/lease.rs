@@ -291,6 +291,11 @@ impl Leases {
         self.pins.contains_key(key)
     }
 
+    /// Most entities that pin one key; at most [`PINS_MAX`]. Looks at every pinned key.
+    pub fn pins_most(&self) -> usize {
+        self.pins.values().map(BTreeSet::len).max().unwrap_or_default()
+    }
+
     /// How many leases are held.
     pub fn len(&self) -> usize {
         self.held.len()

@@ -16,6 +16,7 @@ mod leases;
 mod method;
 mod models;
 mod outcome;
+pub(crate) mod pages;
 mod pins;
 mod raft_lease;
 mod session;
@@ -38,6 +39,7 @@ use tokio::sync::watch;
 
 use crate::credentials::Identity;
 use crate::env::Env;
+use crate::metrics::Metrics;
 use crate::rpc;
 
 pub use facades::FACADES;
@@ -306,14 +308,34 @@ pub struct Changed {
 }
 
 /// How a controller is, for `/health`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// In a word.
+    pub standing: Standing,
+    /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
+    pub conditions: Vec<(&'static str, bool)>,
+}
+
+/// How a controller is, in Juju's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub enum Standing {
     /// Not yet ready to serve agents.
     Starting,
     /// Serving.
     Running,
     /// Shutting down.
     Stopping,
+}
+
+/// What becomes of somebody who wants to look inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Introspected {
+    /// The metrics, as Prometheus reads them.
+    Metrics(String),
+    /// There is no such name, or the password is wrong.
+    Refused,
+    /// It is not for them.
+    Forbidden,
 }
 
 /// What the API port needs of the controller behind it.
@@ -353,6 +375,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// How the controller is.
     fn health(&self) -> Health;
+
+    /// Shows the controller's metrics to somebody who may see them.
+    fn introspect(&self, login: Login) -> impl Future<Output = Introspected> + Send;
+
+    /// Where what happens at the port is counted.
+    fn metrics(&self) -> &Metrics;
 }
 
 /// Serves one connection after its handshake, until either side ends it.

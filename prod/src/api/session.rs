@@ -19,6 +19,7 @@ use super::watchers::Watchers;
 use super::{Cluster, Config, Elsewhere, Handler, Place, Verdict, facades, method, models};
 use crate::credentials::Identity;
 use crate::env::Env;
+use crate::metrics::Limit;
 use crate::rpc::{self, Error, Incoming, Malformed, Request, Socket, code};
 
 /// What Juju says when it leaves it to the user whether to go elsewhere.
@@ -82,8 +83,10 @@ impl<H: Handler> Caller<'_, H> {
     pub(super) fn bounded<T>(&self, items: &[T]) -> Result<(), Error> {
         let (given, most) = (items.len(), self.config.items_max);
         if given <= most {
+            self.handler.metrics().most(Limit::Items, given);
             return Ok(());
         }
+        self.handler.metrics().refused(Limit::Items);
         let message = format!("{given} items, over the {most} allowed");
         Err(Error::new(message, code::BAD_REQUEST))
     }
@@ -124,7 +127,7 @@ impl<H: Handler> Visit<'_, H> {
         E: Env,
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if let End::Said { code, reason } = self.serve(socket, hangup).await {
+        if let End::Said { code, reason } = self.serve(&env, socket, hangup).await {
             tracing::debug!(connection = self.connection.0, reason, "connection closed");
             let deadline = env.now() + self.config.close_within;
             tokio::select! {
@@ -135,12 +138,14 @@ impl<H: Handler> Visit<'_, H> {
         }
     }
 
-    async fn serve<S>(
+    async fn serve<E, S>(
         &self,
+        env: &E,
         socket: &mut Socket<S>,
         mut hangup: Pin<&mut (impl Future<Output = String> + Send)>,
     ) -> End
     where
+        E: Env,
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let kept = Kept::default();
@@ -163,6 +168,9 @@ impl<H: Handler> Visit<'_, H> {
                 Incoming::Text(text) => text,
                 Incoming::Room => continue,
                 Incoming::Foul { code, what } => {
+                    if code == CloseCode::Size {
+                        self.handler.metrics().refused(Limit::Message);
+                    }
                     // The door paces how often this can be said.
                     tracing::info!(connection = self.connection.0, what, "foul, closed");
                     return End::Said { code, reason: what };
@@ -170,6 +178,7 @@ impl<H: Handler> Visit<'_, H> {
                 Incoming::Gone => return End::Gone,
             };
             tracing::trace!(connection = self.connection.0, "request of {} bytes", text.len());
+            self.handler.metrics().most(Limit::Message, text.len());
             let request = match Request::read(&text) {
                 Ok(request) => request,
                 Err(Malformed::Message(reason)) => {
@@ -183,6 +192,7 @@ impl<H: Handler> Visit<'_, H> {
                 }
             };
             if running.len() >= self.config.requests_max {
+                self.handler.metrics().refused(Limit::Requests);
                 let outcome = Err(try_again(self.config.retry_after));
                 socket.push(request.request_id, answer(&request, outcome).write());
                 continue;
@@ -191,7 +201,8 @@ impl<H: Handler> Visit<'_, H> {
             if let Work::Login(_) = work {
                 phase = Phase::LoggingIn;
             }
-            running.push(self.perform(work, request));
+            running.push(self.perform(env, work, request));
+            self.handler.metrics().most(Limit::Requests, running.len());
         }
     }
 
@@ -245,19 +256,19 @@ impl<H: Handler> Visit<'_, H> {
         }
     }
 
-    async fn perform(&self, work: Work<'_, H>, request: Request) -> Done {
-        match work {
-            Work::Answer(outcome) => Done { answer: answer(&request, outcome), phase: None },
-            Work::Call(caller) => {
-                let outcome = method::call(&caller, &request).await;
-                Done { answer: answer(&request, outcome), phase: None }
-            }
+    async fn perform<E: Env>(&self, env: &E, work: Work<'_, H>, request: Request) -> Done {
+        let since = env.now();
+        let (phase, outcome) = match work {
+            Work::Answer(outcome) => (None, outcome),
+            Work::Call(caller) => (None, method::call(&caller, &request).await),
             Work::Login(login) => {
                 let verdict = self.handler.login(self.connection, login).await;
                 let (phase, outcome) = self.judged(verdict);
-                Done { answer: answer(&request, outcome), phase: Some(phase) }
+                (Some(phase), outcome)
             }
-        }
+        };
+        self.handler.metrics().called(&request, &outcome, env.now().since(since));
+        Done { answer: answer(&request, outcome), phase }
     }
 
     /// What a verdict makes of the party, and what it is told.

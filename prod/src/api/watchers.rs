@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::Caller;
 use super::{Cluster, Handler};
+use crate::metrics::Limit;
 use crate::rpc::{self, Error, Request, code};
 
 /// What a watcher watches.
@@ -82,6 +83,7 @@ impl<H: Handler> Caller<'_, H> {
     pub(super) fn watch(&self, watched: Watched) -> rpc::Outcome {
         let mut open = self.watchers.locked();
         if open.watchers.len() >= self.config.watchers_max {
+            self.handler.metrics().refused(Limit::Watchers);
             return Err(Error::new("too many watchers", code::QUOTA));
         }
         open.made += 1;
@@ -90,6 +92,7 @@ impl<H: Handler> Caller<'_, H> {
         let told = Told { fresh: true, last: self.cluster(), news };
         let told = Arc::new(tokio::sync::Mutex::new(told));
         open.watchers.insert(made, Watcher { watched, told, stopped });
+        self.handler.metrics().most(Limit::Watchers, open.watchers.len());
         Ok(json!({ "watcher-id": made.to_string() }))
     }
 

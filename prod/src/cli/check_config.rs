@@ -54,6 +54,9 @@ impl Display for Meaning<'_> {
                 )?;
             }
         }
+        if let Some(address) = config.metrics_address {
+            writeln!(f, "  metrics          {address}, for whoever reaches it")?;
+        }
         match config.agent_ratelimit_max {
             0 => writeln!(f, "  pace             none")?,
             burst => {

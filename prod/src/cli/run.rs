@@ -130,6 +130,7 @@ async fn print(wanted: bool, node: &Node<Tokio>) {
         let doors = [
             ("controller-api-port", bound.controller, known.controller),
             ("api-port", bound.api, known.api),
+            ("metrics-address", bound.metrics, known.metrics),
         ];
         for (key, bound, known) in doors {
             if let Some(address) = bound.filter(|_| wanted && bound != known) {

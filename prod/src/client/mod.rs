@@ -343,7 +343,7 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
         }
     }
 
-    fn act(&mut self, now: Time, output: Output) -> Option<Input> {
+    fn act(&mut self, _: &Agent, now: Time, output: Output) -> Option<Input> {
         match output {
             Output::Dial { address } => self.dial(now, address),
             Output::Login => self.login(now),

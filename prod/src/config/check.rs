@@ -56,6 +56,13 @@ fn doors(config: &Config, faults: &mut Faults) {
         "controller-api-port",
         format!("is {}, as api-port is; the two doors need a port each", config.api_port),
     );
+    let taken = [config.api_port, config.controller_api_port];
+    let shown = config.metrics_address.map(|address| address.port()).filter(|port| *port != 0);
+    faults.check(
+        shown.is_none_or(|port| !taken.contains(&port)),
+        "metrics-address",
+        "has the port of a door; it needs one of its own",
+    );
     let rate = config.agent_ratelimit_rate;
     faults.check(
         !rate.is_zero() && rate <= RATELIMIT_RATE_MAX,

@@ -5,7 +5,7 @@
 //! and caret; see [`ConfigError`].
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +74,10 @@ pub struct Config {
     /// door. Live, as in Juju.
     #[serde(default = "default::api_port_open_delay", with = "duration")]
     pub api_port_open_delay: Duration,
+    /// `ip:port` where anybody who reaches it is shown `/metrics` and `/health` by plain HTTP; not
+    /// there by default. Port 0 lets the kernel choose.
+    #[serde(default)]
+    pub metrics_address: Option<SocketAddr>,
     /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
     /// paced. Live, as in Juju; unlike there, a change refills no bucket.
     #[serde(default = "default::agent_ratelimit_max")]

@@ -40,6 +40,7 @@ impl Config {
                 api: at(self.api_port),
                 controller: self.has_controller_door().then(|| at(self.controller_api_port)),
             },
+            metrics: self.metrics_address,
             cluster: self.controller_uuid.clone(),
             peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
             servers,

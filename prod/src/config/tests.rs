@@ -180,6 +180,25 @@ fn doors_that_share_a_port_are_refused() {
 }
 
 #[test]
+fn metrics_need_an_address_of_their_own() {
+    let said = |address: &str| {
+        said("api-port-open-delay = \"2s\"", &format!("metrics-address = {address:?}"))
+    };
+    insta::assert_snapshot!(said("127.0.0.1:17070"), @r#"
+    controller.toml:6:19: metrics-address: has the port of a door; it needs one of its own
+      |
+    6 | metrics-address = "127.0.0.1:17070"
+      |                   ^^^^^^^^^^^^^^^^^
+    "#);
+    insta::assert_snapshot!(said("localhost"), @r#"
+    controller.toml:6:19: metrics-address: invalid socket address syntax
+      |
+    6 | metrics-address = "localhost"
+      |                   ^^^^^^^^^^^
+    "#);
+}
+
+#[test]
 fn a_missing_file_is_refused() {
     insta::assert_snapshot!(said("\"key.pem\"", "\"lost.pem\""), @r#"
     controller.toml:11:7: tls.key: there is no file lost.pem

@@ -7,6 +7,8 @@
 //! ```
 
 mod door;
+mod figures;
+mod metrics_port;
 mod news;
 mod peers;
 mod serve;
@@ -29,6 +31,7 @@ use crate::api::{self, Cluster, Elsewhere, HostPort, Model};
 use crate::credentials::Credentials;
 use crate::drive::drive;
 use crate::env::Env;
+use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::tls::{self, Certificate};
@@ -39,6 +42,8 @@ use shell::{Arrival, Surroundings};
 
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 4_096;
+/// Most connections to the metrics address at a time; the next waits in the backlog.
+const METRICS_CONNECTIONS_MAX: usize = 8;
 /// Name of the raft store in the data folder.
 pub const STORE: &str = "raft.redb";
 /// Longest wait for another controller to take the lead over when this one stops.
@@ -69,6 +74,8 @@ pub struct Config {
     pub api: api::Config,
     /// Where to listen.
     pub doors: Doors,
+    /// Where to show metrics to whoever asks, by plain HTTP.
+    pub metrics: Option<SocketAddr>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
     /// Every controller of the cluster, this one included, with the address controllers dial.
@@ -108,6 +115,8 @@ pub struct Ports {
     pub api: Option<SocketAddr>,
     /// The controller door.
     pub controller: Option<SocketAddr>,
+    /// The metrics address.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Ports {
@@ -150,10 +159,12 @@ impl<E: Env> Node<E> {
     pub async fn start(env: E, config: Config) -> Result<Node<E>, Error> {
         let node = config.controller.node;
         let identity = raft::Identity { cluster: config.cluster.clone(), node };
+        let metrics = Arc::new(Metrics::new(figures::bounds(&config)));
         let disk = env.open(STORE).map_err(Error::Disk)?;
+        let disk = Timed::new(env.clone(), disk, metrics.syncs());
         let store = Store::open(disk, &identity, config.writer)?;
         let news = News::default();
-        let table = Table::new(store.clone(), news.observer(env.clone()));
+        let table = Table::new(store.clone(), news.observer(env.clone(), metrics.clone()));
         let leases = table.leases();
         let (ports_out, ports) = watch::channel(Ports::default());
         let links = Peers::link(&env, &config, ports.clone())?;
@@ -170,8 +181,12 @@ impl<E: Env> Node<E> {
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
         let serve = Arc::new(Serve {
             env: env.clone(),
-            patience_max: config.controller.queue.patience_max,
+            node,
+            two_doors: config.doors.controller.is_some(),
+            limits: config.controller.clone(),
+            metrics,
             inbox,
+            stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
             tls: config.certificate.server()?,
             peer: peer::Config::new(node, &config.cluster),
@@ -191,6 +206,10 @@ impl<E: Env> Node<E> {
             })),
         });
         let machine = Controller::new(config.controller);
+        if let Some(address) = config.metrics {
+            let opened = metrics_port::open(serve.clone(), address, ports_out.clone());
+            env.spawn(serve.clone().until_closing(opened));
+        }
         let surroundings = Surroundings::new(serve.clone(), config.doors, ports_out);
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));
@@ -229,6 +248,7 @@ impl<E: Env> Node<E> {
     /// Shuts the doors, hands the lead over, closes the connections and the log.
     pub async fn stop(self) {
         let serve = self.serve;
+        serve.stopping.cancel();
         serve.tell(Input::Stopping).await;
         let until = serve.env.now() + HAND_OVER_WITHIN;
         tokio::select! {

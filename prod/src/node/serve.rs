@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::controller::{Input, Request, Status};
+use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
@@ -19,11 +19,12 @@ use super::news::News;
 use super::peers::Peers;
 use super::{Arrival, Ports};
 use crate::api::{
-    self, Changed, Cluster, Found, Health, Login, Mark, PINNED_MAX, Page, Pins, Place, Query,
-    Verdict, Watch,
+    self, Changed, Cluster, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page, Pins,
+    Place, Query, Verdict, Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
+use crate::metrics::{Metrics, labels};
 use crate::peer::{self, Hello, Reply};
 use crate::raft::{self, Leases, Raft};
 use crate::tls::{self, Arrived};
@@ -31,9 +32,15 @@ use crate::tls::{self, Arrived};
 /// What all connections of a controller share.
 pub struct Serve<E: Env> {
     pub env: E,
-    /// Longest time that an ask may take, and so a batch of them.
-    pub patience_max: Duration,
+    pub node: NodeId,
+    /// Whether controllers have a door of their own.
+    pub two_doors: bool,
+    /// Those of the machine.
+    pub limits: controller::Config,
+    pub metrics: Arc<Metrics>,
     pub inbox: mpsc::Sender<Arrival>,
+    /// Cancelled when the controller is told to stop.
+    pub stopping: CancellationToken,
     /// Cancelled when the controller closes.
     pub closing: CancellationToken,
     pub tls: Arc<ServerConfig>,
@@ -101,11 +108,20 @@ impl<E: Env> Serve<E> {
     ) {
         // Each stretch of a connection's life is on the heap by itself, and gone with its end: a
         // connection that idles keeps what idling takes, not what its longest stretch took.
+        let since = self.env.now();
         let arrived = tokio::select! {
             biased;
-            () = cut.cancelled() => return,
-            arrived = Box::pin(tls::arrive(&self.tls, stream)) => arrived,
+            () = cut.cancelled() => None,
+            arrived = Box::pin(tls::arrive(&self.tls, stream)) => Some(arrived),
         };
+        let result = match &arrived {
+            Some(Ok((_, Arrived::Peer(_)))) => "controller",
+            Some(Ok((_, Arrived::Http))) => "client",
+            Some(Err(_)) => "failed",
+            None => "cut",
+        };
+        self.metrics.greeted(result, self.env.now().since(since));
+        let Some(arrived) = arrived else { return };
         match arrived {
             Ok((stream, Arrived::Peer(peer))) => {
                 let party = Party::Controller(peer);
@@ -139,6 +155,27 @@ impl<E: Env> Serve<E> {
         self.arrive(Arrival::Asked { ask, request, patience, reply }).await;
         // No answer means that the controller closes; the ask may have been proposed.
         answer.await.unwrap_or(Answer::Unknown)
+    }
+
+    /// Who somebody is, if they are who they say, and whether they are a controller's machine.
+    async fn verify(&self, cluster: &Cluster, login: Login) -> Option<(Identity, bool)> {
+        let _attempt = self.metrics.logging_in();
+        // The machines of controllers belong to a model of their own, and have to do with all.
+        let machine = cluster.machines().contains(&login.tag);
+        let model = cluster.controller_model().filter(|_| machine);
+        let home = model.map(|model| Place::Model(model.uuid.clone()));
+        let credentials = self.credentials.clone();
+        let verified = self
+            .env
+            .compute(move || {
+                let Login { place, tag, password, .. } = &login;
+                let at = |place: &Place| credentials.verify(place, tag, password);
+                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
+                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
+            })
+            .await;
+        self.metrics.logged_in(if verified.is_some() { "welcome" } else { "refused" });
+        verified
     }
 
     /// Waits until this controller's table shows everything that was acknowledged anywhere before
@@ -186,6 +223,7 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
 
     async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
         let serve = &self.serve;
+        serve.metrics.peer_asked(labels::peer_request(&request));
         match request {
             peer::Request::Ask { serial, operation, patience } => {
                 let ask = AskId { connection: self.connection, serial };
@@ -211,24 +249,13 @@ impl<E: Env> api::Handler for Serve<E> {
         {
             elsewhere = cluster.moved.get(uuid).filter(|_| login.tag.starts_with("user-"));
             if elsewhere.is_none() {
+                self.metrics.logged_in("no-model");
                 return Verdict::NoModel { uuid: uuid.clone() };
             }
         }
-        // The machines of controllers belong to a model of their own, and have to do with all.
-        let machine = cluster.machines().contains(&login.tag);
-        let model = cluster.controller_model().filter(|_| machine);
-        let home = model.map(|model| Place::Model(model.uuid.clone()));
-        let credentials = self.credentials.clone();
-        let verified = self
-            .env
-            .compute(move || {
-                let Login { place, tag, password, .. } = &login;
-                let at = |place: &Place| credentials.verify(place, tag, password);
-                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
-                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
-            })
-            .await;
-        let Some((identity, runs_controller)) = verified else { return Verdict::Refused };
+        let Some((identity, runs_controller)) = self.verify(&cluster, login).await else {
+            return Verdict::Refused;
+        };
         // Nobody learns where a model went who could not have used it.
         if let Some(elsewhere) = elsewhere {
             return Verdict::Redirect(elsewhere.clone());
@@ -343,10 +370,21 @@ impl<E: Env> api::Handler for Serve<E> {
     }
 
     fn health(&self) -> Health {
-        match self.ports.borrow().api {
-            _ if self.closing.is_cancelled() => Health::Stopping,
-            Some(_) => Health::Running,
-            None => Health::Starting,
+        self.health()
+    }
+
+    async fn introspect(&self, login: Login) -> Introspected {
+        let cluster = self.cluster.borrow().clone();
+        match self.verify(&cluster, login).await {
+            None => Introspected::Refused,
+            Some((Identity::User(_) | Identity::Controller(_), _) | (_, true)) => {
+                Introspected::Metrics(self.scrape().await)
+            }
+            Some((Identity::Unit { .. } | Identity::Machine(_), false)) => Introspected::Forbidden,
         }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }

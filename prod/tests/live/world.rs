@@ -225,6 +225,7 @@ impl Cluster {
                     applications: [mysql].into(),
                 }],
                 moved: BTreeMap::new(),
+                metrics: None,
             };
             adjust(&mut config);
             let host = Host::new(*id);

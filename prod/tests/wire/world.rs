@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use portcullis::api::{
     self, CONTROLLER_MODEL, Changed, Cluster, Elsewhere, Found, Handler, Health, History, HostPort,
-    Login, Mark, Model, Page, Pins, Place, Query, Verdict, Watch,
+    Introspected, Login, Mark, Model, Page, Pins, Place, Query, Standing, Verdict, Watch,
 };
 use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::{Env, Fact};
+use portcullis::metrics::{Metrics, Sheet};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Command, Entry, Key, Leases};
@@ -86,6 +87,9 @@ pub struct Controller {
     released: Notify,
     /// What is answered instead, if anything.
     pub instead: Mutex<Option<Answer>>,
+    /// What `/health` says.
+    pub standing: Mutex<Standing>,
+    pub metrics: Metrics,
     /// The connections that are no longer served.
     pub closed: Mutex<Vec<ConnectionId>>,
 }
@@ -217,7 +221,22 @@ impl Handler for Controller {
     }
 
     fn health(&self) -> Health {
-        Health::Running
+        Health {
+            standing: *self.standing.lock().expect("no panic"),
+            conditions: vec![("leader-known", true), ("api-door-open", false)],
+        }
+    }
+
+    async fn introspect(&self, login: Login) -> Introspected {
+        match self.credentials.verify(&login.place, &login.tag, &login.password) {
+            Some(Identity::User(_)) => Introspected::Metrics(self.metrics.text(&Sheet::default())),
+            Some(_) => Introspected::Forbidden,
+            None => Introspected::Refused,
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }
 
@@ -283,6 +302,8 @@ impl World {
                 state: Mutex::default(),
                 released: Notify::new(),
                 instead: Mutex::default(),
+                standing: Mutex::new(Standing::Running),
+                metrics: Metrics::new([]),
                 closed: Mutex::default(),
             }),
             server: issued.server().expect("configuration"),

@@ -171,6 +171,7 @@ impl Stageplay {
                 api: any(API_PORT),
                 controller: self.two_doors().then(|| any(controller_port)),
             },
+            metrics: None,
             cluster: CLUSTER.into(),
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
