@@ -71,7 +71,12 @@ impl World {
             servers: BTreeMap::from([(NodeId(1), Vec::new())]),
             certificate,
             credentials,
-            models: vec![Model { uuid: MODEL.into(), name: CONTROLLER_MODEL.into() }],
+            models: vec![Model {
+                uuid: MODEL.into(),
+                name: CONTROLLER_MODEL.into(),
+                applications: Default::default(),
+            }],
+            moved: Default::default(),
         };
         let node = Node::start(env.clone(), config).await.expect("it starts");
         let mut ports = node.ports();
