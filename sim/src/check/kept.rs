@@ -140,14 +140,17 @@ mod tests {
         story.event(at, ONE, Event::Applied { index: at + 1, entry: &entry, applied: &applied })
     }
 
-    /// Whether a lease that is asked for again at so many milliseconds may be over after 60 s.
+    /// Whether a lease that is asked for again at so many milliseconds, and once more at 59 s, may be
+    /// over after 60 s.
     fn lost_after(asked: u64) -> Result<(), String> {
         let (mut story, mut table) = (Story::new(make, ""), Leases::default());
         story.serving(ONE);
         apply(&mut story, &mut table, 0, true)?;
-        let ask = AskId { connection: ConnectionId(2), serial: 1 };
-        let (request, patience) = (Request::Apply(claim()), Duration::from_secs(5));
-        story.told(asked, ONE, Input::Asked { ask, request, patience })?;
+        for (serial, at) in [(1, asked), (2, 59_000)] {
+            let ask = AskId { connection: ConnectionId(2), serial };
+            let (request, patience) = (Request::Apply(claim()), Duration::from_secs(5));
+            story.told(at, ONE, Input::Asked { ask, request, patience })?;
+        }
         apply(&mut story, &mut table, 60_000, false)
     }
 
