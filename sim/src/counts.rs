@@ -154,6 +154,7 @@ impl Counts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
+            | Input::Reconfigured { .. }
             | Input::Restored { .. }
             | Input::Stopping => {}
         }

@@ -192,6 +192,7 @@ impl Facts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
+            | Input::Reconfigured { .. }
             | Input::Restored { .. } => {}
         }
     }

@@ -320,6 +320,9 @@ impl Machine for Controller {
                 self.wait(now, waits::Input::Applied { index, released }, out);
             }
             Input::Restored { index } => self.wait(now, waits::Input::Restored { index }, out),
+            Input::Reconfigured { pace, open_delay } => {
+                self.listen(now, listener::Input::Reconfigured { pace, open_delay }, out);
+            }
             Input::Stopping => self.listen(now, listener::Input::Stopping, out),
         }
     }

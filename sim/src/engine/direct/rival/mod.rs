@@ -157,6 +157,7 @@ impl Rival {
             | Input::Connected { .. }
             | Input::LoggedIn { .. }
             | Input::Pinged { .. }
+            | Input::Reconfigured { .. }
             | Input::Stopping => {}
         }
         self.advance(now, raft, out);
@@ -232,6 +233,7 @@ fn concerns_core(input: &Input) -> bool {
         | Input::Followed { .. }
         | Input::Applied { .. }
         | Input::Restored { .. }
+        | Input::Reconfigured { .. }
         | Input::Stopping => true,
     }
 }
