@@ -1,18 +1,19 @@
 //! Counts: the figures on a run's page, and what `sometimes` asks about.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use portcullis_core::controller::{Input, Output};
 use portcullis_core::lease::{Done, Operation, Refusal};
 use portcullis_core::queue::Answer;
-use portcullis_core::{Door, NodeId, Time, agent};
+use portcullis_core::{AskId, Door, NodeId, Time, agent};
 
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
 use crate::settings::Bytes;
 use crate::stage::Deed;
+use crate::waits::Waits;
 
 /// What one controller did.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Counts {
     pub entries: u64,
     highest: u64,
     pub commands: u64,
+    /// Commands that the log did though nobody waited for them any more.
+    pub for_nobody: u64,
     pub granted: u64,
     pub extended: u64,
     pub held_by_another: u64,
@@ -56,6 +59,12 @@ pub struct Counts {
     pub redirects: u64,
     pub refusals: u64,
     pub forwarded: u64,
+    /// Asks handed on again.
+    pub tried_again: u64,
+    /// Asks handed on that have no answer, for telling those apart.
+    sent: BTreeSet<(NodeId, AskId)>,
+    /// How long those waited who were told that it was done, or refused by the table.
+    pub waits: Waits,
     pub api_door_opened: u64,
     /// API doors opened while an agent had already been turned away.
     pub api_door_opened_late: u64,
@@ -79,7 +88,9 @@ impl Counts {
     pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>, facts: &Facts) {
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(node, input),
-            (Who::Controller(node), Event::Ordered(output)) => self.ordered(node, output, facts),
+            (Who::Controller(node), Event::Ordered(output)) => {
+                self.ordered(at, node, output, facts);
+            }
             (Who::Controller(node), Event::Memory(bytes)) => {
                 let controller = self.controllers.entry(node).or_default();
                 controller.memory = controller.memory.max(*bytes);
@@ -98,6 +109,9 @@ impl Counts {
                 self.highest = *index;
                 self.entries += 1;
                 self.commands += entry.commands.len() as u64;
+                let wanted = |operation| facts.wants(at, operation);
+                let unwanted = entry.commands.iter().filter(|one| !wanted(&one.operation));
+                self.for_nobody += unwanted.count() as u64;
                 let revoked = |outcome: &&_| matches!(outcome, Ok(Done::Revoked));
                 let revoked = applied.outcomes.iter().filter(revoked).count();
                 self.leases_expired += (applied.released.len() - revoked) as u64;
@@ -146,17 +160,24 @@ impl Counts {
         }
     }
 
-    fn ordered(&mut self, node: NodeId, output: &Output, facts: &Facts) {
+    fn ordered(&mut self, at: Time, node: NodeId, output: &Output, facts: &Facts) {
         match output {
             Output::Open { door: Door::Api } => {
                 self.api_door_opened += 1;
                 self.api_door_opened_late += u64::from(self.dials_failed > 0);
             }
             Output::Hangup { .. } => self.controllers.entry(node).or_default().hangups += 1,
-            Output::Send { .. } => self.forwarded += 1,
-            Output::Answer { answer, .. } => {
+            Output::Send { ask, .. } => {
+                self.forwarded += 1;
+                self.tried_again += u64::from(!self.sent.insert((node, *ask)));
+            }
+            Output::Answer { ask, answer } => {
+                self.sent.remove(&(node, *ask));
                 if let Some(ask) = facts.ended().filter(|ask| ask.edge) {
                     self.answered(ask.operation.as_ref(), answer);
+                    if let Answer::Done { .. } | Answer::Refused { .. } = answer {
+                        self.waits.note(at.since(ask.since));
+                    }
                 }
             }
             Output::Open { door: Door::Controller }
@@ -244,7 +265,16 @@ impl fmt::Display for Counts {
             writeln!(f)
         };
         row(f, "leadership", &[("terms", self.leaders), ("changes", self.leader_changes)])?;
-        row(f, "log", &[("entries", self.entries), ("commands", self.commands)])?;
+        row(
+            f,
+            "log",
+            &[
+                ("entries", self.entries),
+                ("commands", self.commands),
+                ("for nobody", self.for_nobody),
+            ],
+        )?;
+        row(f, "handed on", &[("asks", self.forwarded), ("again", self.tried_again)])?;
         row(
             f,
             "claims",
@@ -268,6 +298,8 @@ impl fmt::Display for Counts {
                 ("unknown", self.unknown),
             ],
         )?;
+        let (half, most) = (self.waits.shown(50), self.waits.shown(99));
+        writeln!(f, "  {:<22}50% within {half}, 99% within {most}", "definite answers")?;
         row(f, "leases", &[("expired", self.leases_expired)])?;
         row(
             f,

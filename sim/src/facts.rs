@@ -4,10 +4,11 @@
 //! asks have no answer. A check that could be misled by an error here has its own memory instead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use portcullis_core::agent;
 use portcullis_core::controller::{Input, Output, Request};
-use portcullis_core::lease::Operation;
+use portcullis_core::lease::{Key, Operation};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
@@ -28,6 +29,9 @@ pub struct Ask {
     pub sent: bool,
     /// The highest log index that anybody had been told of when it was asked.
     pub floor: u64,
+    /// When it was asked, and when its asker gives up.
+    pub since: Time,
+    pub until: Time,
 }
 
 /// See the module.
@@ -36,6 +40,8 @@ pub struct Facts {
     leading: BTreeSet<NodeId>,
     sessions: BTreeMap<(NodeId, ConnectionId), (Door, Option<Party>)>,
     asks: BTreeMap<(NodeId, AskId), Ask>,
+    /// By lease, who waits for an answer about it, and until when.
+    wanted: BTreeMap<Key, Vec<(Operation, Time)>>,
     /// Asks that a controller has in its queue.
     queued: BTreeMap<NodeId, usize>,
     /// Connections through the API door.
@@ -93,6 +99,13 @@ impl Facts {
     /// The ask that this event answered, if it was one.
     pub fn ended(&self) -> Option<&Ask> {
         self.ended.as_ref()
+    }
+
+    /// Whether somebody outside still waits for this to be done.
+    pub fn wants(&self, at: Time, operation: &Operation) -> bool {
+        let wanted = self.wanted.get(operation.key());
+        wanted
+            .is_some_and(|all| all.iter().any(|(other, until)| other == operation && *until >= at))
     }
 
     /// How many asks the controller's queue holds, in flight or not.
@@ -155,8 +168,8 @@ impl Facts {
                     *self.connections.entry(node).or_default() -= 1;
                 }
             }
-            Input::Asked { ask, request, .. } => {
-                self.asked(node, *ask, request);
+            Input::Asked { ask, request, patience } => {
+                self.asked(at, node, *ask, request, *patience);
             }
             Input::Led { .. } => {
                 self.leading.insert(node);
@@ -184,7 +197,7 @@ impl Facts {
         }
     }
 
-    fn asked(&mut self, node: NodeId, ask: AskId, request: &Request) {
+    fn asked(&mut self, at: Time, node: NodeId, ask: AskId, request: &Request, patience: Duration) {
         let party = self.session(node, ask.connection).and_then(|(_, party)| party);
         let edge = match party {
             Some(Party::Controller(other)) => other == node,
@@ -194,20 +207,39 @@ impl Facts {
             Request::Apply(operation) => Some(operation.clone()),
             Request::Wait(_) => None,
         };
-        if operation.is_some() {
+        let until = at + patience;
+        if let Some(operation) = &operation {
             *self.queued.entry(node).or_default() += 1;
+            if edge {
+                let wanted = self.wanted.entry(operation.key().clone()).or_default();
+                wanted.push((operation.clone(), until));
+            }
         }
         self.serials += 1;
         let (serial, floor) = (self.serials, self.index);
-        let ask_now = Ask { serial, operation, edge, sent: false, floor };
+        let ask_now = Ask { serial, operation, edge, sent: false, floor, since: at, until };
         self.asks.insert((node, ask), ask_now);
+    }
+
+    /// Nobody waits for an ask any more.
+    fn unwanted(wanted: &mut BTreeMap<Key, Vec<(Operation, Time)>>, ask: &Ask) {
+        let Some(operation) = ask.operation.as_ref().filter(|_| ask.edge) else { return };
+        let Some(all) = wanted.get_mut(operation.key()) else { return };
+        let is = |one: &(Operation, Time)| one.0 == *operation && one.1 == ask.until;
+        if let Some(place) = all.iter().position(is) {
+            all.swap_remove(place);
+        }
+        if all.is_empty() {
+            wanted.remove(operation.key());
+        }
     }
 
     fn ordered(&mut self, node: NodeId, output: &Output) {
         match output {
             Output::Send { ask, .. } => {
-                if let Some(ask) = self.asks.get_mut(&(node, *ask)) {
-                    ask.sent = true;
+                if let Some(ask) = self.asks.get_mut(&(node, *ask))
+                    && !std::mem::replace(&mut ask.sent, true)
+                {
                     *self.queued.entry(node).or_default() -= 1;
                 }
             }
@@ -216,6 +248,9 @@ impl Facts {
                     self.index = self.index.max(*index);
                 }
                 self.ended = self.asks.remove(&(node, *ask));
+                if let Some(ask) = &self.ended {
+                    Facts::unwanted(&mut self.wanted, ask);
+                }
                 if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.sent) {
                     *self.queued.entry(node).or_default() -= 1;
                 }
@@ -247,7 +282,13 @@ impl Facts {
     fn died(&mut self, at: Time, node: NodeId) {
         self.leading.remove(&node);
         self.sessions.retain(|(owner, _), _| *owner != node);
-        self.asks.retain(|(owner, _), _| *owner != node);
+        let wanted = &mut self.wanted;
+        self.asks.retain(|(owner, _), ask| {
+            if *owner == node {
+                Facts::unwanted(wanted, ask);
+            }
+            *owner != node
+        });
         self.queued.remove(&node);
         self.connections.remove(&node);
         self.changed = at;

@@ -151,6 +151,8 @@ pub struct History {
     watched: Vec<Watched>,
     /// Whether so much broke that the run need not go on.
     enough: bool,
+    /// Whether it goes on all the same, until all has settled or time is up.
+    whole: bool,
     breaks: Vec<&'static str>,
     acts_until: Time,
     facts: Facts,
@@ -183,6 +185,7 @@ impl History {
         History {
             watched: watched.collect(),
             enough: false,
+            whole: false,
             breaks: expect.breaks.iter().map(|name| name.0).collect(),
             acts_until: plan.acts_until(),
             facts: Facts::new(plan.settings.agents.count),
@@ -195,6 +198,11 @@ impl History {
             log,
             converged: None,
         }
+    }
+
+    /// Has the run go on whatever breaks.
+    pub fn whole(self) -> History {
+        History { whole: true, ..self }
     }
 
     /// Takes note of one event. `at` is real time since the run began, and never goes back.
@@ -231,10 +239,10 @@ impl History {
     /// Whether there is nothing more to see: what had to break broke, or everything has converged
     /// after the faults. Engines ask at least once a simulated second.
     pub fn over(&mut self, now: Time) -> bool {
-        if self.enough {
+        if self.enough && !self.whole {
             return true;
         }
-        if now < self.acts_until || !self.breaks.is_empty() {
+        if now < self.acts_until || (!self.breaks.is_empty() && !self.whole) {
             return false;
         }
         let settled =

@@ -22,3 +22,4 @@ mod plan;
 mod scenario;
 mod settings;
 mod stage;
+mod waits;

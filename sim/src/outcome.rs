@@ -114,6 +114,47 @@ impl<'a> Outcome<'a> {
         &self.verdict
     }
 
+    /// Its figures, one a line, for standing beside those of other runs.
+    pub fn column(&self) -> Vec<(&'static str, String)> {
+        let counts = &self.found.counts;
+        let controllers = || counts.controllers.values();
+        let memory = controllers().map(|one| one.memory.0 >> 10).max().unwrap_or_default();
+        let doors: Vec<_> = controllers().map(|one| one.api_door.to_string()).collect();
+        let mut column = vec![
+            ("granted", counts.granted.to_string()),
+            ("extended", counts.extended.to_string()),
+            ("held by another", counts.held_by_another.to_string()),
+            ("overloaded", counts.overloaded.to_string()),
+            ("not leader", counts.not_leader.to_string()),
+            ("expired", counts.expired.to_string()),
+            ("cancelled", counts.cancelled.to_string()),
+            ("unknown", counts.unknown.to_string()),
+            ("50% definite within", counts.waits.shown(50)),
+            ("99% definite within", counts.waits.shown(99)),
+            ("log entries", counts.entries.to_string()),
+            ("log commands", counts.commands.to_string()),
+            ("of them for nobody", counts.for_nobody.to_string()),
+            ("handed on", counts.forwarded.to_string()),
+            ("handed on again", counts.tried_again.to_string()),
+            ("memory at most", format!("{memory} KiB")),
+            ("killed for memory", counts.sum(|one| one.killed).to_string()),
+            ("leader changes", counts.leader_changes.to_string()),
+            ("let in, by controller", doors.join(" ")),
+            ("dials", counts.dials.to_string()),
+        ];
+        column.extend(self.found.checks.iter().map(|check| {
+            let state = match (&check.broke, check.always) {
+                (Some(Break { at, half: Half::Always, .. }), _) => format!("broke at {at}"),
+                (Some(Break { half: Half::Settled, .. }), _) => "never held".into(),
+                (None, true) => "held".into(),
+                (None, false) => "-".into(),
+            };
+            (check.name, state)
+        }));
+        column.push(("settled at", self.found.converged.map_or("-".into(), |at| at.to_string())));
+        column
+    }
+
     fn sights(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let wanted = self.plan.settings.expect.sometimes.iter();
         wanted.map(|name| (name.0, seen(name.0, &self.found.counts)))

@@ -89,7 +89,7 @@ impl Plan {
             controllers: scenario.controllers.clone(),
             agents: scenario.agents.clone(),
             network: scenario.network.clone(),
-            policy: scenario.policy.clone(),
+            policy: scenario.policy.get_ref().clone(),
             expect: scenario.expect.clone(),
         };
         settings.agents.scale(engine, agents);
@@ -137,6 +137,8 @@ impl Plan {
         }
         let settings: Settings =
             toml::from_str(&header).map_err(|error| Unreadable::new(file, &header, &error))?;
+        let fits = settings.policy.fits(&settings.controllers, settings.engine);
+        fits.map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
         for step in &steps {
             step.action.fits(settings.controllers.count).map_err(|message| {
                 Unreadable::at(file, text, 0, 0, &format!("{step}: {message}"))

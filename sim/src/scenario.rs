@@ -41,8 +41,8 @@ pub struct Scenario {
     pub agents: Agents,
     #[serde(default)]
     pub network: Network,
-    #[serde(default)]
-    pub policy: Policy,
+    #[serde(default = "usual")]
+    pub policy: Spanned<Policy>,
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Spanned<Fault>>,
@@ -55,6 +55,10 @@ pub struct Scenario {
 
 fn yes() -> bool {
     true
+}
+
+fn usual() -> Spanned<Policy> {
+    Spanned::new(0..0, Policy::default())
 }
 
 /// One thing that goes wrong, at a time given or drawn.
@@ -116,6 +120,11 @@ impl Scenario {
 
     /// What no single value can know: that they fit together.
     fn validate(&self) -> Result<(), (std::ops::Range<usize>, String)> {
+        for engine in &self.engines {
+            let policy = self.policy.get_ref();
+            let fits = policy.fits(&self.controllers, *engine);
+            fits.map_err(|message| (self.policy.span(), message.to_string()))?;
+        }
         for fault in &self.fault {
             let refuse = |message: String| Err((fault.span(), message));
             let Fault { at, between, lasts, action } = fault.get_ref();

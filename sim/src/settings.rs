@@ -34,12 +34,22 @@ impl fmt::Display for Engine {
     }
 }
 
+/// What Juju's controllers may be told to do otherwise than by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Feature {
+    /// Leases travel through the API server's facades (seed 004), and not over pubsub.
+    RaftApiLeases,
+}
+
 /// The controllers: how many, Juju's keys, limits, and what `direct` says that things cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Controllers {
     /// They are `controller-1` up to this.
     pub count: u64,
+    /// Direct: without `raft-api-leases`, leases go the old way; see `engine/direct/rival`.
+    pub features: Vec<Feature>,
     /// Zero: there is one door, as Juju has without the key.
     pub controller_api_port: u16,
     /// From being stable to opening the API door.
@@ -78,6 +88,7 @@ impl Default for Controllers {
     fn default() -> Controllers {
         Controllers {
             count: 3,
+            features: vec![Feature::RaftApiLeases],
             controller_api_port: 0,
             api_port_open_delay: Duration::from_secs(2),
             agent_ratelimit_max: 10,
@@ -187,11 +198,51 @@ pub struct Policy {
     pub backoff: bool,
     /// Whether asks are refused once `waiting-max` wait (seed 002: "we can't shed the load").
     pub bounded_queue: bool,
+    /// Whether an entry carries what waits (Juju's `batch-raft-fsm` did not fit the interface that
+    /// it was to fill). Without it each carries one command.
+    pub batches: bool,
+    /// Direct: whether `raft-api-leases` means this project's machines. Without it, Juju's own way
+    /// through the facades runs, with such of its mistakes as the knobs below leave in.
+    pub our_transport: bool,
+    /// The old way's: whether the op queue knows an extension, which may wait longer, by its kind
+    /// (Juju looks at the lease's name).
+    pub extend_deadline: bool,
+    /// The old way's: whether "denied" is told only to who is (Juju tells it to whoever was dropped
+    /// or took too long, though the claim may be done).
+    pub definite_denials: bool,
+    /// The old way's: whether retries wait from the end of an attempt and stay within a share of
+    /// first tries (Juju's wait from its start, so after 5 s not at all).
+    pub retry_budget: bool,
 }
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { backoff: true, bounded_queue: true }
+        Policy {
+            backoff: true,
+            bounded_queue: true,
+            batches: true,
+            our_transport: true,
+            extend_deadline: true,
+            definite_denials: true,
+            retry_budget: true,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether leases go the old way.
+    pub fn old_way(&self, controllers: &Controllers) -> bool {
+        !controllers.features.contains(&Feature::RaftApiLeases) || !self.our_transport
+    }
+
+    /// Whether an engine knows the way that leases go, and the knobs turn anything there.
+    pub fn fits(&self, controllers: &Controllers, engine: Engine) -> Result<(), &'static str> {
+        let mended = self.extend_deadline && self.definite_denials && self.retry_budget;
+        match (self.old_way(controllers), engine) {
+            (true, Engine::Turmoil) => Err("`direct` alone knows the old way for leases"),
+            (false, _) if !mended => Err("this knob needs `our-transport = false`"),
+            (true, Engine::Direct) | (false, _) => Ok(()),
+        }
     }
 }
 

@@ -165,3 +165,55 @@ fn a_failed_design_that_is_not_caught_exits_four() {
     assert_eq!(code, Some(4), "{page}");
     assert!(page.contains("\nverdict never seen: gentle"), "{page}");
 }
+
+/// The page of a failed design whose plan has some settings changed.
+fn mended(name: &str, changes: &[(&str, &str)]) -> String {
+    let file = scenarios().join(name).display().to_string();
+    let plan = sim(&["plan", &file, "--engine", "direct"], "");
+    let mut plan = String::from_utf8(plan.stdout).expect("a plan is text");
+    for (from, to) in changes {
+        assert!(plan.contains(from), "{name} does not say {from}");
+        plan = plan.replace(from, to);
+    }
+    String::from_utf8_lossy(&sim(&["replay", "-"], &plan).stdout).into_owned()
+}
+
+/// Each failed design breaks its check, and with nothing changed but the one knob it does not: so
+/// the knob is to blame, and neither the load nor the other mistakes of the old way.
+#[test]
+fn a_knob_alone_is_to_blame() {
+    let api = "set controllers.features [\"raft-api-leases\"]";
+    let cases = [
+        ("negative/no-backoff", "set policy.backoff false", "gentle"),
+        ("negative/unbounded-queue", "set policy.bounded-queue false", "bounded"),
+        ("negative/never-batches", "set policy.batches false", "batched"),
+        ("negative/extend-deadline", "set policy.extend-deadline false", "kept"),
+        ("negative/denied-maybe-applied", "set policy.definite-denials false", "linearizable"),
+        ("negative/hot-retry", "set policy.retry-budget false", "retries"),
+    ];
+    for (name, knob, check) in cases {
+        let page = mended(&format!("{name}.toml"), &[(knob, &knob.replace("false", "true"))]);
+        assert!(page.contains(&format!("\n  {check:<22}held\n")), "{name}\n{page}");
+    }
+    // The old way as a whole: its knobs say nothing of ours.
+    let old = "set controllers.features []";
+    let knobs = ["set policy.retry-budget false", "set policy.definite-denials false"];
+    let whole = knobs.map(|knob| knob.replace("false", "true"));
+    let changes = [(old, api), (knobs[0], &whole[0]), (knobs[1], &whole[1])];
+    let page = mended("negative/pubsub-transport.toml", &changes);
+    for check in ["bounded", "one_answer", "clock_moves", "linearizable", "timely"] {
+        assert!(page.contains(&format!("\n  {check:<22}held\n")), "{page}");
+    }
+}
+
+#[test]
+fn a_knob_that_turns_nothing_is_refused() {
+    let text = "retry-budget = false";
+    let knob = format!("our-transport = true\n{text}");
+    let said = refusal("negative/extend-deadline.toml", "our-transport = false", &knob);
+    assert!(said.contains("this knob needs `our-transport = false`"), "{said}");
+    assert!(said.contains("[policy]"), "{said}");
+    let engines = "engines = [\"direct\", \"turmoil\"]";
+    let said = refusal("negative/hot-retry.toml", "engines = [\"direct\"]", engines);
+    assert!(said.contains("`direct` alone knows the old way for leases"), "{said}");
+}

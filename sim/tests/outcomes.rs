@@ -81,6 +81,29 @@ fn negative() {
     pages("negative");
 }
 
+/// The old way for leases collapses under the load that this project's survives: the same
+/// scenario but for the transport, one column each.
+#[test]
+fn the_old_way_stands_beside_ours() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(root().join("snapshots").join("compare"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let files = ["negative/pubsub-transport.toml", "lease/api-transport.toml"];
+    let files = files.map(|file| root().join("scenarios").join(file));
+    let output = Command::new(SIM).arg("compare").args(&files).output();
+    let output = output.expect("the program was built");
+    let page = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let load = |file: &PathBuf| {
+        let mut table: toml::Table = text(file).parse().expect("a scenario is TOML");
+        table["controllers"].as_table_mut().expect("it is one").remove("features");
+        ["controllers", "agents", "workload", "acts"].map(|key| table[key].to_string())
+    };
+    assert_eq!(load(&files[0]), load(&files[1]), "the load is not the same");
+    settings.bind(|| insta::assert_snapshot!("pubsub-transport", page));
+}
+
 #[test]
 fn every_folder_has_its_test() {
     let folders = std::fs::read_dir(root().join("scenarios")).expect("scenarios are there");

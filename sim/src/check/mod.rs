@@ -3,17 +3,21 @@
 //! A check reads the history and nothing else, so it is the same for every engine. `always` must
 //! hold after every event; `settled` must come to hold once the faults are over, and stay so.
 
+mod batched;
 pub mod black_box;
 mod bounded;
 mod clock_moves;
 mod connected;
 mod door_order;
 mod gentle;
+mod kept;
 mod linearizable;
 mod no_error;
 mod one_answer;
 mod one_holder;
 mod paced;
+mod retries;
+mod timely;
 
 use std::fmt;
 
@@ -76,6 +80,10 @@ pub const ALL: &[(&str, Make)] = &[
     ("one_holder", one_holder::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
+    ("timely", timely::make),
+    ("batched", batched::make),
+    ("retries", retries::make),
+    ("kept", kept::make),
     ("connected", connected::make),
     ("no_error", no_error::make),
 ];

@@ -20,11 +20,11 @@ pub struct Said {
     pub code: u8,
 }
 
-/// Executes a plan in a child.
-pub fn child(plan: &Plan, log: bool) -> anyhow::Result<Said> {
+/// Executes a plan in a child, with `options` for its `replay`.
+pub fn child(plan: &Plan, options: &[&str]) -> anyhow::Result<Said> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
-    command.args(["replay", "-"]).args(log.then_some("--log"));
+    command.args(["replay", "-"]).args(options);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot start a child")?;
     let mut input = child.stdin.take().context("the child has no standard input")?;
@@ -121,7 +121,7 @@ pub fn run(plans: &[Plan]) -> anyhow::Result<u8> {
     let mut trouble = None;
     each(
         plans,
-        |plan| child(plan, false),
+        |plan| child(plan, &[]),
         |index, said| match said {
             Ok(said) => {
                 progress.done(&line(&plans[index], &said));

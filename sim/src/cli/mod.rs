@@ -3,6 +3,7 @@
 //! One seed is one process: a run of several starts children of this same program, two at a time,
 //! and each child executes one plan.
 
+mod compare;
 mod jobs;
 mod twice;
 
@@ -27,6 +28,7 @@ Examples:
   cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
   cargo sim replay failing.plan --log | less           the same run again, event by event
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
+  cargo sim compare negative/pubsub-transport lease/api-transport
 
 Exit codes:
   0  everything passed
@@ -82,6 +84,17 @@ enum Command {
         /// Print each event.
         #[arg(long)]
         log: bool,
+        /// Go on whatever breaks, and print nothing but the figures.
+        #[arg(long, hide = true, conflicts_with = "log")]
+        column: bool,
+    },
+    /// Runs scenarios to their end, whatever breaks, and prints their figures beside each other.
+    Compare {
+        /// Scenario files, two or more for a comparison.
+        #[arg(required = true)]
+        path: Vec<PathBuf>,
+        #[command(flatten)]
+        which: Which,
     },
     /// Runs each plan in two processes and compares every byte that they print.
     Twice {
@@ -131,7 +144,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Run { path, which, agents, log } => {
             let plans = plans(&path, &which, agents)?;
             match &plans[..] {
-                [plan] => Ok(execute(plan, log)),
+                [plan] => Ok(execute(plan, log, false)),
                 _ if log => bail!("--log needs one scenario and one --engine"),
                 _ => jobs::run(&plans),
             }
@@ -144,7 +157,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             print(&plan.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log } => {
+        Command::Replay { plan: path, log, column } => {
             let (name, text) = if path == Path::new("-") {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
@@ -152,7 +165,11 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             } else {
                 (path.display().to_string(), read(&path)?)
             };
-            Ok(execute(&Plan::parse(&name, &text)?, log))
+            Ok(execute(&Plan::parse(&name, &text)?, log, column))
+        }
+        Command::Compare { path, which } => {
+            print(&compare::page(&plans(&path, &which, None)?)?);
+            Ok(0)
         }
         Command::Twice { path, which, seeds } => {
             let mut all = Vec::new();
@@ -168,23 +185,31 @@ fn perform(command: Command) -> anyhow::Result<u8> {
     }
 }
 
-/// Executes one plan in this process and prints its page.
+/// Executes one plan in this process and prints its page, or its column for a comparison.
 ///
 /// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to itself,
 /// so it ends the process, as a broken check does.
-fn execute(plan: &Plan, log: bool) -> u8 {
+fn execute(plan: &Plan, log: bool, column: bool) -> u8 {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
         std::process::exit(2);
     }));
     logs::catch();
-    let (ran, mut history) = engine::run(plan, History::new(plan, log));
+    let history = History::new(plan, log);
+    let history = if column { history.whole() } else { history };
+    let (ran, mut history) = engine::run(plan, history);
     for line in logs::caught() {
         history.record(ran.ended, Who::World, Event::Error(&line));
     }
     let found = history.end(ran.ended);
     let outcome = Outcome::new(plan, ran, found);
+    if column {
+        let lines =
+            outcome.column().into_iter().map(|(name, figure)| format!("{name}\t{figure}\n"));
+        print(&lines.collect::<String>());
+        return 0;
+    }
     print(&outcome.to_string());
     outcome.verdict().code()
 }

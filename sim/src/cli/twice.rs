@@ -38,11 +38,11 @@ pub fn run(plans: &[Plan]) -> anyhow::Result<u8> {
 
 /// What differs first, if anything does: of the pages, and if they differ, of the events.
 fn compare(plan: &Plan) -> anyhow::Result<Option<String>> {
-    let (one, other) = (child(plan, false)?, child(plan, false)?);
+    let (one, other) = (child(plan, &[])?, child(plan, &[])?);
     if one.text == other.text && one.code == other.code {
         return Ok(None);
     }
-    let (one_log, other_log) = (child(plan, true)?, child(plan, true)?);
+    let (one_log, other_log) = (child(plan, &["--log"])?, child(plan, &["--log"])?);
     let difference = first(&one_log.text, &other_log.text);
     let difference = difference.or_else(|| first(&one.text, &other.text));
     Ok(Some(difference.unwrap_or_else(|| "exit codes alone differ".into())))

@@ -28,7 +28,7 @@ pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     };
     config.queue.waiting_max =
         if plan.settings.policy.bounded_queue { set.waiting_max } else { usize::MAX };
-    config.queue.batch_max = set.batch_max;
+    config.queue.batch_max = if plan.settings.policy.batches { set.batch_max } else { 1 };
     config
 }
 

@@ -6,6 +6,7 @@ use portcullis_core::NodeId;
 use portcullis_core::controller::{Controller, Input};
 
 use super::link::{Down, Served};
+use super::rival::Rival;
 use super::{Event, Waiting, World, configuration};
 use crate::history::{Event as Fact, Who};
 use crate::settings::Bytes;
@@ -74,7 +75,8 @@ impl World<'_> {
     /// Starts a process on the disk that its last life left.
     pub(super) fn start(&mut self, node: NodeId) {
         let machine = Controller::new(configuration::controller(self.plan, node));
-        self.process(node).born(machine);
+        let rival = Rival::new(self.plan, node);
+        self.process(node).born(machine, rival);
         self.start_raft(node);
         self.tell(node, Input::Started);
         let life = self.process(node).life;

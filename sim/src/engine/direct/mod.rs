@@ -25,6 +25,7 @@ mod network;
 mod peers;
 mod process;
 mod raft;
+mod rival;
 mod serve;
 
 use std::collections::VecDeque;

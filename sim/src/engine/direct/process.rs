@@ -8,6 +8,7 @@ use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
 
 use super::link::LinkId;
 use super::raft::{Disk, Life, Node};
+use super::rival::Rival;
 use crate::settings::Bytes;
 
 /// Memory of a process that serves nobody.
@@ -22,6 +23,8 @@ pub struct Process {
     pub life: Life,
     /// None while the process is dead.
     pub machine: Option<Controller>,
+    /// What stands in for core's lease service, if the scenario wants it.
+    pub rival: Option<Rival>,
     /// None until openraft has started.
     pub raft: Option<Node>,
     pub disk: Disk,
@@ -68,6 +71,7 @@ impl Process {
         Process {
             life: Life { node, number: 0 },
             machine: None,
+            rival: None,
             raft: None,
             disk: Disk::default(),
             crashed: false,
@@ -89,15 +93,16 @@ impl Process {
     }
 
     /// The next life of the process, with nothing but the disk that the last one left.
-    pub fn born(&mut self, machine: Controller) {
+    pub fn born(&mut self, machine: Controller, rival: Option<Rival>) {
         let life = Life { number: self.life.number + 1, ..self.life };
         let disk = std::mem::take(&mut self.disk);
-        *self = Process { life, disk, machine: Some(machine), ..Process::new(life.node) };
+        *self = Process { life, disk, machine: Some(machine), rival, ..Process::new(life.node) };
     }
 
     /// Ends the process at once. Gives up every link that it had as a server.
     pub fn die(&mut self) -> Vec<LinkId> {
         self.machine = None;
+        self.rival = None;
         self.disk = match self.raft.take() {
             Some(raft) => raft.kill(),
             None => self.disk.survive(),
@@ -148,7 +153,8 @@ impl Process {
 
     /// Memory in use.
     pub fn memory(&self, per_connection: Bytes) -> Bytes {
-        Bytes(MEMORY_BASE + self.open * per_connection.0 + self.asks * MEMORY_PER_ASK)
+        let rival = self.rival.as_ref().map_or(0, Rival::memory);
+        Bytes(MEMORY_BASE + self.open * per_connection.0 + self.asks * MEMORY_PER_ASK + rival)
     }
 
     /// Whether memory use has grown enough to be recorded.
@@ -162,11 +168,13 @@ impl Process {
 }
 
 impl Peer {
-    /// Numbers an ask that is handed on.
+    /// Numbers an ask that is handed on; an older number of it is forgotten.
     pub fn ask(&mut self, ask: AskId) -> u64 {
         self.serials += 1;
         self.asks.insert(self.serials, ask);
-        self.by_ask.insert(ask, self.serials);
+        if let Some(before) = self.by_ask.insert(ask, self.serials) {
+            self.asks.remove(&before);
+        }
         self.serials
     }
 

@@ -7,6 +7,7 @@ use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, Machine, NodeId, Time};
 
 use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::rival::Rival;
 use super::{Event, World};
 use crate::history::{Event as Fact, Who};
 
@@ -28,7 +29,8 @@ impl World<'_> {
             self.record(Who::Controller(node), Fact::Told(&input));
             let mut orders = std::mem::take(&mut self.orders);
             let now = self.now;
-            if let Some(machine) = &mut self.process(node).machine {
+            let input = self.tell_rival(node, input, &mut orders);
+            if let (Some(machine), Some(input)) = (&mut self.process(node).machine, input) {
                 machine.handle(now, input, &mut orders);
             }
             self.obey(node, orders);
@@ -45,21 +47,25 @@ impl World<'_> {
             if let Some(machine) = &mut process.machine {
                 machine.handle_timeout(now, &mut orders);
             }
+            self.rival_due(node, &mut orders);
         }
         self.obey(node, orders);
     }
 
-    fn obey(&mut self, node: NodeId, mut orders: Vec<Output>) {
+    fn obey(&mut self, node: NodeId, orders: Vec<Output>) {
+        let mut orders = self.through_rival(node, orders);
         for order in orders.drain(..) {
             self.record(Who::Controller(node), Fact::Ordered(&order));
             self.execute(node, order);
         }
         self.orders = orders;
         let process = self.process(node);
-        let due = process.machine.as_ref().and_then(Machine::poll_timeout);
-        if let Some(due) = due.filter(|due| due.at < process.timer) {
-            process.timer = due.at;
-            let at = due.at.max(self.now);
+        let machine = process.machine.as_ref().and_then(Machine::poll_timeout).map(|due| due.at);
+        let rival = process.rival.as_ref().and_then(Rival::due);
+        let due = machine.into_iter().chain(rival).min();
+        if let Some(due) = due.filter(|due| *due < process.timer) {
+            process.timer = due;
+            let at = due.max(self.now);
             self.heap.push(at, Event::Timer(node));
         }
         self.weigh(node);

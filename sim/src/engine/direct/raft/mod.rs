@@ -172,6 +172,11 @@ impl Node {
         self.table.look(|leases| leases.get(key).is_some())
     }
 
+    /// The lease as it is held, by this node's copy of the table.
+    pub fn lease(&self, key: &lease::Key) -> Option<lease::Lease> {
+        self.table.look(|leases| leases.get(key).cloned())
+    }
+
     /// Proposes an entry; what becomes of it is reported.
     pub fn propose(&self, batch: BatchId, entry: Entry) {
         let (raft, inbox, life) = (self.raft.clone(), self.inbox.clone(), self.life);
