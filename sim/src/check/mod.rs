@@ -9,6 +9,7 @@ mod clock_moves;
 mod connected;
 mod door_order;
 mod gentle;
+mod kept;
 mod linearizable;
 mod no_error;
 mod one_answer;
@@ -74,6 +75,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("gentle", gentle::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
+    ("kept", kept::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
     ("connected", connected::make),

@@ -25,6 +25,8 @@ pub struct Process {
     /// None until openraft has started.
     pub raft: Option<Node>,
     pub disk: Disk,
+    /// How much longer than usual its syncs take, whichever process runs.
+    pub slow_disk: Duration,
     /// Whether the plan keeps it dead.
     pub crashed: bool,
     pub doors: [Listener; 2],
@@ -70,6 +72,7 @@ impl Process {
             machine: None,
             raft: None,
             disk: Disk::default(),
+            slow_disk: Duration::ZERO,
             crashed: false,
             doors: Default::default(),
             connections: Vec::new(),
@@ -92,7 +95,9 @@ impl Process {
     pub fn born(&mut self, machine: Controller) {
         let life = Life { number: self.life.number + 1, ..self.life };
         let disk = std::mem::take(&mut self.disk);
-        *self = Process { life, disk, machine: Some(machine), ..Process::new(life.node) };
+        let slow_disk = self.slow_disk;
+        *self =
+            Process { life, disk, slow_disk, machine: Some(machine), ..Process::new(life.node) };
     }
 
     /// Ends the process at once. Gives up every link that it had as a server.
@@ -143,7 +148,7 @@ impl Process {
 
     /// When something written now is durable.
     pub fn sync(&mut self, now: Time, takes: Duration) -> Time {
-        self.syncs.write(now, takes)
+        self.syncs.write(now, takes + self.slow_disk)
     }
 
     /// Memory in use.
