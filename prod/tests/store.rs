@@ -84,7 +84,6 @@ async fn everything_is_there_after_reopening() {
         {
             let mut store = Store::<Runtime>::open(disk.clone(), &identity(), writer).unwrap();
             store.save_vote(&vote).await.unwrap();
-            store.save_committed(Some(at(3))).await.unwrap();
             store.blocking_append(entries(0..10)).await.unwrap();
             store.truncate_after(Some(at(7))).await.unwrap();
             store.purge(at(2)).await.unwrap();
@@ -92,7 +91,6 @@ async fn everything_is_there_after_reopening() {
         }
         let mut store = Store::<Runtime>::open(disk, &identity(), writer).unwrap();
         assert_eq!(store.read_vote().await.unwrap(), Some(vote));
-        assert_eq!(store.read_committed().await.unwrap(), Some(at(3)));
         let state = store.get_log_state().await.unwrap();
         assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(at(2)), Some(at(11))));
         assert_eq!(store.try_get_log_entries(..).await.unwrap(), entries(3..12));

@@ -1,4 +1,4 @@
-//! The durable log of one node: entries, vote, commit mark and snapshot, in one redb database.
+//! The durable log of one node: entries, vote and snapshot, in one redb database.
 //!
 //! Nothing is acknowledged before it is durable. A file that is not this node's store, or is
 //! damaged, is refused and keeps every byte (see [`Error`]). The tail of the log is also kept in
@@ -231,18 +231,6 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Store<R> {
         Ok(())
     }
 
-    /// Remembers the mark; it reaches the disk with the next entries. Losing it costs nothing but
-    /// that a restarted node learns it again from the leader, which is why no node may lead before
-    /// it is elected again (see [`Config`](super::Config)).
-    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        self.tail().committed = committed;
-        Ok(())
-    }
-
-    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(self.tail().committed)
-    }
-
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types<R>>) -> io::Result<()>
     where
         I: IntoIterator<Item = LogEntry> + OptionalSend,
@@ -256,7 +244,7 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Store<R> {
                 encoded.push((entry.log_id.index, bytes));
                 tail.push(entry, encoded.last().map_or(0, |(_, bytes)| bytes.len()));
             }
-            Change::Append { entries: encoded, committed: tail.committed.as_ref().map(encode) }
+            Change::Append { entries: encoded }
         };
         self.0.writer.submit(Job { change, told: Told::Raft(callback) }).await
     }

@@ -15,7 +15,6 @@ pub const TAIL_MAX: usize = 16 << 20;
 #[derive(Default)]
 pub(super) struct Tail {
     pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
     pub(super) purged: Option<LogId>,
     pub(super) last: Option<LogId>,
     /// The newest entries with their encoded lengths, without a hole.
@@ -40,9 +39,6 @@ impl Tail {
         let mut tail = Tail::default();
         if let Some(vote) = one(writer::VOTE)? {
             tail.vote = Some(decode(vote.value()).map_err(corrupt)?);
-        }
-        if let Some(committed) = one(writer::COMMITTED)? {
-            tail.committed = Some(decode(committed.value()).map_err(corrupt)?);
         }
         if let Some(purged) = one(writer::PURGED)? {
             tail.purged = Some(decode(purged.value()).map_err(corrupt)?);
@@ -115,7 +111,7 @@ impl Tail {
     pub(super) fn written<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) {
         for change in changes {
             match change {
-                Change::Append { entries, .. } => {
+                Change::Append { entries } => {
                     self.written = entries.last().map_or(self.written, |(index, _)| index + 1);
                 }
                 Change::Truncate { from } => self.written = self.written.min(*from),

@@ -22,7 +22,6 @@ pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 /// Everything that there is one of, by the names below.
 pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("state");
 pub(super) const VOTE: &str = "vote";
-pub(super) const COMMITTED: &str = "committed";
 pub(super) const PURGED: &str = "purged";
 pub(super) const SNAPSHOT_META: &str = "snapshot meta";
 pub(super) const SNAPSHOT: &str = "snapshot";
@@ -33,10 +32,10 @@ const JOBS_MAX: usize = 1_024;
 /// One change, encoded.
 pub(super) enum Change {
     Vote(Vec<u8>),
-    /// Entries, with what is known to be committed: that alone is worth no transaction.
+    /// Entries. How far the log is committed is not kept beside them: it would dirty two pages more
+    /// a transaction, and a node that starts again learns it from its leader.
     Append {
         entries: Vec<(u64, Vec<u8>)>,
-        committed: Option<Vec<u8>>,
     },
     /// Removes this entry and all after it.
     Truncate {
@@ -157,12 +156,9 @@ fn commit<'a>(
                 Change::Vote(vote) => {
                     state.insert(VOTE, vote.as_slice())?;
                 }
-                Change::Append { entries, committed } => {
+                Change::Append { entries } => {
                     for (index, entry) in entries {
                         log.insert(index, entry.as_slice())?;
-                    }
-                    if let Some(committed) = committed {
-                        state.insert(COMMITTED, committed.as_slice())?;
                     }
                 }
                 Change::Truncate { from } => log.retain_in(*from.., |_, _| false)?,

@@ -26,7 +26,6 @@ pub struct Disk(Arc<Mutex<Contents>>);
 #[derive(Clone, Default)]
 struct Contents {
     vote: Option<Vote>,
-    committed: Option<LogId>,
     purged: Option<LogId>,
     entries: BTreeMap<u64, LogEntry>,
     /// Entries below this index survive a crash.
@@ -54,8 +53,6 @@ impl Disk {
         let mut contents = self.contents().clone();
         let synced = contents.synced;
         drop(contents.entries.split_off(&synced));
-        // The mark is not synced by itself; the leader tells it again.
-        contents.committed = None;
         Disk(Arc::new(Mutex::new(contents)))
     }
 
@@ -151,15 +148,6 @@ impl RaftLogStorage<Types> for Log {
         let vote = *vote;
         sync(&self.inbox, self.life, |done| Write::Vote { vote, done }).await;
         Ok(())
-    }
-
-    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        self.disk.contents().committed = committed;
-        Ok(())
-    }
-
-    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(self.disk.contents().committed)
     }
 
     async fn append<I>(&mut self, entries: I, done: IOFlushed<Types>) -> io::Result<()>
