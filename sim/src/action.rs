@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_core::NodeId;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::crashes;
+use crate::scenario::runs;
 use crate::settings::{Bytes, duration};
 
 /// What is done to the world.
@@ -37,8 +37,16 @@ pub enum Action {
         #[serde(with = "duration")]
         by: Duration,
     },
+    /// Direct: every write that must be durable takes this much longer.
+    SlowDisk {
+        node: Role,
+        #[serde(with = "duration")]
+        by: Duration,
+    },
     /// Every agent drops its connection and returns.
     Herd,
+    /// Every agent's process dies and starts again at once, without anything that it knew.
+    RestartAgents,
     /// Direct: processes are killed at this much memory instead.
     OomLimit { memory: Bytes },
     /// Claims beyond those of the agents.
@@ -92,8 +100,11 @@ impl Action {
             | Action::Partition { .. }
             | Action::Hold { .. }
             | Action::SlowLink { .. }
+            | Action::SlowDisk { .. }
             | Action::OomLimit { .. } => true,
-            Action::Restart { .. } | Action::Herd | Action::Claims(_) => false,
+            Action::Restart { .. } | Action::Herd | Action::RestartAgents | Action::Claims(_) => {
+                false
+            }
         }
     }
 
@@ -111,9 +122,9 @@ impl Action {
             | Role::Agents => Ok(()),
         };
         match self {
-            Action::Crash { node } | Action::Restart { node } => {
-                if !crashes(node) {
-                    return Err(format!("`{node}` is no process that could crash"));
+            Action::Crash { node } | Action::Restart { node } | Action::SlowDisk { node, .. } => {
+                if !runs(node) {
+                    return Err(format!("`{node}` is no controller"));
                 }
                 known(node)
             }
@@ -128,7 +139,9 @@ impl Action {
             Action::Claims(claims) if claims.concurrency == 0 || claims.cancel_percent > 100 => {
                 Err("claims need a concurrency above zero and at most 100 percent".into())
             }
-            Action::Herd | Action::OomLimit { .. } | Action::Claims(_) => Ok(()),
+            Action::Herd | Action::RestartAgents | Action::OomLimit { .. } | Action::Claims(_) => {
+                Ok(())
+            }
         }
     }
 
@@ -140,13 +153,15 @@ impl Action {
             }
         };
         match &mut self {
-            Action::Crash { node } | Action::Restart { node } => fill(node),
+            Action::Crash { node } | Action::Restart { node } | Action::SlowDisk { node, .. } => {
+                fill(node);
+            }
             Action::Partition { from, to, .. }
             | Action::Hold { from, to }
             | Action::SlowLink { from, to, .. } => {
                 from.0.iter_mut().chain(&mut to.0).for_each(fill);
             }
-            Action::Herd | Action::OomLimit { .. } | Action::Claims(_) => {}
+            Action::Herd | Action::RestartAgents | Action::OomLimit { .. } | Action::Claims(_) => {}
         }
         self
     }
@@ -163,7 +178,9 @@ impl fmt::Display for Action {
             Action::SlowLink { from, to, by } => {
                 write!(f, "slow-link {from} | {to} by {}", Second(*by))
             }
+            Action::SlowDisk { node, by } => write!(f, "slow-disk {node} by {}", Second(*by)),
             Action::Herd => f.write_str("herd"),
+            Action::RestartAgents => f.write_str("restart-agents"),
             Action::OomLimit { memory } => write!(f, "oom-limit {memory}"),
             Action::Claims(claims) => write!(f, "{claims}"),
         }
@@ -201,7 +218,12 @@ impl FromStr for Action {
                 let (from, to) = sides(rest, '|')?;
                 Ok(Action::SlowLink { from, to, by: seconds(by)? })
             }
+            "slow-disk" => {
+                let (node, by) = rest.split_once(" by ").ok_or("`slow-disk` needs `by TIME`")?;
+                Ok(Action::SlowDisk { node: node.parse()?, by: seconds(by)? })
+            }
             "herd" if rest.is_empty() => Ok(Action::Herd),
+            "restart-agents" if rest.is_empty() => Ok(Action::RestartAgents),
             "oom-limit" => Ok(Action::OomLimit { memory: rest.parse()? }),
             "claims" => rest.parse().map(Action::Claims),
             _ => Err(format!("`{text}` is nothing that can be done")),
@@ -290,10 +312,10 @@ pub struct Second(pub Duration);
 
 impl fmt::Display for Second {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let micros = self.0.subsec_micros();
+        let (whole, micros) = (self.0.as_secs(), self.0.subsec_micros());
         match micros % 1_000 {
-            0 => write!(f, "{}.{:03}s", self.0.as_secs(), micros / 1_000),
-            _ => write!(f, "{}.{micros:06}s", self.0.as_secs()),
+            0 => f.pad(&format!("{whole}.{:03}s", micros / 1_000)),
+            _ => f.pad(&format!("{whole}.{micros:06}s")),
         }
     }
 }

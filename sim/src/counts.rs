@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
-use portcullis_core::controller::{Input, Output};
-use portcullis_core::lease::{Done, Operation, Refusal};
+use portcullis_core::controller::{Input, Output, Request};
+use portcullis_core::lease::{Applied, Done, Operation, Refusal};
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, Door, NodeId, Time, agent};
 
+use crate::agents::Agents;
 use crate::facts::Facts;
 use crate::history::{Event, Who};
+use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::settings::Bytes;
+use crate::spread::{Spread, millis};
 use crate::stage::Deed;
-use crate::waits::Waits;
 
 /// What one controller did.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +28,8 @@ pub struct Controller {
     pub backlog_full: u64,
     pub killed: u64,
     pub memory: Bytes,
+    /// Most asks at once in its queue, waiting or in flight.
+    pub queued: u64,
 }
 
 /// See the module. Answers are counted where the ask came from outside.
@@ -42,6 +47,17 @@ pub struct Counts {
     pub commands: u64,
     /// Commands that the log did though nobody waited for them any more.
     pub for_nobody: u64,
+    /// Most commands in one entry.
+    commands_most: u64,
+    /// From the proposal of an entry to the first replica that applied it.
+    commits: Spread,
+    /// Furthest that the global clock lagged behind the leader's, while nothing was wrong and ever.
+    clock_lag_calm: Duration,
+    clock_lag: Duration,
+    /// When the clock was right last.
+    clock: Time,
+    /// Entries that took as long as a slow disk does.
+    pub slow_disk_hits: u64,
     pub granted: u64,
     pub extended: u64,
     pub held_by_another: u64,
@@ -53,7 +69,15 @@ pub struct Counts {
     pub cancelled: u64,
     pub unknown: u64,
     pub void: u64,
+    /// Claims that gave a lease to somebody, and those that extended what was held already.
+    pub leases_granted: u64,
+    pub leases_renewed: u64,
     pub leases_expired: u64,
+    fence: u64,
+    pub waited: u64,
+    agents_started: u64,
+    pub lived: Agents,
+    pub picture: Picture,
     pub dials: u64,
     pub dials_failed: u64,
     pub redirects: u64,
@@ -64,7 +88,7 @@ pub struct Counts {
     /// Asks handed on that have no answer, for telling those apart.
     sent: BTreeSet<(NodeId, AskId)>,
     /// How long those waited who were told that it was done, or refused by the table.
-    pub waits: Waits,
+    pub definite: Spread,
     pub api_door_opened: u64,
     /// API doors opened while an agent had already been turned away.
     pub api_door_opened_late: u64,
@@ -79,6 +103,7 @@ impl Counts {
     pub fn new(plan: &Plan) -> Counts {
         Counts {
             agents: plan.settings.agents.count as usize,
+            lived: Agents::new(plan),
             controllers: plan.controllers().map(|node| (node, Controller::default())).collect(),
             ..Counts::default()
         }
@@ -87,7 +112,7 @@ impl Counts {
     /// Counts one event.
     pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>, facts: &Facts) {
         match (who, event) {
-            (Who::Controller(node), Event::Told(input)) => self.told(node, input),
+            (Who::Controller(node), Event::Told(input)) => self.told(at, node, input, facts),
             (Who::Controller(node), Event::Ordered(output)) => {
                 self.ordered(at, node, output, facts);
             }
@@ -101,29 +126,35 @@ impl Counts {
             (Who::Controller(node), Event::Killed(_)) => {
                 self.controllers.entry(node).or_default().killed += 1;
             }
-            (_, Event::AgentTold(input)) => self.agent_told(at, input, facts),
-            (_, Event::AgentOrdered(agent::Output::Dial { .. })) => self.dials += 1,
+            (Who::Agent(agent), Event::AgentTold(input)) => {
+                self.agent_told(at, agent, input, facts);
+            }
+            (Who::Agent(agent), Event::AgentOrdered(output)) => {
+                self.agent_ordered(at, agent, output, facts);
+            }
             (_, Event::Did(Deed::Crash(_))) => self.crashes += 1,
             (_, Event::Did(Deed::Herd)) => self.all_connected_again = None,
             (_, Event::Applied { index, entry, applied }) if *index > self.highest => {
                 self.highest = *index;
                 self.entries += 1;
-                self.commands += entry.commands.len() as u64;
+                let commands = entry.commands.len() as u64;
+                self.commands += commands;
+                self.commands_most = self.commands_most.max(commands);
                 let wanted = |operation| facts.wants(at, operation);
                 let unwanted = entry.commands.iter().filter(|one| !wanted(&one.operation));
                 self.for_nobody += unwanted.count() as u64;
-                let revoked = |outcome: &&_| matches!(outcome, Ok(Done::Revoked));
-                let revoked = applied.outcomes.iter().filter(revoked).count();
-                self.leases_expired += (applied.released.len() - revoked) as u64;
+                self.applied(applied);
+                self.clock_moved(at, facts);
             }
             (_, Event::Error(_)) => self.errors += 1,
-            (_, Event::Applied { .. } | Event::Did(_) | Event::AgentOrdered(_))
+            (_, Event::Applied { .. } | Event::Did(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::BacklogFull | Event::Killed(_)) => {}
         }
     }
 
-    fn told(&mut self, node: NodeId, input: &Input) {
+    fn told(&mut self, at: Time, node: NodeId, input: &Input, facts: &Facts) {
         match input {
             Input::Connected { door, .. } => {
                 let controller = self.controllers.entry(node).or_default();
@@ -137,13 +168,22 @@ impl Counts {
                 let before = self.last_leader.replace(node);
                 self.leader_changes += u64::from(before.is_some_and(|before| before != node));
             }
+            Input::Asked { request, .. } => {
+                match request {
+                    Request::Wait(_) => self.waited += 1,
+                    Request::Apply(_) => {}
+                }
+                let queued = facts.queued(node) as u64;
+                let most = &mut self.controllers.entry(node).or_default().queued;
+                *most = queued.max(*most);
+                self.picture.queued.reach(at, queued);
+            }
             Input::Started
             | Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::LoggedIn { .. }
             | Input::Pinged { .. }
             | Input::Disconnected { .. }
-            | Input::Asked { .. }
             | Input::Cancelled { .. }
             | Input::Answered { .. }
             | Input::NotSent { .. }
@@ -176,7 +216,7 @@ impl Counts {
                 if let Some(ask) = facts.ended().filter(|ask| ask.edge) {
                     self.answered(ask.operation.as_ref(), answer);
                     if let Answer::Done { .. } | Answer::Refused { .. } = answer {
-                        self.waits.note(at.since(ask.since));
+                        self.definite.add(at.since(ask.since));
                     }
                 }
             }
@@ -215,25 +255,90 @@ impl Counts {
         *counter += 1;
     }
 
-    fn agent_told(&mut self, at: Time, input: &agent::Input, facts: &Facts) {
+    fn applied(&mut self, applied: &Applied) {
+        let mut revoked = 0;
+        for done in applied.outcomes.iter().flatten() {
+            match done {
+                Done::Granted { fence, .. } if *fence > self.fence => {
+                    self.fence = *fence;
+                    self.leases_granted += 1;
+                }
+                Done::Granted { .. } => self.leases_renewed += 1,
+                Done::Revoked => revoked += 1,
+                Done::Pinned | Done::Unpinned => {}
+            }
+        }
+        self.leases_expired += applied.released.len() as u64 - revoked;
+    }
+
+    /// An entry was applied first; perhaps it moved the clock.
+    fn clock_moved(&mut self, at: Time, facts: &Facts) {
+        let right = facts.clock();
+        if right <= self.clock {
+            return;
+        }
+        let before = std::mem::replace(&mut self.clock, right);
+        let lag = at.since(before);
+        self.clock_lag = self.clock_lag.max(lag);
+        if facts.calm_since().is_some_and(|since| since <= before) {
+            self.clock_lag_calm = self.clock_lag_calm.max(lag);
+        }
+        let took = at.since(right);
+        self.commits.add(took);
+        let slow = facts.slow_disk();
+        self.slow_disk_hits += u64::from(slow > Duration::ZERO && took >= slow);
+    }
+
+    fn agent_ordered(&mut self, at: Time, agent: u32, output: &agent::Output, facts: &Facts) {
+        match output {
+            agent::Output::Dial { .. } => self.dials += 1,
+            agent::Output::Hangup => self.connected(at, facts),
+            agent::Output::Login
+            | agent::Output::Ping
+            | agent::Output::Send { .. }
+            | agent::Output::Answer { .. }
+            | agent::Output::Lead { .. }
+            | agent::Output::Follow => {}
+        }
+        self.lived.ordered(at, agent, output);
+    }
+
+    fn connected(&mut self, at: Time, facts: &Facts) {
+        self.picture.connected.stand(at, facts.agents_connected() as u64);
+    }
+
+    fn agent_told(&mut self, at: Time, agent: u32, input: &agent::Input, facts: &Facts) {
+        if self.lived.told(at, agent, input) {
+            self.picture.answered.count(at);
+        }
         match input {
             agent::Input::Failed => self.dials_failed += 1,
             agent::Input::Redirected { .. } => self.redirects += 1,
             agent::Input::Refused { .. } => self.refusals += 1,
             agent::Input::LoggedIn { .. } => {
+                self.connected(at, facts);
                 if facts.agents_connected() == self.agents {
                     self.all_connected.get_or_insert(at);
                     self.all_connected_again.get_or_insert(at);
                 }
             }
-            agent::Input::Disconnected => self.all_connected_again = None,
-            agent::Input::Started
-            | agent::Input::Connected
+            agent::Input::Disconnected | agent::Input::Started => {
+                self.all_connected_again = None;
+                self.connected(at, facts);
+                let starts = matches!(input, agent::Input::Started);
+                self.agents_started += u64::from(starts && (agent as usize) < self.agents);
+            }
+            agent::Input::Connected
             | agent::Input::Ponged
             | agent::Input::Answered { .. }
             | agent::Input::Asked { .. }
             | agent::Input::Stopped => {}
         }
+    }
+
+    /// How often agents started again.
+    pub fn agents_restarted(&self) -> u64 {
+        self.agents_started.saturating_sub(self.agents as u64)
     }
 
     /// The sum of one figure over the controllers.
@@ -247,8 +352,12 @@ impl fmt::Display for Counts {
         for (node, it) in &self.controllers {
             write!(f, "  {:<22}api door {}", node.to_string(), it.api_door)?;
             write!(f, ", controller door {}", it.controller_door)?;
-            let figures =
-                [("hung up", it.hangups), ("backlog full", it.backlog_full), ("killed", it.killed)];
+            let figures = [
+                ("hung up", it.hangups),
+                ("backlog full", it.backlog_full),
+                ("killed", it.killed),
+                ("queued at most", it.queued),
+            ];
             for (name, count) in figures.into_iter().filter(|(_, count)| *count > 0) {
                 write!(f, ", {name} {count}")?;
             }
@@ -265,16 +374,16 @@ impl fmt::Display for Counts {
             writeln!(f)
         };
         row(f, "leadership", &[("terms", self.leaders), ("changes", self.leader_changes)])?;
-        row(
-            f,
-            "log",
-            &[
-                ("entries", self.entries),
-                ("commands", self.commands),
-                ("for nobody", self.for_nobody),
-            ],
-        )?;
+        let log = [
+            ("entries", self.entries),
+            ("commands", self.commands),
+            ("in one entry at most", self.commands_most),
+            ("for nobody", self.for_nobody),
+        ];
+        row(f, "log", &log)?;
         row(f, "handed on", &[("asks", self.forwarded), ("again", self.tried_again)])?;
+        let (calm, ever) = (millis(self.clock_lag_calm), millis(self.clock_lag));
+        writeln!(f, "  {:<22}lag {calm} at most while nothing was wrong, {ever} ever", "clock")?;
         row(
             f,
             "claims",
@@ -298,9 +407,17 @@ impl fmt::Display for Counts {
                 ("unknown", self.unknown),
             ],
         )?;
-        let (half, most) = (self.waits.shown(50), self.waits.shown(99));
-        writeln!(f, "  {:<22}50% within {half}, 99% within {most}", "definite answers")?;
-        row(f, "leases", &[("expired", self.leases_expired)])?;
+        row(
+            f,
+            "leases",
+            &[
+                ("granted", self.leases_granted),
+                ("renewed", self.leases_renewed),
+                ("renewed late", self.lived.late),
+                ("expired", self.leases_expired),
+                ("lost", self.lived.lost),
+            ],
+        )?;
         row(
             f,
             "dials",
@@ -313,6 +430,12 @@ impl fmt::Display for Counts {
         )?;
         let time = |time: Option<Time>| time.map_or("never".into(), |time| time.to_string());
         writeln!(f, "  {:<22}{}", "all connected at", time(self.all_connected))?;
-        writeln!(f, "  {:<22}{}", "and for good at", time(self.all_connected_again))
+        writeln!(f, "  {:<22}{}", "and for good at", time(self.all_connected_again))?;
+        writeln!(f, "  {:<22}{}", "all answered at", time(self.lived.all_answered))?;
+        writeln!(f, "  {:<22}{}", "and for good at", time(self.lived.all_answered_again))?;
+        writeln!(f, "\nwaits")?;
+        writeln!(f, "  {:<22}{}", "claims", self.lived.claims)?;
+        writeln!(f, "  {:<22}{}", "renewals", self.lived.renewals)?;
+        writeln!(f, "  {:<22}{}", "commits", self.commits)
     }
 }

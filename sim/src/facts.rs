@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use portcullis_core::agent;
 use portcullis_core::controller::{Input, Output, Request};
-use portcullis_core::lease::{Key, Operation};
+use portcullis_core::lease::{Entry, Key, Operation};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
+use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, Time};
 
 use crate::history::{Event, Who};
 use crate::stage::Deed;
@@ -52,6 +52,12 @@ pub struct Facts {
     /// Which agents are logged in, and how many those are.
     agents: Vec<bool>,
     agents_connected: usize,
+    /// When each global time was proposed that no entry has brought yet.
+    proposals: BTreeMap<GlobalTime, Time>,
+    /// Global time, and the real time at which it was proposed.
+    global: GlobalTime,
+    clock: Time,
+    slow_disks: BTreeMap<NodeId, Duration>,
     /// Faults in force, and when that changed last.
     faults: usize,
     changed: Time,
@@ -68,15 +74,16 @@ impl Facts {
         self.ended = None;
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
-            (Who::Controller(node), Event::Ordered(output)) => self.ordered(node, output),
+            (Who::Controller(node), Event::Ordered(output)) => self.ordered(at, node, output),
             (Who::Controller(node), Event::Killed(_)) => self.died(at, node),
+            (_, Event::Applied { entry, .. }) => self.applied(at, entry),
             (_, Event::Did(deed)) => self.did(at, deed),
             (Who::Agent(agent), Event::AgentTold(input)) => self.agent_told(agent, input),
             (Who::Agent(agent), Event::AgentOrdered(agent::Output::Hangup)) => {
                 self.agent_connected(agent, false);
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
-            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
     }
@@ -121,6 +128,16 @@ impl Facts {
     /// Since when nothing is wrong and one controller leads; none if that is not so.
     pub fn calm_since(&self) -> Option<Time> {
         (self.faults == 0 && self.leading.len() == 1).then_some(self.changed)
+    }
+
+    /// When the global clock was right last: the proposal of the entry that moved it last.
+    pub fn clock(&self) -> Time {
+        self.clock
+    }
+
+    /// By how much the slowest disk is slower than usual.
+    pub fn slow_disk(&self) -> Duration {
+        self.slow_disks.values().copied().max().unwrap_or_default()
     }
 
     /// How many agents are logged in, workloads' clients apart.
@@ -234,7 +251,7 @@ impl Facts {
         }
     }
 
-    fn ordered(&mut self, node: NodeId, output: &Output) {
+    fn ordered(&mut self, at: Time, node: NodeId, output: &Output) {
         match output {
             Output::Send { ask, .. } => {
                 if let Some(ask) = self.asks.get_mut(&(node, *ask))
@@ -255,11 +272,13 @@ impl Facts {
                     *self.queued.entry(node).or_default() -= 1;
                 }
             }
+            Output::Propose { entry, .. } => {
+                self.proposals.insert(entry.now, at);
+            }
             Output::Open { .. }
             | Output::Accept { .. }
             | Output::Shut { .. }
             | Output::Hangup { .. }
-            | Output::Propose { .. }
             | Output::Recall { .. }
             | Output::Look { .. } => {}
         }
@@ -273,9 +292,25 @@ impl Facts {
             }
             Deed::Cut { .. } | Deed::Hold { .. } => self.faults += 1,
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
-            Deed::Slow { .. } | Deed::Herd | Deed::Limit(_) | Deed::Claim(_) | Deed::Settle => {}
+            Deed::SlowDisk { node, by } => {
+                self.slow_disks.insert(*node, *by);
+            }
+            Deed::Slow { .. }
+            | Deed::Herd
+            | Deed::RestartAgents
+            | Deed::Limit(_)
+            | Deed::Claim(_)
+            | Deed::Settle => {}
         }
         self.changed = at;
+    }
+
+    fn applied(&mut self, at: Time, entry: &Entry) {
+        if entry.now > self.global {
+            self.global = entry.now;
+            self.proposals = self.proposals.split_off(&entry.now);
+            self.clock = self.proposals.get(&entry.now).copied().unwrap_or(at);
+        }
     }
 
     /// A process is gone, and with it all that it knew.

@@ -9,6 +9,7 @@ compile_error!(
 );
 
 mod action;
+mod agents;
 mod check;
 pub mod cli;
 mod counts;
@@ -18,8 +19,9 @@ mod facts;
 mod history;
 mod logs;
 mod outcome;
+mod picture;
 mod plan;
 mod scenario;
 mod settings;
+mod spread;
 mod stage;
-mod waits;

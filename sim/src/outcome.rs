@@ -12,6 +12,7 @@ use crate::counts::Counts;
 use crate::engine::Ran;
 use crate::history::Found;
 use crate::plan::Plan;
+use crate::spread::millis;
 
 /// A thing to be seen: its name and how the counts tell.
 pub type Sight = (&'static str, fn(&Counts) -> bool);
@@ -29,13 +30,19 @@ pub const SOMETIMES: &[Sight] = &[
     ("granted", |counts| counts.granted > 0),
     ("extended", |counts| counts.extended > 0),
     ("held_by_another", |counts| counts.held_by_another > 0),
+    ("waited", |counts| counts.waited > 0),
     ("released", |counts| counts.released > 0),
     ("overloaded", |counts| counts.overloaded > 0),
     ("not_leader", |counts| counts.not_leader > 0),
     ("expired", |counts| counts.expired > 0),
     ("cancelled", |counts| counts.cancelled > 0),
     ("unknown", |counts| counts.unknown > 0),
+    ("lease_renewed", |counts| counts.leases_renewed > 0),
     ("lease_expired", |counts| counts.leases_expired > 0),
+    ("lease_lost", |counts| counts.lived.lost > 0),
+    ("renewed_late", |counts| counts.lived.late > 0),
+    ("slow_disk_hit", |counts| counts.slow_disk_hits > 0),
+    ("agents_restarted", |counts| counts.agents_restarted() > 0),
 ];
 
 /// How a check broke.
@@ -61,6 +68,8 @@ pub enum Verdict {
     Broke(Vec<&'static str>),
     /// Checks that did not come to hold.
     NotSettled(Vec<&'static str>),
+    /// What must not be seen, but was.
+    Saw(Vec<&'static str>),
     /// What was never seen, or of a failed design, what did not break.
     NeverSeen(Vec<&'static str>),
 }
@@ -70,7 +79,7 @@ impl Verdict {
     pub fn code(&self) -> u8 {
         match self {
             Verdict::Passed => 0,
-            Verdict::Broke(_) => 2,
+            Verdict::Broke(_) | Verdict::Saw(_) => 2,
             Verdict::NotSettled(_) => 3,
             Verdict::NeverSeen(_) => 4,
         }
@@ -89,6 +98,7 @@ impl fmt::Display for Verdict {
             Verdict::Passed => f.write_str("passed"),
             Verdict::Broke(names) => write!(f, "broke {}", names.join(", ")),
             Verdict::NotSettled(names) => write!(f, "not settled: {}", names.join(", ")),
+            Verdict::Saw(names) => write!(f, "saw {}", names.join(", ")),
             Verdict::NeverSeen(names) => write!(f, "never seen: {}", names.join(", ")),
         }
     }
@@ -129,8 +139,8 @@ impl<'a> Outcome<'a> {
             ("expired", counts.expired.to_string()),
             ("cancelled", counts.cancelled.to_string()),
             ("unknown", counts.unknown.to_string()),
-            ("50% definite within", counts.waits.shown(50)),
-            ("99% definite within", counts.waits.shown(99)),
+            ("50% definite within", millis(counts.definite.percent(50)).to_string()),
+            ("99% definite within", millis(counts.definite.percent(99)).to_string()),
             ("log entries", counts.entries.to_string()),
             ("log commands", counts.commands.to_string()),
             ("of them for nobody", counts.for_nobody.to_string()),
@@ -184,11 +194,18 @@ fn judge(plan: &Plan, found: &Found) -> Verdict {
         return if missing.is_empty() { Verdict::Passed } else { Verdict::NeverSeen(missing) };
     }
     let unseen: Vec<_> = unseen.collect();
-    match (always.is_empty(), settled.is_empty(), unseen.is_empty()) {
-        (false, _, _) => Verdict::Broke(always),
-        (true, false, _) => Verdict::NotSettled(settled),
-        (true, true, false) => Verdict::NeverSeen(unseen),
-        (true, true, true) => Verdict::Passed,
+    let saw = expect.never.iter().map(|name| name.0).filter(|name| seen(name, &found.counts));
+    let saw: Vec<_> = saw.collect();
+    if !always.is_empty() {
+        Verdict::Broke(always)
+    } else if !saw.is_empty() {
+        Verdict::Saw(saw)
+    } else if !settled.is_empty() {
+        Verdict::NotSettled(settled)
+    } else if !unseen.is_empty() {
+        Verdict::NeverSeen(unseen)
+    } else {
+        Verdict::Passed
     }
 }
 
@@ -208,8 +225,9 @@ impl fmt::Display for Outcome<'_> {
         writeln!(f, "\nplan")?;
         self.plan.steps.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "  {} settle", crate::action::Second(settings.acts))?;
-        writeln!(f, "\ncounts\n{}", self.found.counts)?;
-        writeln!(f, "checks")?;
+        write!(f, "\ncounts\n{}", self.found.counts)?;
+        self.found.counts.picture.draw(self.ran.ended, &self.plan.steps, f)?;
+        writeln!(f, "\nchecks")?;
         for check in &self.found.checks {
             let state = match &check.broke {
                 Some(Break { at, half: Half::Always, message }) => {
@@ -232,6 +250,14 @@ impl fmt::Display for Outcome<'_> {
         }
         for (name, seen) in sights {
             writeln!(f, "  {name:<22}{}", if seen { "seen" } else { "never seen" })?;
+        }
+        let never = &self.plan.settings.expect.never;
+        if !never.is_empty() {
+            writeln!(f, "\nnever")?;
+        }
+        for name in never {
+            let seen = seen(name.0, &self.found.counts);
+            writeln!(f, "  {:<22}{}", name.0, if seen { "seen" } else { "never seen" })?;
         }
         if self.verdict != Verdict::Passed && !self.found.lines.is_empty() {
             writeln!(f, "\nthe last {} events", self.found.lines.len())?;

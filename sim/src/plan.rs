@@ -211,12 +211,14 @@ impl Step {
 impl Agents {
     /// Settles on the size for one engine, so that a plan names one size alone.
     fn scale(&mut self, engine: Engine, count: Option<u32>) {
-        match (engine, self.turmoil.take()) {
-            (Engine::Turmoil, Some(Scale { count, leases })) => {
-                self.count = count;
-                self.leases = leases;
-            }
-            (Engine::Turmoil, None) | (Engine::Direct, _) => {}
+        let (direct, turmoil) = (self.direct.take(), self.turmoil.take());
+        let scale = match engine {
+            Engine::Direct => direct,
+            Engine::Turmoil => turmoil,
+        };
+        if let Some(Scale { count, leases }) = scale {
+            self.count = count;
+            self.leases = leases;
         }
         if let Some(count) = count {
             let leases = u64::from(self.leases) * u64::from(count) / u64::from(self.count.max(1));
@@ -270,6 +272,15 @@ do = { restart = { node = "leader" } }
 [[fault]]
 at = "34s"
 do = { oom-limit = { memory = "64MiB" } }
+
+[[fault]]
+at = "35s"
+for = "2s"
+do = { slow-disk = { node = "leader", by = "750ms" } }
+
+[[fault]]
+at = "36s"
+do = "restart-agents"
 
 [[workload]]
 at = "40s"

@@ -210,8 +210,8 @@ pub fn name(path: &Path) -> String {
     name.strip_suffix(".toml").unwrap_or(&name).to_string()
 }
 
-/// Whether a role can crash: agents are no process, and there is nobody to be the other of.
-pub(crate) fn crashes(role: &Role) -> bool {
+/// Whether a role is a controller: agents are none, and there is nobody to be the other of.
+pub(crate) fn runs(role: &Role) -> bool {
     match role {
         Role::Controller(_) | Role::Leader | Role::Random | Role::All => true,
         Role::Others | Role::Agents => false,

@@ -125,6 +125,11 @@ pub struct Agents {
     /// They arrive spread over this time.
     #[serde(with = "duration")]
     pub arrive: Duration,
+    /// Where they look for a controller first.
+    pub home: Home,
+    /// The usual scale on direct, where `count` is a large one that is run with `--full`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<Scale>,
     /// The scale under turmoil, whose cost is that of the real shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turmoil: Option<Scale>,
@@ -140,9 +145,22 @@ impl Default for Agents {
             renew: Duration::from_secs(30),
             backoff: Backoff::default(),
             arrive: Duration::from_secs(1),
+            home: Home::Any,
+            direct: None,
             turmoil: None,
         }
     }
+}
+
+/// Where agents look for a controller first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Home {
+    /// Anywhere, drawn for each round of dials, as Juju's agents do.
+    Any,
+    /// The first unit of an application at the first controller, the second at the second, as the
+    /// load test of seed 002 does; afterwards where they were served last.
+    ByUnit,
 }
 
 /// Another size for another engine.
@@ -255,6 +273,8 @@ pub struct Expect {
     pub always: Option<Vec<CheckName>>,
     /// Things that must be seen, or the scenario is too tame to show what it is about.
     pub sometimes: Vec<SometimesName>,
+    /// Things that must not be seen: what this scenario's faults are too small to bring about.
+    pub never: Vec<SometimesName>,
     /// Checks that must hold in the end; absent, all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settles: Option<Vec<CheckName>>,

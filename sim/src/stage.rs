@@ -49,8 +49,13 @@ pub enum Deed {
     /// From now on what `from` sends to `to` takes this much longer than the network does; zero is
     /// as usual.
     Slow { from: Place, to: Place, by: Duration },
+    /// From now on every sync of the node's disk takes this much longer than a disk does; zero is
+    /// as usual.
+    SlowDisk { node: NodeId, by: Duration },
     /// Every agent drops its connection and returns.
     Herd,
+    /// Every agent's process dies and starts again.
+    RestartAgents,
     /// From now on processes are killed at this much memory.
     Limit(Bytes),
     /// Clients make these claims.
@@ -69,7 +74,9 @@ impl fmt::Display for Deed {
             Deed::Hold { from, to } => write!(f, "hold {from} > {to}"),
             Deed::Release { from, to } => write!(f, "release {from} > {to}"),
             Deed::Slow { from, to, by } => write!(f, "slow {from} > {to} by {}", Second(*by)),
+            Deed::SlowDisk { node, by } => write!(f, "slow the disk of {node} by {}", Second(*by)),
             Deed::Herd => f.write_str("herd"),
+            Deed::RestartAgents => f.write_str("restart agents"),
             Deed::Limit(bytes) => write!(f, "limit memory to {bytes}"),
             Deed::Claim(claims) => write!(f, "{claims}"),
             Deed::Settle => f.write_str("settle"),
@@ -84,6 +91,7 @@ enum State {
     Cut(Place, Place),
     Held(Place, Place),
     Slow(Place, Place),
+    SlowDisk(NodeId),
     Limit,
 }
 
@@ -158,11 +166,14 @@ impl Stage {
     }
 
     fn begin(&mut self, line: usize, action: &Action, leader: Option<NodeId>, out: &mut Vec<Deed>) {
-        let nodes = |role: &Role| self.places(&Group(vec![role.clone()]), None, leader);
+        let nodes = |role: &Role, state: fn(NodeId) -> State| -> Vec<State> {
+            let places = self.places(&Group(vec![role.clone()]), None, leader);
+            places.into_iter().filter_map(controller).map(state).collect()
+        };
         let states: Vec<State> = match action {
-            Action::Crash { node } => nodes(node).into_iter().filter_map(down).collect(),
+            Action::Crash { node } => nodes(node, State::Down),
             Action::Restart { node } => {
-                let states: Vec<_> = nodes(node).into_iter().filter_map(down).collect();
+                let states = nodes(node, State::Down);
                 states.iter().for_each(|state| self.enter(*state, out));
                 states.into_iter().for_each(|state| self.leave(state, out));
                 return;
@@ -175,11 +186,17 @@ impl Stage {
                 self.slowness.insert(line, *by);
                 self.links(from, to, true, leader, State::Slow)
             }
+            Action::SlowDisk { node, by } => {
+                let states = nodes(node, State::SlowDisk);
+                self.slowness.insert(line, *by);
+                states
+            }
             Action::OomLimit { memory } => {
                 self.limits.insert(line, *memory);
                 vec![State::Limit]
             }
             Action::Herd => return out.push(Deed::Herd),
+            Action::RestartAgents => return out.push(Deed::RestartAgents),
             Action::Claims(claims) => return out.push(Deed::Claim(claims.clone())),
         };
         self.ends.insert((self.lasts[&line], line), states.clone());
@@ -195,7 +212,12 @@ impl Stage {
             State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
             State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
             State::Down(_) | State::Cut(..) | State::Held(..) => {}
-            State::Slow(from, to) => out.push(self.slow(from, to)),
+            State::Slow(from, to) => {
+                out.push(Deed::Slow { from, to, by: self.slowest(state) });
+            }
+            State::SlowDisk(node) => {
+                out.push(Deed::SlowDisk { node, by: self.slowest(state) });
+            }
             State::Limit => out.push(self.limit()),
         }
     }
@@ -209,20 +231,24 @@ impl Stage {
             State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
             State::Held(from, to) if last => out.push(Deed::Release { from, to }),
             State::Down(_) | State::Cut(..) | State::Held(..) => {}
-            State::Slow(from, to) => out.push(self.slow(from, to)),
+            State::Slow(from, to) => {
+                out.push(Deed::Slow { from, to, by: self.slowest(state) });
+            }
+            State::SlowDisk(node) => {
+                out.push(Deed::SlowDisk { node, by: self.slowest(state) });
+            }
             State::Limit => out.push(self.limit()),
         }
     }
 
-    /// The slowest line that is in force and touches the link decides.
-    fn slow(&self, from: Place, to: Place) -> Deed {
+    /// The slowest line that is in force and touches the link or the disk decides.
+    fn slowest(&self, state: State) -> Duration {
         let touches = |line: &usize| {
-            self.ends.iter().any(|((_, other), states)| {
-                other == line && states.contains(&State::Slow(from, to))
-            })
+            let mut ends = self.ends.iter();
+            ends.any(|((_, other), states)| other == line && states.contains(&state))
         };
         let slowest = self.slowness.iter().filter(|(line, _)| touches(line)).map(|(_, by)| *by);
-        Deed::Slow { from, to, by: slowest.max().unwrap_or_default() }
+        slowest.max().unwrap_or_default()
     }
 
     /// The lowest limit in force decides.
@@ -287,9 +313,9 @@ impl Stage {
     }
 }
 
-fn down(place: Place) -> Option<State> {
+fn controller(place: Place) -> Option<NodeId> {
     match place {
-        Place::Controller(node) => Some(State::Down(node)),
+        Place::Controller(node) => Some(node),
         Place::Agents => None,
     }
 }
@@ -360,5 +386,17 @@ mod tests {
             "6000 slow controller-1 > agents by 0.000s",
         ];
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn the_disk_that_was_slowed_is_the_one_that_is_as_usual_again() {
+        let disk = "{ slow-disk = { node = \"leader\", by = \"500ms\" } }";
+        let faults = format!("[[fault]]\nat = \"1s\"\nfor = \"6s\"\ndo = {disk}");
+        let told = [
+            "1000 slow the disk of controller-2 by 0.500s",
+            "7000 slow the disk of controller-2 by 0.000s",
+            "10000 settle",
+        ];
+        assert_eq!(deeds(&faults), told);
     }
 }

@@ -153,6 +153,28 @@ fn what_does_not_converge_exits_three() {
 }
 
 #[test]
+fn what_must_not_be_seen_exits_two() {
+    let seen = "never = [\"granted\"]\nsometimes = [\"granted\"]";
+    let (code, page) = exit("startup/one-door.toml", "sometimes = [\"granted\"]", seen);
+    assert_eq!(code, Some(2), "{page}");
+    assert!(page.contains("\nverdict saw granted"), "{page}");
+}
+
+#[test]
+fn the_full_size_is_asked_for() {
+    let scenario = scenarios().join("lease/load-300x200x3.toml").display().to_string();
+    let agents = |more: &[&str]| {
+        let plan = sim(&[&["plan", &scenario, "--engine", "direct"], more].concat(), "");
+        let plan = String::from_utf8(plan.stdout).expect("a plan is text");
+        let count = plan.lines().find(|line| line.starts_with("set agents.count"));
+        count.expect("a plan says how many agents there are").to_string()
+    };
+    assert_eq!(agents(&[]), "set agents.count 18000");
+    assert_eq!(agents(&["--full"]), "set agents.count 180000");
+    assert_eq!(agents(&["--agents", "90"]), "set agents.count 90");
+}
+
+#[test]
 fn what_is_never_seen_exits_four() {
     let (code, page) = exit(TWO_PHASE, "\"granted\"", "\"oom_killed\"");
     assert_eq!(code, Some(4), "{page}");

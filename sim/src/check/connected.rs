@@ -49,7 +49,9 @@ impl Check for Connected {
             Event::AgentOrdered(agent::Output::Lead { .. }) => {
                 self.leading.insert(lease, agent);
             }
-            Event::AgentOrdered(agent::Output::Follow) => {
+            // A process that starts again leads nothing: it knows nothing.
+            Event::AgentOrdered(agent::Output::Follow)
+            | Event::AgentTold(agent::Input::Started) => {
                 if self.leading.get(&lease) == Some(&agent) {
                     self.leading.remove(&lease);
                 }
@@ -62,7 +64,18 @@ impl Check for Connected {
                 | agent::Output::Send { .. }
                 | agent::Output::Answer { .. },
             )
-            | Event::AgentTold(_)
+            | Event::AgentTold(
+                agent::Input::Connected
+                | agent::Input::Failed
+                | agent::Input::LoggedIn { .. }
+                | agent::Input::Refused { .. }
+                | agent::Input::Redirected { .. }
+                | agent::Input::Disconnected
+                | agent::Input::Ponged
+                | agent::Input::Answered { .. }
+                | agent::Input::Asked { .. }
+                | agent::Input::Stopped,
+            )
             | Event::Told(_)
             | Event::Ordered(_)
             | Event::Did(_)
@@ -92,6 +105,20 @@ impl Check for Connected {
 mod tests {
     use super::*;
     use crate::check::tests::Story;
+
+    #[test]
+    fn a_leader_that_starts_again_leads_nothing_until_it_is_told() {
+        let mut story = Story::new(make, "[agents]\ncount = 1\nleases = 1\n");
+        let (started, lead) = (agent::Input::Started, agent::Output::Lead { fence: 1 });
+        let login = agent::Input::LoggedIn { addresses: Vec::new() };
+        for _ in 0..2 {
+            assert!(story.event(0, Who::Agent(0), Event::AgentTold(&started)).is_ok());
+            assert!(story.event(0, Who::Agent(0), Event::AgentTold(&login)).is_ok());
+            assert!(story.settled(0).is_err());
+            assert!(story.event(0, Who::Agent(0), Event::AgentOrdered(&lead)).is_ok());
+            assert!(story.settled(0).is_ok());
+        }
+    }
 
     #[test]
     fn an_agent_left_outside_and_a_lease_nobody_holds_are_caught() {

@@ -78,12 +78,12 @@ pub const ALL: &[(&str, Make)] = &[
     ("gentle", gentle::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
+    ("kept", kept::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
     ("timely", timely::make),
     ("batched", batched::make),
     ("retries", retries::make),
-    ("kept", kept::make),
     ("connected", connected::make),
     ("no_error", no_error::make),
 ];

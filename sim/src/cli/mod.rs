@@ -25,6 +25,7 @@ const AFTER_HELP: &str = "\
 Examples:
   cargo sim run                                        every quick scenario on each of its engines
   cargo sim run scenarios/startup/two-phase.toml --engine direct --seed 7
+  cargo sim run scenarios/lease/load-300x200x3.toml --full          180,000 agents
   cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
   cargo sim replay failing.plan --log | less           the same run again, event by event
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
@@ -59,9 +60,8 @@ enum Command {
         path: Vec<PathBuf>,
         #[command(flatten)]
         which: Which,
-        /// How many agents, instead of what the scenario says.
-        #[arg(long)]
-        agents: Option<u32>,
+        #[command(flatten)]
+        scale: Scale,
         /// Print each event. Only for one run alone.
         #[arg(long)]
         log: bool,
@@ -72,9 +72,8 @@ enum Command {
         path: PathBuf,
         #[command(flatten)]
         which: Which,
-        /// How many agents, instead of what the scenario says.
-        #[arg(long)]
-        agents: Option<u32>,
+        #[command(flatten)]
+        scale: Scale,
     },
     /// Executes a plan, as `plan` prints it or as you have changed it. Deleting a line shifts
     /// nothing else.
@@ -120,6 +119,17 @@ struct Which {
     seed: u64,
 }
 
+#[derive(clap::Args, Clone, Copy, Default)]
+struct Scale {
+    /// How many agents, instead of what the scenario says; of leases, as many in proportion.
+    #[arg(long, conflicts_with = "full")]
+    agents: Option<u32>,
+    /// All the agents that the scenario is about, where it is usually run with fewer on direct.
+    /// Minutes, not seconds.
+    #[arg(long)]
+    full: bool,
+}
+
 /// Parses the command line, does what it says, and prints errors.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -141,16 +151,16 @@ pub fn main() -> ExitCode {
 
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run { path, which, agents, log } => {
-            let plans = plans(&path, &which, agents)?;
+        Command::Run { path, which, scale, log } => {
+            let plans = plans(&path, &which, scale)?;
             match &plans[..] {
                 [plan] => Ok(execute(plan, log, false)),
                 _ if log => bail!("--log needs one scenario and one --engine"),
                 _ => jobs::run(&plans),
             }
         }
-        Command::Plan { path, which, agents } => {
-            let plans = plans(&[path], &which, agents)?;
+        Command::Plan { path, which, scale } => {
+            let plans = plans(&[path], &which, scale)?;
             let [plan] = &plans[..] else {
                 bail!("{} plans: choose one with --engine", plans.len());
             };
@@ -168,13 +178,13 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             Ok(execute(&Plan::parse(&name, &text)?, log, column))
         }
         Command::Compare { path, which } => {
-            print(&compare::page(&plans(&path, &which, None)?)?);
+            print(&compare::page(&plans(&path, &which, Scale::default())?)?);
             Ok(0)
         }
         Command::Twice { path, which, seeds } => {
             let mut all = Vec::new();
             for seed in which.seed..which.seed.saturating_add(seeds) {
-                all.extend(plans(&path, &Which { engine: which.engine, seed }, None)?);
+                all.extend(plans(&path, &Which { engine: which.engine, seed }, Scale::default())?);
             }
             twice::run(&all)
         }
@@ -220,7 +230,7 @@ fn print(text: &str) {
 }
 
 /// Every plan that the paths come to.
-fn plans(paths: &[PathBuf], which: &Which, agents: Option<u32>) -> anyhow::Result<Vec<Plan>> {
+fn plans(paths: &[PathBuf], which: &Which, scale: Scale) -> anyhow::Result<Vec<Plan>> {
     let everything = paths.is_empty();
     let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
     for path in paths {
@@ -228,14 +238,17 @@ fn plans(paths: &[PathBuf], which: &Which, agents: Option<u32>) -> anyhow::Resul
     }
     let mut plans = Vec::new();
     for file in files {
-        let scenario = load(&file)?;
+        let mut scenario = load(&file)?;
         if everything && !scenario.quick {
             continue;
+        }
+        if scale.full {
+            scenario.agents.direct = None;
         }
         let wanted = |engine: &&Engine| which.engine.is_none_or(|wanted| wanted == **engine);
         for engine in scenario.engines.iter().filter(wanted) {
             let name = scenario::name(&file);
-            plans.push(Plan::draw(&name, &scenario, *engine, which.seed, agents));
+            plans.push(Plan::draw(&name, &scenario, *engine, which.seed, scale.agents));
         }
     }
     if plans.is_empty() {

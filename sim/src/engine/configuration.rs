@@ -8,6 +8,7 @@ use portcullis_core::{
 };
 
 use crate::plan::Plan;
+use crate::settings::Home;
 
 /// Every controller's API port; each has a host of its own.
 pub const API_PORT: u16 = 17_070;
@@ -39,7 +40,13 @@ pub fn agent(plan: &Plan, number: u32) -> agent::Config {
         tracker::Config::new(leadership(number % set.leases), holder(plan, number).into());
     tracker.duration = set.claim;
     tracker.renew_after = set.renew;
-    agent::Config { dialer: dialer(plan), tracker: Some(tracker), ..agent::Config::default() }
+    let mut dialer = dialer(plan);
+    dialer.manner = match set.home {
+        Home::Any => dialer::Manner::Agent,
+        // Who has a home returns to whoever served it last, as users do.
+        Home::ByUnit => dialer::Manner::User,
+    };
+    agent::Config { dialer, tracker: Some(tracker), ..agent::Config::default() }
 }
 
 /// A client of a workload: it asks, but strives for no lease of its own.
@@ -78,6 +85,20 @@ fn dialer(plan: &Plan) -> dialer::Config {
 /// Where every controller's API door is.
 pub fn addresses(plan: &Plan) -> Vec<Address> {
     plan.controllers().map(|node| Address::from(format!("{node}:{API_PORT}"))).collect()
+}
+
+/// The same as the agent with this number knows it: its home first, if it has one.
+pub fn known(plan: &Plan, number: u32) -> Vec<Address> {
+    let mut known = addresses(plan);
+    match plan.settings.agents.home {
+        Home::Any => {}
+        Home::ByUnit => {
+            let unit = (number / plan.settings.agents.leases) as usize;
+            let home = unit % known.len();
+            known.rotate_left(home);
+        }
+    }
+    known
 }
 
 /// Whose address it is.

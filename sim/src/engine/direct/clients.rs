@@ -53,15 +53,35 @@ impl World<'_> {
     pub(super) fn start_agents(&mut self) {
         let agents = &self.plan.settings.agents;
         let seed = Seed(self.plan.settings.seed);
-        let known = configuration::addresses(self.plan);
         let arrive = u64::try_from(agents.arrive.as_micros()).unwrap_or(u64::MAX - 1);
         self.clients.reserve_exact(agents.count as usize);
         for number in 0..agents.count {
-            let config = configuration::agent(self.plan, number);
             let seed = seed.child("agent", u64::from(number));
-            let machine = Agent::new(config, known.clone(), seed);
             let wait = Duration::from_micros(seed.child("arrival", 0).0 % (arrive + 1));
+            let machine = self.agent(number, seed);
             self.arrive(Client::new(machine, None), wait);
+        }
+    }
+
+    /// One life of an agent.
+    fn agent(&self, number: u32, seed: Seed) -> Agent {
+        let config = configuration::agent(self.plan, number);
+        Agent::new(config, configuration::known(self.plan, number), seed)
+    }
+
+    /// Every agent that runs dies, and starts again without anything that it knew.
+    pub(super) fn restart_agents(&mut self) {
+        for number in 0..self.plan.settings.agents.count {
+            if !self.clients[number as usize].started {
+                continue;
+            }
+            self.hang_up(number);
+            let seed = Seed(self.plan.settings.seed).child("agent", u64::from(number));
+            let machine = self.agent(number, seed.child("life", self.now.0));
+            self.drawn_before += self.clients[number as usize].drawn();
+            self.clients[number as usize] = Client::new(machine, None);
+            self.clients[number as usize].started = true;
+            self.tell_client(number, Input::Started);
         }
     }
 

@@ -60,7 +60,9 @@ impl World<'_> {
                 self.release_held(from, to);
             }
             Deed::Slow { from, to, by } => self.network.slow(from, to, by),
+            Deed::SlowDisk { node, by } => self.process(node).slow_disk = by,
             Deed::Herd => self.herd(),
+            Deed::RestartAgents => self.restart_agents(),
             Deed::Limit(memory) => {
                 self.memory_limit = memory;
                 for node in self.plan.controllers() {

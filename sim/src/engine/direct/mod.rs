@@ -102,6 +102,8 @@ struct World<'a> {
     /// In the order of their numbers, which start from one.
     processes: Vec<Process>,
     clients: Vec<Client>,
+    /// Random words drawn by lives of agents that are over.
+    drawn_before: u64,
     inbox: Inbox,
     /// What controllers' machines are still to be told, in order.
     told: VecDeque<(NodeId, controller::Input)>,
@@ -141,6 +143,7 @@ impl<'a> World<'a> {
             held: Vec::new(),
             processes: plan.controllers().map(Process::new).collect(),
             clients: Vec::new(),
+            drawn_before: 0,
             inbox: Inbox::default(),
             told: VecDeque::new(),
             memory_limit: plan.settings.controllers.memory_limit,
@@ -274,7 +277,7 @@ impl<'a> World<'a> {
 
     fn ran(&self) -> Ran {
         let clients: u64 = self.clients.iter().map(Client::drawn).sum();
-        Ran { ended: self.now, draws: clients + self.network.drawn() }
+        Ran { ended: self.now, draws: self.drawn_before + clients + self.network.drawn() }
     }
 }
 

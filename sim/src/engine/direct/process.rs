@@ -28,6 +28,8 @@ pub struct Process {
     /// None until openraft has started.
     pub raft: Option<Node>,
     pub disk: Disk,
+    /// How much longer than usual its syncs take, whichever process runs.
+    pub slow_disk: Duration,
     /// Whether the plan keeps it dead.
     pub crashed: bool,
     pub doors: [Listener; 2],
@@ -74,6 +76,7 @@ impl Process {
             rival: None,
             raft: None,
             disk: Disk::default(),
+            slow_disk: Duration::ZERO,
             crashed: false,
             doors: Default::default(),
             connections: Vec::new(),
@@ -96,7 +99,9 @@ impl Process {
     pub fn born(&mut self, machine: Controller, rival: Option<Rival>) {
         let life = Life { number: self.life.number + 1, ..self.life };
         let disk = std::mem::take(&mut self.disk);
-        *self = Process { life, disk, machine: Some(machine), rival, ..Process::new(life.node) };
+        let slow_disk = self.slow_disk;
+        let machine = Some(machine);
+        *self = Process { life, disk, slow_disk, machine, rival, ..Process::new(life.node) };
     }
 
     /// Ends the process at once. Gives up every link that it had as a server.
@@ -148,7 +153,7 @@ impl Process {
 
     /// When something written now is durable.
     pub fn sync(&mut self, now: Time, takes: Duration) -> Time {
-        self.syncs.write(now, takes)
+        self.syncs.write(now, takes + self.slow_disk)
     }
 
     /// Memory in use.

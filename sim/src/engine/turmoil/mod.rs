@@ -7,7 +7,8 @@
 //!
 //! What turmoil bends: a connection that lost something in a partition never recovers, so it ends by
 //! the silence limits of both sides; a slowed link is slow at a constant rate, and stays constant when
-//! it is slow no more; a memory limit has no effect, as memory is only modelled by the direct engine.
+//! it is slow no more; a memory limit and a slow disk have no effect: memory is only modelled by the
+//! direct engine, and redb's writes are plain calls, which cannot wait for a simulated time.
 
 mod claims;
 mod host;
@@ -62,6 +63,8 @@ struct Stageplay {
 enum Cue {
     /// Every agent drops its connection.
     Herd,
+    /// Every agent's process starts anew.
+    Restart,
     /// Clients make these claims.
     Claim(Claims),
 }
@@ -205,16 +208,27 @@ impl Stageplay {
     fn client(
         &self,
         agent: portcullis_core::agent::Config,
+        addresses: Vec<Address>,
         tag: String,
         tls: &Arc<ClientConfig>,
     ) -> client::Config {
         client::Config {
             agent,
-            addresses: configuration::addresses(&self.plan),
+            addresses,
             tls: tls.clone(),
             pass: Pass { tag, password: PASSWORD.into() },
             place: About::Model(configuration::MODEL.into()),
         }
+    }
+}
+
+impl Stageplay {
+    /// Starts one life of an agent.
+    fn agent(&self, host: &Host, number: u32, seed: Seed, tls: &Arc<ClientConfig>) -> Client {
+        let agent = configuration::agent(&self.plan, number);
+        let known = configuration::known(&self.plan, number);
+        let config = self.client(agent, known, tag(&self.plan, number), tls);
+        Client::start(&host.beside(Who::Agent(number), seed), config)
     }
 }
 
@@ -253,7 +267,7 @@ async fn agents_perform(play: Rc<Stageplay>, cued: Option<mpsc::Receiver<Cue>>) 
     arriving.sort_unstable();
     let arriving = arriving.into_iter();
     host.scope(async {
-        let mut clients: Vec<Client> = Vec::new();
+        let mut clients: Vec<(u32, Client)> = Vec::new();
         let mut arriving = arriving.peekable();
         let mut claimers = agents.count;
         loop {
@@ -266,19 +280,25 @@ async fn agents_perform(play: Rc<Stageplay>, cued: Option<mpsc::Receiver<Cue>>) 
             match cue {
                 None => {
                     let Some((_, number)) = arriving.next() else { continue };
-                    let agent = configuration::agent(&play.plan, number);
-                    let beside = host.beside(Who::Agent(number), seed.child("agent", number.into()));
-                    let config = play.client(agent, tag(&play.plan, number), &tls);
-                    clients.push(Client::start(&beside, config));
+                    let seed = seed.child("agent", number.into());
+                    clients.push((number, play.agent(&host, number, seed, &tls)));
+                }
+                Some(Some(Cue::Restart)) => {
+                    for (number, client) in &mut clients {
+                        let seed = seed.child("agent", u64::from(*number));
+                        let seed = seed.child("life", host.now().0);
+                        *client = play.agent(&host, *number, seed, &tls);
+                    }
                 }
                 Some(Some(Cue::Herd)) => {
-                    for client in &clients {
+                    for (_, client) in &clients {
                         client.cut().await;
                     }
                 }
                 Some(Some(Cue::Claim(claims))) => {
                     let config = play.client(
                         configuration::claimer(&play.plan),
+                        configuration::addresses(&play.plan),
                         "user-claimer".into(),
                         &tls,
                     );
@@ -317,8 +337,9 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
             sim.set_link_latency(name(from), name(to), network.latency_most + by);
         }
         Deed::Herd => cue(cues, Cue::Herd),
+        Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
-        Deed::Limit(_) | Deed::Settle => {}
+        Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
     }
 }
 
