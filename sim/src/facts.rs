@@ -24,8 +24,6 @@ pub struct Ask {
     pub operation: Option<Operation>,
     /// Whether it came from outside, and not from a controller that handed it on.
     pub edge: bool,
-    /// Whether it was handed on to the leader.
-    pub sent: bool,
     /// The highest log index that anybody had been told of when it was asked.
     pub floor: u64,
 }
@@ -36,7 +34,7 @@ pub struct Facts {
     leading: BTreeSet<NodeId>,
     sessions: BTreeMap<(NodeId, ConnectionId), (Door, Option<Party>)>,
     asks: BTreeMap<(NodeId, AskId), Ask>,
-    /// Asks that a controller has in its queue.
+    /// Asks that other controllers have handed to one: these go nowhere but into its queue.
     queued: BTreeMap<NodeId, usize>,
     /// Connections through the API door.
     connections: BTreeMap<NodeId, usize>,
@@ -95,7 +93,7 @@ impl Facts {
         self.ended.as_ref()
     }
 
-    /// How many asks the controller's queue holds, in flight or not.
+    /// How many asks of other controllers the controller's queue holds, in flight or not.
     pub fn queued(&self, node: NodeId) -> usize {
         self.queued.get(&node).copied().unwrap_or_default()
     }
@@ -193,29 +191,23 @@ impl Facts {
             Request::Apply(operation) => Some(operation.clone()),
             Request::Wait(_) => None,
         };
-        if operation.is_some() {
+        if operation.is_some() && !edge {
             *self.queued.entry(node).or_default() += 1;
         }
         self.serials += 1;
         let (serial, floor) = (self.serials, self.index);
-        let ask_now = Ask { serial, operation, edge, sent: false, floor };
+        let ask_now = Ask { serial, operation, edge, floor };
         self.asks.insert((node, ask), ask_now);
     }
 
     fn ordered(&mut self, node: NodeId, output: &Output) {
         match output {
-            Output::Send { ask, .. } => {
-                if let Some(ask) = self.asks.get_mut(&(node, *ask)) {
-                    ask.sent = true;
-                    *self.queued.entry(node).or_default() -= 1;
-                }
-            }
             Output::Answer { ask, answer } => {
                 if let Answer::Done { index, .. } | Answer::Refused { index, .. } = answer {
                     self.index = self.index.max(*index);
                 }
                 self.ended = self.asks.remove(&(node, *ask));
-                if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.sent) {
+                if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.edge) {
                     *self.queued.entry(node).or_default() -= 1;
                 }
             }
@@ -224,6 +216,7 @@ impl Facts {
             | Output::Shut { .. }
             | Output::Hangup { .. }
             | Output::Propose { .. }
+            | Output::Send { .. }
             | Output::Recall { .. }
             | Output::Look { .. } => {}
         }

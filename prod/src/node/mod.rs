@@ -172,7 +172,7 @@ impl<E: Env> Node<E> {
                 models: config.models,
             },
         });
-        let machine = Controller::new(config.controller);
+        let machine = Controller::new(config.controller, env.seed());
         let surroundings = Surroundings::new(serve.clone(), config.doors, ports_out);
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));

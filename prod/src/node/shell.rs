@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis_core::controller::{self, Controller, Input, Output, Request, Status};
 use portcullis_core::lease::Entry;
-use portcullis_core::queue::Answer;
+use portcullis_core::queue::{self, Answer};
 use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,16 @@ impl<E: Env> Surroundings<E> {
         self.opened.insert(door, opened);
     }
 
+    /// Whether somebody asks to hold on to what is held, by this controller's copy of the table.
+    fn renews(&self, request: &Request) -> bool {
+        match request {
+            Request::Apply(operation) => {
+                queue::renews(operation, self.serve.leases.view().get(operation.key()))
+            }
+            Request::Wait(_) => false,
+        }
+    }
+
     fn propose(&self, batch: BatchId, entry: Entry) {
         let serve = self.serve.clone();
         self.serve.env.spawn(async move {
@@ -102,6 +112,7 @@ impl<E: Env> Surroundings<E> {
                 Asked::Answered(answer) => Input::Answered { ask, answer },
                 Asked::NotSent => Input::NotSent { ask },
                 Asked::Lost => Input::Lost { ask },
+                Asked::Recalled => return,
             };
             serve.tell(input).await;
         });
@@ -129,11 +140,12 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             }
             Arrival::Asked { ask, request, patience, reply } => {
                 self.replies.insert(ask, reply);
-                Some(Input::Asked { ask, request, patience })
+                let renews = self.renews(&request);
+                Some(Input::Asked { ask, request, renews, patience })
             }
             Arrival::Status { reply } => {
                 // Whoever asked may have left.
-                let _ = reply.send(machine.status());
+                let _ = reply.send(machine.status(self.serve.env.now()));
                 None
             }
         }
