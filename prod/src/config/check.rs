@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::fault::Meaning;
-use super::{Config, PEERS_MAX, RATELIMIT_RATE_MAX};
+use super::{Config, OPERATION_BYTES_MAX, PEERS_MAX, RATELIMIT_RATE_MAX};
 use crate::credentials::{Hashed, Identity};
 
 /// All that makes no sense.
@@ -129,14 +129,25 @@ fn limits(config: &Config, faults: &mut Faults) {
         ("flights-max", limits.flights_max),
         ("forwards-max", limits.forwards_max),
         ("waits-max", limits.waits_max),
+        ("wakes-max", limits.wakes_max),
     ];
     for (key, number) in numbers {
         faults.check(number > 0, &format!("limits.{key}"), "must be above zero");
+    }
+    let bytes = [
+        ("waiting-bytes-max", limits.waiting_bytes_max),
+        ("batch-bytes-max", limits.batch_bytes_max),
+    ];
+    for (key, bytes) in bytes {
+        let says = format!("must be at least {OPERATION_BYTES_MAX}, which one operation may take");
+        faults.check(bytes >= OPERATION_BYTES_MAX, &format!("limits.{key}"), says);
     }
     let durations = [
         ("login-within", limits.login_within),
         ("silent-max", limits.silent_max),
         ("patience-max", limits.patience_max),
+        ("leaderless-max", limits.leaderless_max),
+        ("wake-gap", limits.wake_gap),
     ];
     for (key, duration) in durations {
         faults.check(!duration.is_zero(), &format!("limits.{key}"), "must be above zero");
