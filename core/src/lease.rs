@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
+use core::ops::Bound;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -270,9 +271,29 @@ impl Leases {
         self.held.iter()
     }
 
+    /// The leases that come after this one, or all of them, in the order of their keys.
+    pub fn after(&self, key: Option<&Key>) -> impl Iterator<Item = (&Key, &Lease)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.held.range((from, Bound::Unbounded))
+    }
+
+    /// The pinned keys that come after this one, or all of them, in order, with those who pin them.
+    pub fn pins_after(
+        &self,
+        key: Option<&Key>,
+    ) -> impl Iterator<Item = (&Key, &BTreeSet<Arc<str>>)> {
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        self.pins.range((from, Bound::Unbounded))
+    }
+
     /// Whether somebody pins the key.
     pub fn pinned(&self, key: &Key) -> bool {
         self.pins.contains_key(key)
+    }
+
+    /// Most entities that pin one key; at most [`PINS_MAX`]. Looks at every pinned key.
+    pub fn pins_most(&self) -> usize {
+        self.pins.values().map(BTreeSet::len).max().unwrap_or_default()
     }
 
     /// How many leases are held.

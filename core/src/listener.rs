@@ -43,6 +43,9 @@ pub struct Config {
     pub connections_max: usize,
     /// Most of those that have not logged in yet. Above zero.
     pub logins_max: usize,
+    /// Most connections through the controller door at once, proved or not. Above zero. A cluster
+    /// needs one for each of its controllers, so this only bounds what strangers can cost.
+    pub controller_connections_max: usize,
     /// Wait before a port that could not be bound is tried again.
     pub bind_again: Duration,
 }
@@ -55,6 +58,7 @@ impl Default for Config {
             pace: pace::Config::default(),
             connections_max: 100_000,
             logins_max: 256,
+            controller_connections_max: 1_024,
             bind_again: Duration::from_secs(1),
         }
     }
@@ -79,6 +83,8 @@ pub enum Input {
     LoggedIn,
     /// A connection of the door is gone.
     Disconnected { door: Door, logged_in: bool },
+    /// The operator has changed the pace or the delay.
+    Reconfigured { pace: pace::Config, open_delay: Duration },
     /// The process shuts down.
     Stopping,
 }
@@ -94,6 +100,10 @@ impl fmt::Display for Input {
             Input::Connected { door } => write!(f, "connected at {door}"),
             Input::LoggedIn => f.write_str("logged in"),
             Input::Disconnected { door, .. } => write!(f, "disconnected at {door}"),
+            Input::Reconfigured { pace, open_delay } => {
+                let pace::Config { burst, interval } = pace;
+                write!(f, "reconfigured: {burst}, then one in {interval:?}, delay {open_delay:?}")
+            }
             Input::Stopping => f.write_str("stopping"),
         }
     }
@@ -124,7 +134,7 @@ impl fmt::Display for Output {
 enum Phase {
     Idle,
     Waiting,
-    Settling { until: Time },
+    Settling { since: Time },
     Open,
     Closed,
 }
@@ -143,6 +153,9 @@ pub struct Listener {
     permit: bool,
     connections: usize,
     logins: usize,
+    /// Connections through the controller door. While there are fewer than may be, and its port is
+    /// bound, a permit for it is out.
+    controllers: usize,
 }
 
 impl Listener {
@@ -150,8 +163,9 @@ impl Listener {
     pub fn new(config: Config) -> Listener {
         assert!(config.connections_max > 0, "a controller without connections serves nobody");
         assert!(config.logins_max > 0, "nobody could ever log in");
+        assert!(config.controller_connections_max > 0, "no controller could ever come in");
         Listener {
-            pace: Pace::new(config.pace.clone()),
+            pace: Pace::new(config.pace),
             config,
             phase: Phase::Idle,
             bound: [false; 2],
@@ -159,6 +173,7 @@ impl Listener {
             permit: false,
             connections: 0,
             logins: 0,
+            controllers: 0,
         }
     }
 
@@ -192,6 +207,11 @@ impl Listener {
             && self.logins < self.config.logins_max
     }
 
+    fn permit_controller(&self, out: &mut Vec<Output>) {
+        let bound = self.bound[Door::Controller as usize];
+        out.extend(bound.then_some(Output::Accept { door: Door::Controller }));
+    }
+
     fn permit(&mut self, now: Time, out: &mut Vec<Output>) {
         if self.room() && self.pace.take(now) {
             self.permit = true;
@@ -214,7 +234,7 @@ impl Machine for Listener {
             Input::Started => self.open_api(out),
             Input::Stable => {
                 if self.phase == Phase::Waiting {
-                    self.phase = Phase::Settling { until: now + self.config.open_delay };
+                    self.phase = Phase::Settling { since: now };
                 }
             }
             Input::Unstable => {
@@ -237,8 +257,9 @@ impl Machine for Listener {
                 self.again[door as usize] = Some(now + self.config.bind_again);
             }
             Input::Connected { door: Door::Controller } => {
-                if self.phase != Phase::Closed {
-                    out.push(Output::Accept { door: Door::Controller });
+                self.controllers += 1;
+                if self.controllers < self.config.controller_connections_max {
+                    self.permit_controller(out);
                 }
             }
             Input::Connected { door: Door::Api } => {
@@ -251,10 +272,23 @@ impl Machine for Listener {
                 self.logins -= 1;
                 self.permit(now, out);
             }
-            Input::Disconnected { door: Door::Controller, .. } => {}
+            Input::Disconnected { door: Door::Controller, .. } => {
+                self.controllers -= 1;
+                if self.controllers + 1 == self.config.controller_connections_max {
+                    self.permit_controller(out);
+                }
+            }
             Input::Disconnected { door: Door::Api, logged_in } => {
                 self.connections -= 1;
                 self.logins -= usize::from(!logged_in);
+                self.permit(now, out);
+            }
+            Input::Reconfigured { pace, open_delay } => {
+                if pace != self.config.pace {
+                    self.pace.reconfigure(now, pace);
+                }
+                self.config.pace = pace;
+                self.config.open_delay = open_delay;
                 self.permit(now, out);
             }
             Input::Stopping => {
@@ -270,7 +304,9 @@ impl Machine for Listener {
 
     fn poll_timeout(&self) -> Option<Timeout> {
         let settled = match self.phase {
-            Phase::Settling { until } => Some(Timeout { at: until, why: "open the api door" }),
+            Phase::Settling { since } => {
+                Some(Timeout { at: since + self.config.open_delay, why: "open the api door" })
+            }
             Phase::Idle | Phase::Waiting | Phase::Open | Phase::Closed => None,
         };
         let paced = self.room().then(|| Timeout { at: self.pace.ready_at(), why: "next permit" });
@@ -286,7 +322,9 @@ impl Machine for Listener {
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
         match self.phase {
-            Phase::Settling { until } if until <= now => self.open_api(out),
+            Phase::Settling { since } if since + self.config.open_delay <= now => {
+                self.open_api(out);
+            }
             Phase::Closed => return,
             Phase::Idle | Phase::Waiting | Phase::Settling { .. } | Phase::Open => {}
         }

@@ -155,6 +155,9 @@ fn compare(table: &Leases, reference: &Reference) {
         assert_eq!(table.get(key), Some(lease));
         assert_eq!(table.pinned(key), reference.pinned(key));
     }
+    let of = |key: &Key| reference.pins.iter().filter(|(pinned, _)| pinned == key).count();
+    let most = reference.pins.iter().map(|(key, _)| of(key)).max();
+    assert_eq!(table.pins_most(), most.unwrap_or_default());
     let snapshot = table.snapshot();
     let mut pins: Vec<_> = reference.pins.clone();
     pins.sort();

@@ -54,7 +54,7 @@ impl Identity {
             "controller" => Identity::Controller(NodeId(name.parse().ok()?)),
             "unit" => {
                 let (application, number) = name.rsplit_once('-')?;
-                let number = number.parse().ok().filter(|_| !application.is_empty())?;
+                let number = number.parse().ok().filter(|_| is_application(application))?;
                 Identity::Unit { application: application.into(), number }
             }
             _ => return None,
@@ -81,6 +81,17 @@ impl Identity {
             Identity::Controller(node) => Party::Controller(*node),
         }
     }
+}
+
+/// Whether an application may have this name, by Juju's rule: words of small letters and digits with
+/// dashes between them, of which the first begins with a letter and all have one. So what follows
+/// the last dash of a unit's tag is its number.
+pub fn is_application(name: &str) -> bool {
+    let word = |word: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        word.chars().all(plain) && word.contains(|c: char| c.is_ascii_lowercase())
+    };
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word)
 }
 
 impl fmt::Display for Identity {

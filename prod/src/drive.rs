@@ -18,8 +18,9 @@ pub trait Shell<M: Machine>: Send {
     /// Takes an arrival in. `None` means that it was for the shell alone, or came too late.
     fn admit(&mut self, machine: &M, arrival: Self::Arrival) -> Option<M::Input>;
 
-    /// Does what the machine orders. What is known at once is handed back as the next input.
-    fn act(&mut self, now: Time, output: M::Output) -> Option<M::Input>;
+    /// Does what the machine, which is as it was after ordering it, orders. What is known at once is
+    /// handed back as the next input.
+    fn act(&mut self, machine: &M, now: Time, output: M::Output) -> Option<M::Input>;
 }
 
 /// A machine whose inputs and outputs a host can show to those who watch it.
@@ -89,7 +90,7 @@ pub async fn drive<E, M, S>(
         loop {
             for output in out.drain(..) {
                 env.saw(M::ordered(&output));
-                told.extend(shell.act(env.now(), output));
+                told.extend(shell.act(&machine, env.now(), output));
             }
             let Some(input) = told.pop_front() else { break };
             env.saw(M::told(&input));

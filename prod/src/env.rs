@@ -54,9 +54,27 @@ pub trait Env: Clone + Send + Sync + 'static {
     fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Stream>> + Send;
     /// Opens, or creates, a file of the data folder by its plain name.
     fn open(&self, file: &str) -> io::Result<Self::Disk>;
+    /// What the process of this host uses; none where it has no process of its own. May take some
+    /// milliseconds.
+    fn process(&self) -> Option<Process> {
+        None
+    }
     /// Shows what a machine of this host was told or ordered to whoever watches: the log in
     /// production, the checks in simulation.
     fn saw(&self, fact: Fact<'_>);
+}
+
+/// What a process uses of what the machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Bytes of memory that are its own at present.
+    pub memory: u64,
+    /// Bytes of memory that it may have before the kernel ends it.
+    pub memory_max: u64,
+    /// Files, and so connections, that it has open.
+    pub files: u64,
+    /// Files that it may have open.
+    pub files_max: u64,
 }
 
 /// Something that happened at a host, in the words of its machines.

@@ -6,7 +6,7 @@ use std::fs;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::{debug, trace};
 
-use crate::env::{Env, Fact};
+use crate::env::{Env, Fact, Process};
 
 /// Connections that wait in the kernel until the door accepts them. The kernel lowers it to
 /// `net.core.somaxconn`, 4,096 by default.
@@ -77,6 +77,17 @@ pub fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
 pub fn today() -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "certificates are valid by the calendar")]
     SystemTime::now()
+}
+
+/// The least memory that any control group around this process may have, if one is bounded.
+fn group_memory() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let bound = |group: &Path| {
+        let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+        fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
+    };
+    Path::new(group).ancestors().filter_map(bound).min()
 }
 
 fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
@@ -155,6 +166,24 @@ impl Env for Tokio {
         })
     }
 
+    fn process(&self) -> Option<Process> {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let kibibytes = |text: &str, key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1_024)
+        };
+        let machine = fs::read_to_string("/proc/meminfo").ok()?;
+        let limits = fs::read_to_string("/proc/self/limits").ok()?;
+        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        Some(Process {
+            memory: kibibytes(&status, "VmRSS:")?,
+            memory_max: group_memory().unwrap_or(u64::MAX).min(kibibytes(&machine, "MemTotal:")?),
+            // Reading the folder opens one more.
+            files: u64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()? - 1,
+            files_max: files.split_whitespace().next()?.parse().unwrap_or(u64::MAX),
+        })
+    }
+
     fn saw(&self, fact: Fact<'_>) {
         match fact {
             Fact::ControllerTold(_) | Fact::AgentTold(_) => trace!("{fact}"),
@@ -181,6 +210,15 @@ mod tests {
         env.sleep_until(until).await;
         assert!(env.now() >= until);
         env.sleep_until(Time(0)).await;
+    }
+
+    #[test]
+    fn a_process_uses_less_than_it_may() {
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let process = || host(&folder, Ports::Own).process().expect("this is Linux");
+        let Process { memory, memory_max, files, files_max } = process();
+        assert!((1 << 20..memory_max).contains(&memory), "{memory} of {memory_max}");
+        assert!((3..files_max).contains(&files), "{files} of {files_max}");
     }
 
     #[tokio::test]

@@ -140,6 +140,7 @@ impl Counts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
+            | Input::Reconfigured { .. }
             | Input::Restored { .. }
             | Input::Stopping => {}
         }

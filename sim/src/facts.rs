@@ -177,6 +177,7 @@ impl Facts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
+            | Input::Reconfigured { .. }
             | Input::Restored { .. } => {}
         }
     }

@@ -368,6 +368,9 @@ impl Machine for Controller {
                 self.applied(now, out);
                 self.wait(now, waits::Input::Restored { index }, out);
             }
+            Input::Reconfigured { pace, open_delay } => {
+                self.listen(now, listener::Input::Reconfigured { pace, open_delay }, out);
+            }
             Input::Stopping => self.listen(now, listener::Input::Stopping, out),
         }
     }

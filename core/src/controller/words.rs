@@ -12,7 +12,7 @@ use crate::lease::{Entry, Key, Operation, Outcome};
 use crate::queue::Answer;
 use crate::sessions::{Party, Why};
 use crate::time::GlobalTime;
-use crate::{clock, forward, listener, queue, sessions, waits};
+use crate::{clock, forward, listener, pace, queue, sessions, waits};
 
 /// Limits of a controller and of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,8 @@ pub enum Input {
     Applied { index: u64, released: Vec<Key> },
     /// This controller's copy of the table was replaced by a snapshot up to log entry `index`.
     Restored { index: u64 },
+    /// The operator has changed the pace of the API door or the delay before it opens.
+    Reconfigured { pace: pace::Config, open_delay: Duration },
     /// The process shuts down.
     Stopping,
 }
@@ -151,6 +153,10 @@ impl fmt::Display for Input {
                 write!(f, "applied {index}, released {}", released.len())
             }
             Input::Restored { index } => write!(f, "restored at {index}"),
+            Input::Reconfigured { pace, open_delay } => {
+                let (pace, open_delay) = (*pace, *open_delay);
+                listener::Input::Reconfigured { pace, open_delay }.fmt(f)
+            }
             Input::Stopping => f.write_str("stopping"),
         }
     }

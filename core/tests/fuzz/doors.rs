@@ -21,6 +21,7 @@ struct Outside {
     let_in: Vec<Time>,
     inside: usize,
     logging_in: usize,
+    controllers: usize,
 }
 
 impl World for Outside {
@@ -34,6 +35,7 @@ impl World for Outside {
             pace: pace::Config { burst: rng.below(4) as u32 + 1, interval },
             connections_max: rng.below(6) as usize + 1,
             logins_max: rng.below(3) as usize + 1,
+            controller_connections_max: rng.below(3) as usize + 1,
             bind_again: Duration::from_millis(rng.below(2_000)),
         };
         let world = Outside {
@@ -48,12 +50,13 @@ impl World for Outside {
             let_in: Vec::new(),
             inside: 0,
             logging_in: 0,
+            controllers: 0,
         };
         (world, Listener::new(config))
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
-        match rng.below(12) {
+        match rng.below(13) {
             0 => {
                 self.started = true;
                 Some(listener::Input::Started)
@@ -78,6 +81,10 @@ impl World for Outside {
                 self.inside -= 1;
                 self.logging_in -= usize::from(!logged_in);
                 Some(listener::Input::Disconnected { door: Door::Api, logged_in })
+            }
+            12 if self.controllers > 0 => {
+                self.controllers -= 1;
+                Some(listener::Input::Disconnected { door: Door::Controller, logged_in: true })
             }
             11 if chance(3, rng) => {
                 self.stopped = true;
@@ -117,6 +124,12 @@ impl World for Outside {
         assert_eq!(machine.connections(), self.inside);
         assert!(machine.connections() <= self.config.connections_max);
         assert!(self.logging_in <= self.config.logins_max);
+        assert!(self.controllers <= self.config.controller_connections_max);
+        let room = self.controllers < self.config.controller_connections_max;
+        if self.bound.contains(&Door::Controller) && !self.stopped {
+            let permit = self.permits.get(&Door::Controller).is_some_and(|permits| *permits > 0);
+            assert_eq!(permit, room, "controllers come in while there is room");
+        }
         let pace::Config { burst, interval } = self.config.pace;
         for (first, from) in self.let_in.iter().enumerate() {
             let last = self.let_in.len() - 1;
@@ -172,6 +185,8 @@ impl Outside {
         if door == Door::Api {
             self.inside += 1;
             self.logging_in += 1;
+        } else {
+            self.controllers += 1;
         }
         Some(listener::Input::Connected { door })
     }

@@ -35,6 +35,35 @@ fn no_window_holds_more_than_its_bucket() {
 }
 
 #[test]
+fn a_change_gives_no_token() {
+    for seed in 0..300 {
+        let mut rng = Seed(seed).child("pace", 1).rng();
+        let mut drawn = || pace::Config {
+            burst: rng.below(20) as u32 + 1,
+            interval: Duration::from_micros(rng.below(1_000) + 1),
+        };
+        let (first, second) = (drawn(), drawn());
+        let mut pace = Pace::new(first);
+        let mut now = Time(rng.below(5_000));
+        for _ in 0..rng.below(30) {
+            pace.take(now);
+            now = now + Duration::from_micros(rng.below(300));
+        }
+        let at_once = |pace: &Pace| {
+            let mut pace = pace.clone();
+            (0..100).filter(|_| pace.take(now)).count()
+        };
+        let before = at_once(&pace);
+        pace.reconfigure(now, second);
+        let after = at_once(&pace);
+        assert!(after <= before, "seed {seed}: {before} tokens became {after}");
+        assert!(after + 1 >= before.min(second.burst as usize), "seed {seed}: tokens were lost");
+        let full = pace.ready_at() <= now + second.interval;
+        assert!(full, "seed {seed}: an empty bucket waits longer than for one token");
+    }
+}
+
+#[test]
 fn a_rested_bucket_gives_its_whole_burst() {
     for burst in 1..20 {
         let interval = Duration::from_millis(250);

@@ -83,6 +83,56 @@ fn the_controller_door_is_never_paced() {
 }
 
 #[test]
+fn a_full_controller_door_lets_in_for_each_that_leaves() {
+    story(Config { controller_connections_max: 2, ..Config::default() })
+        .tell(Input::Started)
+        .tell(Input::Opened { door: CONTROLLER })
+        .tell(Input::Connected { door: CONTROLLER })
+        .tell(Input::Connected { door: CONTROLLER })
+        .run_until("10s")
+        .tell(Input::Disconnected { door: CONTROLLER, logged_in: false })
+        .tell(Input::Disconnected { door: CONTROLLER, logged_in: true })
+        .reads("listener/a_full_controller_door_lets_in_for_each_that_leaves");
+}
+
+#[test]
+fn another_pace_is_kept_from_the_change_on() {
+    let pace = |burst, interval| pace::Config { burst, interval: lasting(interval) };
+    let open_delay = lasting("2s");
+    let mut story = one_door(Config { pace: pace(2, "10s"), ..Config::default() });
+    for _ in 0..2 {
+        story.tell(Input::Connected { door: API });
+    }
+    story
+        .at("1s")
+        .tell(Input::Reconfigured { pace: pace(20, "1s"), open_delay })
+        .run_until("3s")
+        .tell(Input::Connected { door: API })
+        .at("4s")
+        .tell(Input::Reconfigured { pace: pace(0, "1s"), open_delay });
+    for _ in 0..2 {
+        story.tell(Input::Connected { door: API });
+    }
+    story.reads("listener/another_pace_is_kept_from_the_change_on");
+}
+
+#[test]
+fn another_delay_holds_while_settling() {
+    let pace = pace::Config::default();
+    let reconfigured = |delay| Input::Reconfigured { pace, open_delay: lasting(delay) };
+    story(Config::default())
+        .tell(Input::Started)
+        .tell(Input::Opened { door: CONTROLLER })
+        .tell(Input::Stable)
+        .at("1s")
+        .tell(reconfigured("10s"))
+        .run_until("5s")
+        .tell(reconfigured("3s"))
+        .run_until("6s")
+        .reads("listener/another_delay_holds_while_settling");
+}
+
+#[test]
 fn a_full_house_lets_in_for_each_that_leaves() {
     one_door(Config { connections_max: 2, ..Config::default() })
         .tell(Input::Connected { door: API })

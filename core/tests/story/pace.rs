@@ -27,6 +27,28 @@ fn a_rest_fills_the_bucket_and_no_more() {
     snapshot("pace/a_rest_fills_the_bucket_and_no_more", &table(config, &times));
 }
 
+/// What is left of a bucket of four of which some are taken, by another config two seconds later.
+fn left(taken: u32, config: Config) -> String {
+    let mut pace = Pace::new(Config { burst: 4, interval: lasting("1s") });
+    (0..taken).for_each(|_| assert!(pace.take(time("0s")), "it is full at first"));
+    pace.reconfigure(time("2s"), config);
+    let left = (0..100).filter(|_| pace.take(time("2s"))).count();
+    format!("{taken} taken, then {config:?}: {left} at once, next from {}\n", pace.ready_at())
+}
+
+#[test]
+fn a_change_refills_nothing() {
+    let mut table = String::new();
+    for (burst, interval) in
+        [(4, "1s"), (40, "1s"), (40, "10s"), (3, "1s"), (1, "250ms"), (0, "1s")]
+    {
+        for taken in [0, 3, 4] {
+            table += &left(taken, Config { burst, interval: lasting(interval) });
+        }
+    }
+    snapshot("pace/a_change_refills_nothing", &table);
+}
+
 #[test]
 fn no_burst_is_no_limit() {
     let config = Config { burst: 0, interval: lasting("1s") };

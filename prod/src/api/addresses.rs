@@ -1,7 +1,4 @@
 //! `Agent`, `Machiner` and `Uniter`: how agents of each kind learn where controllers are.
-//!
-//! The addresses stay the same while a controller runs, so a watcher of them has one change to tell
-//! of: that it was made.
 
 use serde_json::{Value, json};
 
@@ -28,7 +25,7 @@ pub(super) fn call<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc
     if !allowed {
         return Err(denied());
     }
-    let cluster = caller.handler.cluster();
+    let cluster = caller.cluster();
     match request.method.as_str() {
         "APIHostPorts" => Ok(json!({ "servers": cluster.addresses() })),
         "APIAddresses" => Ok(json!({ "result": joined(cluster.addresses()) })),

@@ -74,6 +74,12 @@ pub const FACADES: &[Facade] = &[
     facade("RaftLease", &[1, 2], Scope::Anywhere, &["ApplyLease"]),
     facade("Singular", &[2], Scope::Model, &["Claim", "Wait"]),
     facade("Uniter", &[18, 19], Scope::Model, ADDRESSES),
+    facade(
+        "UpgradeSeries",
+        &[1, 2, 3],
+        Scope::Model,
+        &["PinMachineApplications", "PinnedLeadership", "UnpinMachineApplications"],
+    ),
 ];
 
 const fn facade(

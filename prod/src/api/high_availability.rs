@@ -40,7 +40,7 @@ pub(super) fn enable<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> r
     if specs.len() > 1 {
         return Err(Error::new("only one controller spec is supported", code::NOT_SUPPORTED));
     }
-    let machines = caller.handler.cluster().machines();
+    let machines = caller.cluster().machines();
     Ok(with_result(specs.iter().map(|spec| maintained(spec.num_controllers, &machines))))
 }
 

@@ -1,15 +1,15 @@
-//! The HTTP that comes before the websocket, and `/health`, which needs no more.
+//! The HTTP that comes before the websocket, and the pages that need no more.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::sync::OnceLock;
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -17,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::{Handler, Health, Place};
+use super::pages::{self, Page, plain};
+use super::{Handler, Place};
 use crate::rpc::{Limits, Socket, end};
 
 /// Bytes of a request's head, and so of what is kept while one arrives. At least 8 KiB for hyper.
@@ -32,14 +33,15 @@ pub(super) async fn greet<H, S>(
     handler: &H,
     stream: S,
     limits: Limits,
-) -> Option<(Place, Socket<S>)>
+) -> Option<(Place, Box<Socket<S>>)>
 where
     H: Handler,
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let place = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
-        ready(Ok::<_, Infallible>(answer(handler.health(), &request, &place)))
+        let (place, (head, _)) = (&place, request.into_parts());
+        Box::pin(async move { Ok::<_, Infallible>(answer(handler, &head, place).await) })
     });
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
@@ -52,7 +54,8 @@ where
     let mut stream = parts.io.into_inner();
     match (served, place.get()) {
         (Ok(()), Some(place)) => {
-            Some((place.clone(), Socket::server(stream, &parts.read_buf, limits).await))
+            let socket = Socket::server(stream, &parts.read_buf, limits).await;
+            Some((place.clone(), Box::new(socket)))
         }
         (Ok(()) | Err(_), _) => {
             end(&mut stream).await;
@@ -61,18 +64,13 @@ where
     }
 }
 
-fn answer(
-    health: Health,
-    request: &Request<Incoming>,
-    upgraded: &OnceLock<Place>,
-) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
+async fn answer<H: Handler>(handler: &H, request: &Parts, upgraded: &OnceLock<Place>) -> Page {
+    let path = request.uri.path();
     if path == "/health" {
-        return match health {
-            Health::Running => plain(StatusCode::OK, "running\n"),
-            Health::Starting => plain(StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-            Health::Stopping => plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
-        };
+        return pages::health(&handler.health());
+    }
+    if path == "/introspection/metrics" {
+        return pages::introspection(handler, &request.method, &request.headers).await;
     }
     let Some(place) = place(path) else {
         return plain(StatusCode::NOT_FOUND, "there is nothing here\n");
@@ -105,9 +103,9 @@ fn place(path: &str) -> Option<Place> {
 }
 
 /// The answer to the client's challenge, or what its request lacks of an upgrade.
-fn accept_key(request: &Request<Incoming>) -> Result<String, &'static str> {
-    let headers = request.headers();
-    if request.method() != Method::GET {
+fn accept_key(request: &Parts) -> Result<String, &'static str> {
+    let headers = &request.headers;
+    if request.method != Method::GET {
         return Err("a websocket is asked for by GET\n");
     }
     if !lists(headers, CONNECTION, "upgrade") || !lists(headers, UPGRADE, "websocket") {
@@ -126,12 +124,4 @@ fn accept_key(request: &Request<Incoming>) -> Result<String, &'static str> {
 fn lists(headers: &HeaderMap, name: hyper::header::HeaderName, word: &str) -> bool {
     let texts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    let kind = hyper::header::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }

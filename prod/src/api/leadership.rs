@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::session::Caller;
 use super::told::{denied, done, invalid_tag, results, shown};
 use super::{Handler, Place};
-use crate::credentials::Identity;
+use crate::credentials::{Identity, is_application};
 use crate::rpc::{self, Error, Request, code, nullable};
 
 /// Shortest leadership that may be claimed, as in Juju.
@@ -58,20 +58,21 @@ async fn claim_one<H: Handler>(caller: &Caller<'_, H>, claim: &Claim) -> Result<
     let application = claim
         .application_tag
         .strip_prefix("application-")
-        .filter(|name| !name.is_empty())
+        .filter(|name| is_application(name))
         .ok_or_else(|| invalid_tag(&claim.application_tag, "application"))?;
     let unit = Identity::from_tag(&claim.unit_tag)
         .filter(|identity| matches!(identity, Identity::Unit { .. }))
         .ok_or_else(|| invalid_tag(&claim.unit_tag, "unit"))?;
-    let key = own_lease(caller, application)?;
-    if unit != *caller.identity {
-        return Err(denied());
-    }
+    // Juju looks at the duration before it asks who claims for whom.
     let window = DURATION_MIN..=DURATION_MAX;
     let duration = Duration::try_from_secs_f64(claim.duration)
         .ok()
         .filter(|duration| window.contains(duration))
         .ok_or_else(|| Error::new("invalid duration", ""))?;
+    let key = own_lease(caller, application)?;
+    if unit != *caller.identity {
+        return Err(denied());
+    }
     let operation = Operation::Claim { key, holder: unit.to_string().into(), duration };
     let answer = caller.ask(Wish::Apply(operation), caller.config.patience).await;
     done(answer, code::CLAIM_DENIED)

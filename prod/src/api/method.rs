@@ -8,7 +8,7 @@ use super::session::Caller;
 use super::watchers::Watched;
 use super::{
     Cluster, Handler, Login, Place, SERVER_VERSION, addresses, changes, high_availability,
-    leadership, leases, models, raft_lease, singular,
+    leadership, leases, models, pins, raft_lease, singular,
 };
 use crate::credentials::Identity;
 use crate::rpc::{self, Error, Request, code, nullable};
@@ -74,6 +74,8 @@ pub(super) async fn call<H: Handler>(caller: &Caller<'_, H>, request: &Request) 
         ("LeadershipService", "BlockUntilLeadershipReleased") => {
             leadership::block_until_released(caller, request).await
         }
+        ("UpgradeSeries", "PinnedLeadership") => pins::pinned(caller).await,
+        ("UpgradeSeries", _) => pins::pin(caller, request).await,
         ("Singular", "Claim") => singular::claim(caller, request).await,
         ("Singular", "Wait") => singular::wait(caller, request).await,
         ("RaftLease", "ApplyLease") => raft_lease::apply(caller, request).await,

@@ -16,13 +16,15 @@ mod leases;
 mod method;
 mod models;
 mod outcome;
+pub(crate) mod pages;
+mod pins;
 mod raft_lease;
 mod session;
 mod singular;
 mod told;
 mod watchers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +35,11 @@ use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
 use crate::credentials::Identity;
 use crate::env::Env;
+use crate::metrics::Metrics;
 use crate::rpc;
 
 pub use facades::FACADES;
@@ -49,6 +53,9 @@ pub const SERVER_VERSION: &str = "3.6.4";
 pub const CONTROLLER_MODEL: &str = "controller";
 /// Most leases in one page of a list. With names of [`NAME_MAX`] bytes, a page stays under 256 KiB.
 pub const PAGE_MAX: usize = 200;
+
+/// Most bytes of all names in an answer about pins, which has no pages in Juju.
+pub const PINNED_MAX: usize = 1024 * 1024;
 
 /// Limits of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,10 +124,22 @@ pub enum Verdict {
     NoModel { uuid: String },
     /// They may be let in later.
     TryAgain { retry_after: Duration },
-    /// They belong elsewhere: to these controllers, proved by this authority (PEM). With `consent`,
-    /// clients do not go there by themselves but leave it to whoever uses them, as they must when
-    /// it is to strangers.
-    Redirect { servers: Vec<Vec<HostPort>>, authority: String, consent: bool },
+    /// What they want lives elsewhere.
+    Redirect(Elsewhere),
+}
+
+/// Where a model lives that is not here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its controllers, each with its addresses. libjuju follows `public` ones only.
+    pub servers: Vec<Vec<HostPort>>,
+    /// Certificates of the authority that proves them, in PEM.
+    pub authority: String,
+    /// The UUID of their cluster, if known.
+    pub controller: Option<String>,
+    /// Whether clients do not go there by themselves but leave it to whoever uses them, as they
+    /// must when it is to strangers.
+    pub consent: bool,
 }
 
 /// One address of one controller, as Juju's clients store it.
@@ -150,15 +169,18 @@ impl HostPort {
 }
 
 /// A model, which leases and agents belong to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     /// Its UUID, in lower case.
     pub uuid: String,
     /// Its name.
     pub name: String,
+    /// The applications that have units on a machine, by the machine's tag.
+    pub applications: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What clients may know of the whole. It stays the same while the controller runs.
+/// What clients may know of the whole. The operator may change all but its name and authority while
+/// the controller runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// The cluster's own name, a UUID.
@@ -169,6 +191,9 @@ pub struct Cluster {
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
     /// The models that there are.
     pub models: Vec<Model>,
+    /// The models that are not here any more, by UUID. Users are sent after them; agents have no
+    /// such path in Juju, and find no model.
+    pub moved: BTreeMap<String, Elsewhere>,
 }
 
 impl Cluster {
@@ -213,15 +238,37 @@ pub struct Query {
     pub most: usize,
 }
 
+impl Query {
+    /// Whether it is about this lease, wherever it begins.
+    pub fn wants(&self, key: &Key) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
+            && self.model.as_ref().is_none_or(|model| *key.model == **model)
+    }
+}
+
 /// A part of the leases, as this controller's copy of the table has them.
+///
+/// Each lease is shown as it was at some moment after the asking, with everything acknowledged
+/// anywhere before that; but not all of them at the same moment, since the table is not locked for
+/// longer than a part of it takes to look at. One that was held all the while is not missed, and
+/// none is shown twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The time of the copy.
+    /// The time of the copy when the last of them was looked at.
     pub now: GlobalTime,
     /// The leases, in order.
     pub leases: Vec<(Key, Lease)>,
     /// Whether there are more after these.
     pub more: bool,
+}
+
+/// Who pins leaderships of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pins {
+    /// By application, in order.
+    All(BTreeMap<String, Vec<String>>),
+    /// Their names are over [`PINNED_MAX`] bytes.
+    TooMany,
 }
 
 /// Which changes somebody wants to hear of, from where on.
@@ -261,14 +308,34 @@ pub struct Changed {
 }
 
 /// How a controller is, for `/health`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// In a word.
+    pub standing: Standing,
+    /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
+    pub conditions: Vec<(&'static str, bool)>,
+}
+
+/// How a controller is, in Juju's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
+pub enum Standing {
     /// Not yet ready to serve agents.
     Starting,
     /// Serving.
     Running,
     /// Shutting down.
     Stopping,
+}
+
+/// What becomes of somebody who wants to look inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Introspected {
+    /// The metrics, as Prometheus reads them.
+    Metrics(String),
+    /// There is no such name, or the password is wrong.
+    Refused,
+    /// It is not for them.
+    Forbidden,
 }
 
 /// What the API port needs of the controller behind it.
@@ -289,12 +356,16 @@ pub trait Handler: Send + Sync + 'static {
         patience: Duration,
     ) -> impl Future<Output = Answer> + Send;
 
-    /// What clients may know of the whole.
-    fn cluster(&self) -> &Cluster;
+    /// What clients may know of the whole, and every change of it.
+    fn cluster(&self) -> watch::Receiver<Arc<Cluster>>;
 
     /// Reads leases, with everything that was acknowledged anywhere before; none if there is no
     /// leader to ask how far that is.
     fn leases(&self, query: Query) -> impl Future<Output = Option<Page>> + Send;
+
+    /// Reads who pins which leadership in a model, with everything that was acknowledged anywhere
+    /// before; none if there is no leader to ask how far that is.
+    fn pins(&self, model: &str) -> impl Future<Output = Option<Pins>> + Send;
 
     /// Waits for changes of leases; none if there is no leader to ask where to begin.
     fn changes(&self, watch: Watch) -> impl Future<Output = Option<Changed>> + Send;
@@ -304,6 +375,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// How the controller is.
     fn health(&self) -> Health;
+
+    /// Shows the controller's metrics to somebody who may see them.
+    fn introspect(&self, login: Login) -> impl Future<Output = Introspected> + Send;
+
+    /// Where what happens at the port is counted.
+    fn metrics(&self) -> &Metrics;
 }
 
 /// Serves one connection after its handshake, until either side ends it.
@@ -325,10 +402,10 @@ pub async fn serve<E, H, S>(
     let upgraded = tokio::select! {
         biased;
         _ = &mut hangup => None,
-        upgraded = http::greet(&*handler, stream, config.socket) => upgraded,
+        upgraded = Box::pin(http::greet(&*handler, stream, config.socket)) => upgraded,
     };
-    if let Some((place, socket)) = upgraded {
+    if let Some((place, mut socket)) = upgraded {
         let visit = session::Visit { handler: &*handler, config: &config, connection, place };
-        visit.run(env, socket, hangup).await;
+        visit.run(env, &mut socket, hangup).await;
     }
 }

@@ -31,16 +31,16 @@ pub(super) struct Entity {
 /// `ModelManager.ListModelSummaries`.
 pub(super) fn summaries<H: Handler>(caller: &Caller<'_, H>) -> rpc::Outcome {
     let owner = user(caller)?;
-    let cluster = caller.handler.cluster();
-    Ok(with_result(cluster.models.iter().map(|model| Ok(summary(cluster, model, owner)))))
+    let cluster = caller.cluster();
+    Ok(with_result(cluster.models.iter().map(|model| Ok(summary(&cluster, model, owner)))))
 }
 
 /// `ModelManager.ModelInfo`.
 pub(super) fn info<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc::Outcome {
     let owner = user(caller)?;
-    let cluster = caller.handler.cluster();
+    let cluster = caller.cluster();
     of_models(caller, request, |model| {
-        let mut info = common(cluster, model, owner);
+        let mut info = common(&cluster, model, owner);
         info["users"] = json!([]);
         info["machines"] = json!([]);
         info["status"] = json!({ "status": "available", "info": "", "since": null });
@@ -51,7 +51,7 @@ pub(super) fn info<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc
 /// `Controller.ControllerAPIInfoForModels`: in the order in which libjuju will go to them.
 pub(super) fn api_info<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc::Outcome {
     user(caller)?;
-    let cluster = caller.handler.cluster();
+    let cluster = caller.cluster();
     of_models(
         caller,
         request,
@@ -85,7 +85,7 @@ pub(super) async fn next<H: Handler>(caller: &Caller<'_, H>, request: &Request) 
         "name": model.name,
         "life": "alive",
         "owner": owner,
-        "controller-uuid": caller.handler.cluster().uuid,
+        "controller-uuid": caller.cluster().uuid,
         "is-controller": model.is_controller(),
         "config": {},
         "status": { "current": "available" },
@@ -126,7 +126,7 @@ fn of_models<H: Handler>(
 ) -> rpc::Outcome {
     let Entities { entities } = request.given()?;
     caller.bounded(&entities)?;
-    let cluster = caller.handler.cluster();
+    let cluster = caller.cluster();
     let one = |Entity { tag }: &Entity| {
         let uuid = tag.strip_prefix("model-").ok_or_else(|| invalid_tag(tag, "model"))?;
         cluster.model(uuid).map(&show).ok_or_else(|| no_model(uuid))
@@ -139,10 +139,10 @@ fn of_models<H: Handler>(
 }
 
 /// The model that the connection is about.
-fn here<'a, H: Handler>(caller: &'a Caller<'_, H>) -> Result<&'a Model, Error> {
+fn here<H: Handler>(caller: &Caller<'_, H>) -> Result<Model, Error> {
     match caller.place {
         Place::Controller => Err(denied()),
-        Place::Model(uuid) => caller.handler.cluster().model(uuid).ok_or_else(|| no_model(uuid)),
+        Place::Model(uuid) => caller.cluster().model(uuid).cloned().ok_or_else(|| no_model(uuid)),
     }
 }
 

@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::watchers::Watchers;
-use super::{Config, Handler, HostPort, Place, Verdict, facades, method, models};
+use super::{Cluster, Config, Elsewhere, Handler, Place, Verdict, facades, method, models};
 use crate::credentials::Identity;
 use crate::env::Env;
+use crate::metrics::Limit;
 use crate::rpc::{self, Error, Incoming, Malformed, Request, Socket, code};
 
 /// What Juju says when it leaves it to the user whether to go elsewhere.
@@ -40,15 +41,9 @@ enum Phase {
     /// Its login is being decided.
     LoggingIn,
     /// Was sent elsewhere, and may ask where.
-    Redirected(Redirect),
+    Redirected(Elsewhere),
     /// Is in, and knows everything but `Admin`.
     Known { identity: Arc<Identity>, runs_controller: bool },
-}
-
-#[derive(Clone, Debug)]
-struct Redirect {
-    servers: Vec<Vec<HostPort>>,
-    authority: String,
 }
 
 /// Everything that a method may know of whoever calls it.
@@ -72,6 +67,11 @@ struct Kept {
 }
 
 impl<H: Handler> Caller<'_, H> {
+    /// What clients may know of the whole at this moment.
+    pub(super) fn cluster(&self) -> Arc<Cluster> {
+        self.handler.cluster().borrow().clone()
+    }
+
     /// Asks the controller under the connection's next number.
     pub(super) async fn ask(&self, wish: Wish, patience: Duration) -> Answer {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
@@ -83,8 +83,10 @@ impl<H: Handler> Caller<'_, H> {
     pub(super) fn bounded<T>(&self, items: &[T]) -> Result<(), Error> {
         let (given, most) = (items.len(), self.config.items_max);
         if given <= most {
+            self.handler.metrics().most(Limit::Items, given);
             return Ok(());
         }
+        self.handler.metrics().refused(Limit::Items);
         let message = format!("{given} items, over the {most} allowed");
         Err(Error::new(message, code::BAD_REQUEST))
     }
@@ -119,13 +121,13 @@ impl<H: Handler> Visit<'_, H> {
     pub(super) async fn run<E, S>(
         &self,
         env: E,
-        mut socket: Socket<S>,
+        socket: &mut Socket<S>,
         hangup: Pin<&mut (impl Future<Output = String> + Send)>,
     ) where
         E: Env,
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if let End::Said { code, reason } = self.serve(&mut socket, hangup).await {
+        if let End::Said { code, reason } = self.serve(&env, socket, hangup).await {
             tracing::debug!(connection = self.connection.0, reason, "connection closed");
             let deadline = env.now() + self.config.close_within;
             tokio::select! {
@@ -136,12 +138,14 @@ impl<H: Handler> Visit<'_, H> {
         }
     }
 
-    async fn serve<S>(
+    async fn serve<E, S>(
         &self,
+        env: &E,
         socket: &mut Socket<S>,
         mut hangup: Pin<&mut (impl Future<Output = String> + Send)>,
     ) -> End
     where
+        E: Env,
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let kept = Kept::default();
@@ -163,10 +167,18 @@ impl<H: Handler> Visit<'_, H> {
             let text = match incoming {
                 Incoming::Text(text) => text,
                 Incoming::Room => continue,
-                Incoming::Foul { code, what } => return End::Said { code, reason: what },
+                Incoming::Foul { code, what } => {
+                    if code == CloseCode::Size {
+                        self.handler.metrics().refused(Limit::Message);
+                    }
+                    // The door paces how often this can be said.
+                    tracing::info!(connection = self.connection.0, what, "foul, closed");
+                    return End::Said { code, reason: what };
+                }
                 Incoming::Gone => return End::Gone,
             };
             tracing::trace!(connection = self.connection.0, "request of {} bytes", text.len());
+            self.handler.metrics().most(Limit::Message, text.len());
             let request = match Request::read(&text) {
                 Ok(request) => request,
                 Err(Malformed::Message(reason)) => {
@@ -180,6 +192,7 @@ impl<H: Handler> Visit<'_, H> {
                 }
             };
             if running.len() >= self.config.requests_max {
+                self.handler.metrics().refused(Limit::Requests);
                 let outcome = Err(try_again(self.config.retry_after));
                 socket.push(request.request_id, answer(&request, outcome).write());
                 continue;
@@ -188,7 +201,8 @@ impl<H: Handler> Visit<'_, H> {
             if let Work::Login(_) = work {
                 phase = Phase::LoggingIn;
             }
-            running.push(self.perform(work, request));
+            running.push(self.perform(env, work, request));
+            self.handler.metrics().most(Limit::Requests, running.len());
         }
     }
 
@@ -242,19 +256,19 @@ impl<H: Handler> Visit<'_, H> {
         }
     }
 
-    async fn perform(&self, work: Work<'_, H>, request: Request) -> Done {
-        match work {
-            Work::Answer(outcome) => Done { answer: answer(&request, outcome), phase: None },
-            Work::Call(caller) => {
-                let outcome = method::call(&caller, &request).await;
-                Done { answer: answer(&request, outcome), phase: None }
-            }
+    async fn perform<E: Env>(&self, env: &E, work: Work<'_, H>, request: Request) -> Done {
+        let since = env.now();
+        let (phase, outcome) = match work {
+            Work::Answer(outcome) => (None, outcome),
+            Work::Call(caller) => (None, method::call(&caller, &request).await),
             Work::Login(login) => {
                 let verdict = self.handler.login(self.connection, login).await;
                 let (phase, outcome) = self.judged(verdict);
-                Done { answer: answer(&request, outcome), phase: Some(phase) }
+                (Some(phase), outcome)
             }
-        }
+        };
+        self.handler.metrics().called(&request, &outcome, env.now().since(since));
+        Done { answer: answer(&request, outcome), phase }
     }
 
     /// What a verdict makes of the party, and what it is told.
@@ -262,7 +276,8 @@ impl<H: Handler> Visit<'_, H> {
         let error = |message: &str, code| Err(Error::new(message, code));
         match verdict {
             Verdict::Welcome { identity, runs_controller } => {
-                let welcome = method::welcome(&self.place, &identity, self.handler.cluster());
+                let cluster = self.handler.cluster().borrow().clone();
+                let welcome = method::welcome(&self.place, &identity, &cluster);
                 let identity = Arc::new(identity);
                 (Phase::Known { identity, runs_controller }, Ok(welcome))
             }
@@ -271,18 +286,17 @@ impl<H: Handler> Visit<'_, H> {
             }
             Verdict::NoModel { uuid } => (Phase::Stranger, Err(models::no_model(&uuid))),
             Verdict::TryAgain { retry_after } => (Phase::Stranger, Err(try_again(retry_after))),
-            Verdict::Redirect { servers, authority, consent } => {
+            Verdict::Redirect(to) => {
                 // libjuju asks where to, and goes there by itself, only if it was not told yet.
-                let told = consent.then(|| {
-                    let controller = format!("controller-{}", self.handler.cluster().uuid);
-                    json!({
-                        "servers": servers, "ca-cert": authority, "controller-tag": controller,
-                    })
+                let info = to.consent.then(|| {
+                    let mut info = json!({ "servers": to.servers, "ca-cert": to.authority });
+                    if let Some(uuid) = &to.controller {
+                        info["controller-tag"] = json!(format!("controller-{uuid}"));
+                    }
+                    info
                 });
-                let text = if consent { ELSEWHERE } else { code::REDIRECT };
-                let redirect = Redirect { servers, authority };
-                let error = Error { info: told, ..Error::new(text, code::REDIRECT) };
-                (Phase::Redirected(redirect), Err(error))
+                let text = if to.consent { ELSEWHERE } else { code::REDIRECT };
+                (Phase::Redirected(to), Err(Error { info, ..Error::new(text, code::REDIRECT) }))
             }
         }
     }

@@ -81,10 +81,10 @@ pub(super) async fn wait<H: Handler>(caller: &Caller<'_, H>, request: &Request) 
 /// The lease of the entity, if the caller may have to do with it.
 fn lease<H: Handler>(caller: &Caller<'_, H>, entity: &str) -> Result<Key, Error> {
     let Place::Model(model) = caller.place else { return Err(denied()) };
-    let cluster = &caller.handler.cluster().uuid;
+    let cluster = caller.cluster();
     let lease = match entity.split_once('-') {
         Some(("model", uuid)) if uuid == model => model,
-        Some(("controller", uuid)) if uuid == cluster => cluster,
+        Some(("controller", uuid)) if *uuid == cluster.uuid => &cluster.uuid,
         Some(_) | None => return Err(denied()),
     };
     if !caller.runs_controller {

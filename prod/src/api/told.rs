@@ -60,7 +60,30 @@ pub(super) fn denied() -> Error {
     Error::new("permission denied", code::UNAUTHORIZED)
 }
 
-/// The text names nothing of this kind.
+/// The kinds of things that tags name in Juju.
+const KINDS: &[&str] = &[
+    "action",
+    "application",
+    "charm",
+    "cloud",
+    "cloudcred",
+    "controller",
+    "environment",
+    "machine",
+    "model",
+    "operation",
+    "relation",
+    "space",
+    "storage",
+    "subnet",
+    "unit",
+    "user",
+    "volume",
+];
+
+/// The text is no tag, or names nothing of this kind, in Juju's words for each.
 pub(super) fn invalid_tag(tag: &str, kind: &str) -> Error {
-    Error::new(format!("{tag:?} is not a valid {kind} tag"), "")
+    let is_tag = tag.split_once('-').is_some_and(|(kind, _)| KINDS.contains(&kind));
+    let kind = if is_tag { format!("{kind} ") } else { String::new() };
+    Error::new(format!("{tag:?} is not a valid {kind}tag"), "")
 }

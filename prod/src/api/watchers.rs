@@ -1,17 +1,20 @@
 //! `NotifyWatcher` and `AllWatcher`: how Juju's clients wait for changes.
 //!
 //! A watcher lives as long as its connection, or until it is stopped. The first `Next` is answered
-//! at once and the rest when something changes. What there is to watch stays the same while a
-//! controller runs, so all that can come after the first is the end.
+//! at once and the rest when something changes: each change is told once by each watcher, and those
+//! that nobody asked about in between are told as one, as in Juju.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Handler;
 use super::session::Caller;
+use super::{Cluster, Handler};
+use crate::metrics::Limit;
 use crate::rpc::{self, Error, Request, code};
 
 /// What a watcher watches.
@@ -19,7 +22,7 @@ use crate::rpc::{self, Error, Request, code};
 pub(super) enum Watched {
     /// Where controllers are.
     Addresses,
-    /// All that a model consists of.
+    /// All that a model consists of, which is nothing that changes.
     Model,
 }
 
@@ -37,9 +40,42 @@ struct Open {
 #[derive(Debug)]
 struct Watcher {
     watched: Watched,
-    /// Whether the first `Next` was answered.
-    told: bool,
+    /// Locked by the `Next` that waits; others stand in line, so that a change is told once.
+    told: Arc<tokio::sync::Mutex<Told>>,
     stopped: CancellationToken,
+}
+
+/// What a watcher has told of.
+#[derive(Debug)]
+struct Told {
+    /// Whether nothing was asked yet.
+    fresh: bool,
+    /// What the last answer was about.
+    last: Arc<Cluster>,
+    news: watch::Receiver<Arc<Cluster>>,
+}
+
+impl Told {
+    /// Returns when there is something that was not told.
+    async fn next(&mut self, watched: Watched) {
+        if mem::take(&mut self.fresh) {
+            self.last = self.news.borrow_and_update().clone();
+            return;
+        }
+        while self.news.changed().await.is_ok() {
+            let cluster = self.news.borrow_and_update().clone();
+            let before = mem::replace(&mut self.last, cluster);
+            let changed = match watched {
+                Watched::Addresses => before.servers != self.last.servers,
+                Watched::Model => false,
+            };
+            if changed {
+                return;
+            }
+        }
+        // The controller is gone, and its connections go with it.
+        std::future::pending().await
+    }
 }
 
 impl<H: Handler> Caller<'_, H> {
@@ -47,29 +83,35 @@ impl<H: Handler> Caller<'_, H> {
     pub(super) fn watch(&self, watched: Watched) -> rpc::Outcome {
         let mut open = self.watchers.locked();
         if open.watchers.len() >= self.config.watchers_max {
+            self.handler.metrics().refused(Limit::Watchers);
             return Err(Error::new("too many watchers", code::QUOTA));
         }
         open.made += 1;
         let (made, stopped) = (open.made, CancellationToken::new());
-        open.watchers.insert(made, Watcher { watched, told: false, stopped });
+        let news = self.handler.cluster();
+        let told = Told { fresh: true, last: self.cluster(), news };
+        let told = Arc::new(tokio::sync::Mutex::new(told));
+        open.watchers.insert(made, Watcher { watched, told, stopped });
+        self.handler.metrics().most(Limit::Watchers, open.watchers.len());
         Ok(json!({ "watcher-id": made.to_string() }))
     }
 
     /// `Next`: returns when there is something to tell.
     pub(super) async fn next(&self, watched: Watched, request: &Request) -> Result<(), Error> {
-        let stopped = {
-            let mut open = self.watchers.locked();
-            let watcher = number(&request.id).and_then(|id| open.watchers.get_mut(&id));
+        let (told, stopped) = {
+            let open = self.watchers.locked();
+            let watcher = number(&request.id).and_then(|id| open.watchers.get(&id));
             let watcher = watcher.filter(|watcher| watcher.watched == watched);
             let watcher = watcher.ok_or_else(unknown_watcher)?;
-            if !watcher.told {
-                watcher.told = true;
-                return Ok(());
-            }
-            watcher.stopped.clone()
+            (Arc::clone(&watcher.told), watcher.stopped.clone())
         };
-        stopped.cancelled().await;
-        Err(Error::new("watcher has been stopped", code::STOPPED))
+        tokio::select! {
+            biased;
+            () = stopped.cancelled() => {
+                Err(Error::new("watcher has been stopped", code::STOPPED))
+            }
+            () = async { told.lock().await.next(watched).await } => Ok(()),
+        }
     }
 
     /// `Stop`: ends whatever waits in `next`.

@@ -33,7 +33,12 @@ impl Display for Meaning<'_> {
         let at = |port| std::net::SocketAddr::new(config.bind_address, port);
         match config.has_controller_door() {
             true => {
-                writeln!(f, "  controller door  {}, open at once", at(config.controller_api_port))?;
+                writeln!(
+                    f,
+                    "  controller door  {}, open at once, at most {} connections",
+                    at(config.controller_api_port),
+                    limits.controller_connections_max
+                )?;
                 let delay = plain(config.api_port_open_delay);
                 writeln!(
                     f,
@@ -48,6 +53,9 @@ impl Display for Meaning<'_> {
                     at(config.api_port)
                 )?;
             }
+        }
+        if let Some(address) = config.metrics_address {
+            writeln!(f, "  metrics          {address}, for whoever reaches it")?;
         }
         match config.agent_ratelimit_max {
             0 => writeln!(f, "  pace             none")?,
@@ -71,6 +79,16 @@ impl Display for Meaning<'_> {
             limits.asks_per_connection_max,
             plain(limits.patience_max)
         )?;
+        writeln!(
+            f,
+            "  requests         at most {} bytes, {} a connection at a time, {} items each",
+            limits.message_max, limits.requests_per_connection_max, limits.items_per_call_max
+        )?;
+        if !config.moved.is_empty() {
+            writeln!(f, "  moved            {} models, whose users are sent after them", {
+                config.moved.len()
+            })?;
+        }
         write!(
             f,
             "  may log in       {} users, {} units, {} machines of {} models",

@@ -1,7 +1,8 @@
 //! `run`: one controller, until it is told to stop.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::{panic, process, thread};
 
 use clap::Args;
@@ -10,7 +11,7 @@ use portcullis::node::{self, Node};
 use portcullis::tokio_env::{Ports, Tokio};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::exit::Failure;
 use super::files;
@@ -32,7 +33,8 @@ pub struct Arguments {
     until_stdin_closes: bool,
 }
 
-/// Runs the controller until Ctrl-C, SIGTERM, or the end of whoever started it.
+/// Runs the controller until Ctrl-C, SIGTERM, or the end of whoever started it; at SIGHUP it reads
+/// its configuration again.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config).map_err(Failure::wrong)?;
     let runtime =
@@ -43,6 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::wrong)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(Failure::wrong)?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(Failure::wrong)?;
     let ports = if arguments.ports_reserved { Ports::Reserved } else { Ports::Own };
     let env = Tokio::start(config.data_dir.clone(), ports).map_err(Failure::wrong)?;
     let whole = config.node().map_err(Failure::wrong)?;
@@ -53,15 +56,42 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     })?;
     end_on_panic();
     info!(controller = config.controller_id, files, "started");
-    tokio::select! {
-        biased;
-        _ = interrupted.recv() => info!("interrupted, stopping"),
-        _ = terminated.recv() => info!("terminated, stopping"),
-        () = closed(arguments.until_stdin_closes) => info!("let go of, stopping"),
-        () = print(arguments.print_ports, &node) => {}
+    let mut closed = pin!(closed(arguments.until_stdin_closes));
+    {
+        let mut printed = pin!(print(arguments.print_ports, &node));
+        loop {
+            tokio::select! {
+                biased;
+                _ = interrupted.recv() => break info!("interrupted, stopping"),
+                _ = terminated.recv() => break info!("terminated, stopping"),
+                () = &mut closed => break info!("let go of, stopping"),
+                _ = hung_up.recv() => reload(&arguments.config, config, &node).await,
+                () = &mut printed => {}
+            }
+        }
     }
     node.stop().await;
     Ok(())
+}
+
+/// Reads the file again and goes on with what may change, or says what is wrong with it and goes on
+/// as before.
+async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
+    let read = Config::load(file).map_err(|error| error.to_string());
+    let read = read.and_then(|config| match config.live() {
+        Ok(live) => Ok((config, live)),
+        Err(error) => Err(error.to_string()),
+    });
+    match read {
+        Err(error) => warn!("configuration not reloaded, the last one stays:\n{error}"),
+        Ok((config, live)) => {
+            for key in running.restart_keys(&config) {
+                warn!(key, "changed in the configuration, and takes a restart");
+            }
+            node.reload(live).await;
+            info!("configuration reloaded");
+        }
+    }
 }
 
 /// From here on a panic, which is a broken invariant, ends the process: a controller that has lost a
@@ -100,6 +130,7 @@ async fn print(wanted: bool, node: &Node<Tokio>) {
         let doors = [
             ("controller-api-port", bound.controller, known.controller),
             ("api-port", bound.api, known.api),
+            ("metrics-address", bound.metrics, known.metrics),
         ];
         for (key, bound, known) in doors {
             if let Some(address) = bound.filter(|_| wanted && bound != known) {

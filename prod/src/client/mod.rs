@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{HostPort, Place};
 use crate::drive::{Shell, drive};
 use crate::env::Env;
+use crate::tls;
 use wire::{Line, NotIn, Pass};
 
 /// Most arrivals that wait for the machine; who has another one waits.
@@ -76,6 +77,8 @@ impl Client {
             generation: 0,
             line: None,
             cut: CancellationToken::new(),
+            trust: BTreeMap::new(),
+            dialled: None,
             replies: BTreeMap::new(),
             tokens: 0,
             standing: standing_out,
@@ -117,6 +120,8 @@ impl Client {
 enum Arrival {
     /// Something for the machine, whichever connection is up.
     Told(Input),
+    /// A controller sends the client to others, which an authority in PEM proves.
+    Redirected { generation: u64, to: Vec<Address>, authority: String },
     /// Something about one connection; of no interest if there is another by now.
     Heard { generation: u64, input: Input },
     /// A dial has brought a connection.
@@ -140,6 +145,11 @@ struct Surroundings<E: Env> {
     line: Option<Line>,
     /// Ends the tasks of the present connection.
     cut: CancellationToken,
+    /// What proves the controllers that the client was sent to, where that is not the configured
+    /// authority. One redirect forgets what another said.
+    trust: BTreeMap<Address, Arc<ClientConfig>>,
+    /// The controller of the present connection and what proves it, if it is such a one.
+    dialled: Option<(Address, Arc<ClientConfig>)>,
     replies: BTreeMap<u64, oneshot::Sender<Answer>>,
     tokens: u64,
     standing: watch::Sender<Standing>,
@@ -174,10 +184,13 @@ impl<E: Env> Surroundings<E> {
         self.hang_up();
         let (env, config, generation) = (self.env.clone(), self.config.clone(), self.generation);
         let deadline = now + self.dial_within;
+        let trusted = self.trust.get(&address).cloned();
+        let tls = trusted.clone().unwrap_or_else(|| config.tls.clone());
+        self.dialled = trusted.map(|tls| (address.clone(), tls));
         self.run(async move {
             let opened = async {
                 let stream = env.connect(&address).await.map_err(|error| error.to_string())?;
-                wire::open(&env, stream, &config.tls, address.as_str(), &config.place, deadline)
+                wire::open(&env, stream, &tls, address.as_str(), &config.place, deadline)
                     .await
                     .map_err(|error| error.to_string())
             };
@@ -203,6 +216,31 @@ impl<E: Env> Surroundings<E> {
         Input::Connected
     }
 
+    /// Goes where the controller says, and believes there whom it says: it was proved itself.
+    fn redirected(&mut self, to: Vec<Address>, authority: &str) -> Input {
+        self.trust.clear();
+        let said = match tls::trusting(authority) {
+            Ok(tls) => {
+                self.trust = to.iter().map(|address| (address.clone(), tls.clone())).collect();
+                format!("redirected to {} addresses", to.len())
+            }
+            Err(error) => format!("redirected, with an authority that is none: {error}"),
+        };
+        tracing::debug!(said, "no connection");
+        self.standing.send_modify(|standing| standing.trouble = Some(said));
+        // By the configured authority, if theirs is none: that may well be the same.
+        Input::Redirected { to }
+    }
+
+    /// The cluster that has let the client in is proved everywhere as it was here.
+    fn trust_where_it_is(&mut self, addresses: &[Address]) {
+        self.trust.clear();
+        if let Some((here, tls)) = &self.dialled {
+            let known = addresses.iter().chain([here]);
+            self.trust.extend(known.map(|address| (address.clone(), tls.clone())));
+        }
+    }
+
     fn login(&self, now: Time) {
         let Some(line) = self.line.clone() else { return };
         let (pass, generation) = (self.config.pass.clone(), self.generation);
@@ -217,12 +255,12 @@ impl<E: Env> Surroundings<E> {
                     let addresses = addresses(&welcome.servers);
                     Arrival::Heard { generation, input: Input::LoggedIn { addresses } }
                 }
-                Err(error) => match &error {
+                Err(error) => match error {
                     NotIn::TryAgain { retry_after } => {
-                        trouble(Input::Refused { retry_after: *retry_after }, error)
+                        trouble(Input::Refused { retry_after }, error)
                     }
-                    NotIn::Redirected { servers, .. } => {
-                        trouble(Input::Redirected { to: addresses(servers) }, error)
+                    NotIn::Redirected { servers, authority } => {
+                        Arrival::Redirected { generation, to: addresses(&servers), authority }
                     }
                     NotIn::Refused(_) => {
                         trouble(Input::Refused { retry_after: Duration::ZERO }, error)
@@ -267,13 +305,15 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
             Arrival::Told(input) => Some(input),
             Arrival::Heard { generation, .. }
             | Arrival::Opened { generation, .. }
+            | Arrival::Redirected { generation, .. }
             | Arrival::Trouble { generation, .. }
                 if generation != self.generation =>
             {
                 None
             }
             Arrival::Heard { input, .. } => {
-                if let Input::LoggedIn { .. } = input {
+                if let Input::LoggedIn { addresses } = &input {
+                    self.trust_where_it_is(addresses);
                     let line = self.line.clone();
                     self.standing.send_modify(|standing| {
                         *standing = Standing { line, leads: standing.leads, ..Standing::default() };
@@ -282,6 +322,7 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
                 Some(input)
             }
             Arrival::Opened { line, .. } => Some(self.opened(line)),
+            Arrival::Redirected { to, authority, .. } => Some(self.redirected(to, &authority)),
             Arrival::Trouble { input, trouble, refused, .. } => {
                 tracing::debug!(trouble, "no connection");
                 self.standing.send_modify(|standing| {
@@ -302,7 +343,7 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
         }
     }
 
-    fn act(&mut self, now: Time, output: Output) -> Option<Input> {
+    fn act(&mut self, _: &Agent, now: Time, output: Output) -> Option<Input> {
         match output {
             Output::Dial { address } => self.dial(now, address),
             Output::Login => self.login(now),
@@ -328,9 +369,5 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
 
 /// Every address of every controller.
 fn addresses(servers: &[Vec<HostPort>]) -> Vec<Address> {
-    let address = |to: &HostPort| match to.kind.as_str() {
-        "ipv6" => Address::from(format!("[{}]:{}", to.value, to.port)),
-        _ => Address::from(format!("{}:{}", to.value, to.port)),
-    };
-    servers.iter().flatten().map(address).collect()
+    servers.iter().flatten().map(|to| Address::from(to.joined())).collect()
 }

@@ -6,7 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::fault::Meaning;
-use super::{Config, OPERATION_BYTES_MAX, PEERS_MAX, RATELIMIT_RATE_MAX};
+use super::{
+    CONTROLLER_CONNECTIONS_LEAST, Config, ITEMS_MOST, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
+    OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
+};
 use crate::credentials::{Hashed, Identity};
 
 /// All that makes no sense.
@@ -52,6 +55,13 @@ fn doors(config: &Config, faults: &mut Faults) {
         !config.has_controller_door() || config.controller_api_port != config.api_port,
         "controller-api-port",
         format!("is {}, as api-port is; the two doors need a port each", config.api_port),
+    );
+    let taken = [config.api_port, config.controller_api_port];
+    let shown = config.metrics_address.map(|address| address.port()).filter(|port| *port != 0);
+    faults.check(
+        shown.is_none_or(|port| !taken.contains(&port)),
+        "metrics-address",
+        "has the port of a door; it needs one of its own",
     );
     let rate = config.agent_ratelimit_rate;
     faults.check(
@@ -120,6 +130,32 @@ fn address(text: &str, path: String, faults: &mut Faults) {
 
 fn limits(config: &Config, faults: &mut Faults) {
     let limits = &config.limits;
+    let per_connection = PER_CONNECTION_MOST;
+    let bounded = [
+        ("message-max", limits.message_max, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST),
+        (
+            "controller-connections-max",
+            limits.controller_connections_max,
+            CONTROLLER_CONNECTIONS_LEAST,
+            usize::MAX,
+        ),
+        ("requests-per-connection-max", limits.requests_per_connection_max, 1, per_connection),
+        ("items-per-call-max", limits.items_per_call_max, 1, ITEMS_MOST),
+        ("watchers-per-connection-max", limits.watchers_per_connection_max, 1, per_connection),
+        ("answers-waiting-max", limits.answers_waiting_max, 1, per_connection),
+    ];
+    for (key, number, least, most) in bounded {
+        let says = match most {
+            usize::MAX => format!("must be at least {least}"),
+            most => format!("must be {least} to {most}"),
+        };
+        faults.check((least..=most).contains(&number), &format!("limits.{key}"), says);
+    }
+    faults.check(
+        limits.patience <= limits.patience_max,
+        "limits.patience",
+        "must not be above patience-max",
+    );
     let numbers = [
         ("connections-max", limits.connections_max),
         ("logins-max", limits.logins_max),
@@ -145,6 +181,7 @@ fn limits(config: &Config, faults: &mut Faults) {
     let durations = [
         ("login-within", limits.login_within),
         ("silent-max", limits.silent_max),
+        ("patience", limits.patience),
         ("patience-max", limits.patience_max),
         ("leaderless-max", limits.leaderless_max),
         ("wake-gap", limits.wake_gap),
@@ -178,7 +215,25 @@ fn models(config: &Config, faults: &mut Faults) {
         faults.check(!model.name.is_empty(), &path(at, "name"), "must not be empty");
     }
     let models = || config.models.iter().enumerate();
-    faults.unique(models().map(|(at, model)| (path(at, "uuid"), &model.uuid)));
+    let gone = |at: usize, key: &str| format!("moved-model.{at}.{key}");
+    let moved = config.moved.iter().enumerate();
+    let moved = moved.map(|(at, moved)| (gone(at, "uuid"), &moved.uuid));
+    faults.unique(models().map(|(at, model)| (path(at, "uuid"), &model.uuid)).chain(moved));
+    for (at, moved) in config.moved.iter().enumerate() {
+        uuid(&moved.uuid, &gone(at, "uuid"), faults);
+        if let Some(controller) = &moved.controller_uuid {
+            uuid(controller, &gone(at, "controller-uuid"), faults);
+        }
+        if let Some(ca) = &moved.ca {
+            let says = format!("there is no file {}", ca.display());
+            faults.check(ca.is_file(), &gone(at, "ca"), says);
+        }
+        let says = "users must be told at least one address";
+        faults.check(!moved.api_addresses.is_empty(), &gone(at, "api-addresses"), says);
+        for (nth, given) in moved.api_addresses.iter().enumerate() {
+            address(given, gone(at, &format!("api-addresses.{nth}")), faults);
+        }
+    }
     faults.unique(models().map(|(at, model)| (path(at, "name"), &model.name)));
 }
 
@@ -212,6 +267,13 @@ fn credentials(config: &Config, faults: &mut Faults) {
     }
     for (at, unit) in config.units.iter().enumerate() {
         known_model(config, &unit.model, &format!("unit.{at}.model"), faults);
+        let mut here = config.machines.iter().filter(|machine| machine.model == unit.model);
+        if let Some(machine) = &unit.machine
+            && here.all(|one| one.id != *machine)
+        {
+            let says = format!("no [[machine]] of its model has the id {machine:?}");
+            faults.add(format!("unit.{at}.machine"), says);
+        }
     }
     for (at, machine) in config.machines.iter().enumerate() {
         known_model(config, &machine.model, &format!("machine.{at}.model"), faults);

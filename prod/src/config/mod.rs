@@ -5,7 +5,7 @@
 //! and caret; see [`ConfigError`].
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::NAME_MAX;
-use crate::raft;
+use crate::{api, raft};
 
 mod check;
 mod fault;
 mod node;
+mod reload;
 
 pub use fault::{ConfigError, Fault};
 
@@ -29,12 +29,27 @@ pub const PEERS_MAX: usize = 7;
 pub const RATELIMIT_RATE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of the largest lease operation: four names of the greatest length. The limits in bytes let
 /// one of these in.
-pub const OPERATION_BYTES_MAX: usize = queue::OPERATION_BYTES + 4 * NAME_MAX;
+pub const OPERATION_BYTES_MAX: usize = queue::OPERATION_BYTES + 4 * api::NAME_MAX;
+
+/// Least `message-max`: a login with macaroons and a page of answers must fit.
+pub const MESSAGE_MAX_LEAST: usize = 4 * 1024;
+/// Most `message-max`: what libjuju takes itself.
+pub const MESSAGE_MAX_MOST: usize = 64 * 1024 * 1024;
+/// Least `controller-connections-max`: each controller of the largest cluster twice, since one that
+/// comes back may find its old connection still there.
+pub const CONTROLLER_CONNECTIONS_LEAST: usize = 2 * PEERS_MAX;
+/// Most `items-per-call-max`: the answers to so many fit into one message.
+pub const ITEMS_MOST: usize = 4_096;
+/// Most of whatever one connection may have at a time.
+pub const PER_CONNECTION_MOST: usize = 65_536;
 
 /// Every key with its default and meaning, as a file.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// One controller: who it is, where it listens, whom it trusts and what it bounds.
+///
+/// At SIGHUP a running controller reads its file again and goes on with some of the keys, which say
+/// so here as *live*; see [`Config::restart_keys`] for the others.
 ///
 /// Paths are relative to the folder of the file. Durations are a number and a unit, such as
 /// `"250ms"`, `"2s"` or `"1min 30s"`.
@@ -60,14 +75,19 @@ pub struct Config {
     #[serde(default)]
     pub controller_api_port: u16,
     /// Wait between stable and opening the API door, default `"2s"` (Juju). Only with a controller
-    /// door.
+    /// door. Live, as in Juju.
     #[serde(default = "default::api_port_open_delay", with = "duration")]
     pub api_port_open_delay: Duration,
+    /// `ip:port` where anybody who reaches it is shown `/metrics` and `/health` by plain HTTP; not
+    /// there by default. Port 0 lets the kernel choose.
+    #[serde(default)]
+    pub metrics_address: Option<SocketAddr>,
     /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
-    /// paced.
+    /// paced. Live, as in Juju; unlike there, a change refills no bucket.
     #[serde(default = "default::agent_ratelimit_max")]
     pub agent_ratelimit_max: u32,
     /// Time until it may let in one more: above zero, at most `"1min"`, default `"250ms"` (Juju).
+    /// Live, as in Juju.
     #[serde(default = "default::agent_ratelimit_rate", with = "duration")]
     pub agent_ratelimit_rate: Duration,
     /// Certificates.
@@ -81,9 +101,12 @@ pub struct Config {
     /// The pace of raft.
     #[serde(default)]
     pub raft: Raft,
-    /// Models that leases belong to and agents may log in to.
+    /// Models that leases belong to and agents may log in to. Live.
     #[serde(default, rename = "model")]
     pub models: Vec<Model>,
+    /// Models that are not here any more, and where users find them. Live.
+    #[serde(default, rename = "moved-model")]
+    pub moved: Vec<MovedModel>,
     /// People, who may do everything.
     #[serde(default, rename = "user")]
     pub users: Vec<User>,
@@ -116,7 +139,8 @@ pub struct Peer {
     /// `host:port` where the other controllers dial it: its controller door, or its API door if it
     /// has no other.
     pub controller_address: String,
-    /// Each `host:port` of its API door that agents are told of; at least one.
+    /// Each `host:port` of its API door that agents are told of; at least one. Live: whoever
+    /// watches them is told of a change.
     pub api_addresses: Vec<String>,
 }
 
@@ -129,6 +153,26 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most of those that have not logged in yet, default 256.
     pub logins_max: usize,
+    /// Most connections through the controller door, proved or not: default 1,024, at least
+    /// [`CONTROLLER_CONNECTIONS_LEAST`]; the rest wait in the kernel's backlog.
+    pub controller_connections_max: usize,
+    /// Longest message of an agent or user in bytes, in one frame or in fragments: default 262,144,
+    /// from [`MESSAGE_MAX_LEAST`] to [`MESSAGE_MAX_MOST`]. A longer one closes its connection. Each
+    /// connection that has sent a long one may keep that much memory.
+    pub message_max: usize,
+    /// Most requests without an answer on one connection, default 64; more are answered `try again`.
+    pub requests_per_connection_max: usize,
+    /// Most items in a bulk call, default 64; more are refused as a whole.
+    pub items_per_call_max: usize,
+    /// Most watchers of one connection, default 64; the next is refused.
+    pub watchers_per_connection_max: usize,
+    /// Most answers that wait for one slow reader, default 64; from then on nothing more is read of
+    /// it.
+    pub answers_waiting_max: usize,
+    /// How long a lease operation may take if its asker does not say, default `"10s"`; at most
+    /// `patience-max`.
+    #[serde(with = "duration")]
+    pub patience: Duration,
     /// Longest time from connecting to having logged in, default `"30s"`.
     #[serde(with = "duration")]
     pub login_within: Duration,
@@ -179,9 +223,17 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         let limits = controller::Config::new(NodeId(0));
+        let api = api::Config::default();
         Limits {
             connections_max: limits.listener.connections_max,
             logins_max: limits.listener.logins_max,
+            controller_connections_max: limits.listener.controller_connections_max,
+            message_max: api.socket.message_max,
+            requests_per_connection_max: api.requests_max,
+            items_per_call_max: api.items_max,
+            watchers_per_connection_max: api.watchers_max,
+            answers_waiting_max: api.socket.outbox_max,
+            patience: api.patience,
             login_within: limits.sessions.login_within,
             silent_max: limits.sessions.silent_max,
             asks_per_connection_max: limits.asks_per_connection_max,
@@ -245,6 +297,26 @@ pub struct Model {
     pub name: String,
 }
 
+/// A model that lives elsewhere: a user who logs in to it is sent there.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MovedModel {
+    /// Its UUID, in lower case; not that of a model here.
+    pub uuid: String,
+    /// Each `host:port` of the API doors there; at least one.
+    pub api_addresses: Vec<String>,
+    /// PEM file of the authority that proves the controllers there; this cluster's if left out.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// UUID of the cluster there, for those who are asked for consent.
+    #[serde(default)]
+    pub controller_uuid: Option<String>,
+    /// Whether clients are to ask whoever uses them before they go there, as after a migration in
+    /// Juju. Without it, the default, they follow by themselves and log in with the same password.
+    #[serde(default)]
+    pub consent: bool,
+}
+
 /// One person.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -263,6 +335,9 @@ pub struct Unit {
     pub name: String,
     /// UUID of its model.
     pub model: String,
+    /// The id of the machine that it runs on, which can pin its leadership; one of its model. Live.
+    #[serde(default)]
+    pub machine: Option<String>,
     /// What `portcullis hash-password` prints.
     pub password_hash: String,
 }
@@ -289,6 +364,9 @@ impl Config {
         let folder = file.parent().unwrap_or(Path::new(""));
         let Tls { ca, cert, key } = &mut config.tls;
         for path in [&mut config.data_dir, ca, cert, key] {
+            *path = folder.join(&*path);
+        }
+        for path in config.moved.iter_mut().filter_map(|moved| moved.ca.as_mut()) {
             *path = folder.join(&*path);
         }
         let faults = check::faults(&config);
@@ -328,6 +406,10 @@ impl Config {
         self.controller_api_port != 0
     }
 
+    fn pace(&self) -> pace::Config {
+        pace::Config { burst: self.agent_ratelimit_max, interval: self.agent_ratelimit_rate }
+    }
+
     /// What the machine that decides is told.
     pub fn controller(&self) -> controller::Config {
         let Limits { login_within, silent_max, patience_max, .. } = self.limits;
@@ -336,12 +418,10 @@ impl Config {
             listener: listener::Config {
                 controller_door: self.has_controller_door(),
                 open_delay: self.api_port_open_delay,
-                pace: pace::Config {
-                    burst: self.agent_ratelimit_max,
-                    interval: self.agent_ratelimit_rate,
-                },
+                pace: self.pace(),
                 connections_max: self.limits.connections_max,
                 logins_max: self.limits.logins_max,
+                controller_connections_max: self.limits.controller_connections_max,
                 ..defaults.listener
             },
             sessions: sessions::Config { login_within, silent_max },

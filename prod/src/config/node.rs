@@ -8,19 +8,15 @@ use super::{Config, Peer};
 use crate::api::{self, HostPort};
 use crate::credentials::{Credentials, Hashed, Identity};
 use crate::tls::{self, Certificate};
-use crate::{node, raft};
+use crate::{node, raft, rpc};
 
 impl Config {
     /// What a node is started with. Reads the certificates.
     pub fn node(&self) -> Result<node::Config, tls::Error> {
         let at = |port| SocketAddr::new(self.bind_address, port);
         let address = |peer: &Peer| Address::new(&peer.controller_address);
-        let servers = |peer: &Peer| peer.api_addresses.iter().map(|text| host_port(text)).collect();
-        let model = |model: &super::Model| {
-            let super::Model { uuid, name } = model.clone();
-            api::Model { uuid, name }
-        };
-        let peers = || self.peers.iter().map(|peer| (NodeId(peer.id), peer));
+        let node::Live { servers, models, moved, .. } = self.live()?;
+        let limits = &self.limits;
         Ok(node::Config {
             controller: self.controller(),
             raft: raft::Config {
@@ -29,17 +25,29 @@ impl Config {
                 ..raft::Config::default()
             },
             writer: raft::Writer::Thread,
-            api: api::Config::default(),
+            api: api::Config {
+                socket: rpc::Limits {
+                    message_max: limits.message_max,
+                    outbox_max: limits.answers_waiting_max,
+                },
+                requests_max: limits.requests_per_connection_max,
+                items_max: limits.items_per_call_max,
+                watchers_max: limits.watchers_per_connection_max,
+                patience: limits.patience,
+                ..api::Config::default()
+            },
             doors: node::Doors {
                 api: at(self.api_port),
                 controller: self.has_controller_door().then(|| at(self.controller_api_port)),
             },
+            metrics: self.metrics_address,
             cluster: self.controller_uuid.clone(),
-            peers: peers().map(|(id, peer)| (id, address(peer))).collect(),
-            servers: peers().map(|(id, peer)| (id, servers(peer))).collect(),
+            peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
+            servers,
             certificate: Certificate::load(&self.tls.cert, &self.tls.key, &self.tls.ca)?,
             credentials: self.credentials(),
-            models: self.models.iter().map(model).collect(),
+            models,
+            moved,
         })
     }
 
@@ -56,7 +64,7 @@ impl Config {
 }
 
 /// What agents are told of a `host:port`.
-fn host_port(text: &str) -> HostPort {
+pub(super) fn host_port(text: &str) -> HostPort {
     let (host, port) = text.rsplit_once(':').expect("addresses were checked on loading");
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let (kind, scope) = match host.parse::<IpAddr>() {

@@ -180,6 +180,25 @@ fn doors_that_share_a_port_are_refused() {
 }
 
 #[test]
+fn metrics_need_an_address_of_their_own() {
+    let said = |address: &str| {
+        said("api-port-open-delay = \"2s\"", &format!("metrics-address = {address:?}"))
+    };
+    insta::assert_snapshot!(said("127.0.0.1:17070"), @r#"
+    controller.toml:6:19: metrics-address: has the port of a door; it needs one of its own
+      |
+    6 | metrics-address = "127.0.0.1:17070"
+      |                   ^^^^^^^^^^^^^^^^^
+    "#);
+    insta::assert_snapshot!(said("localhost"), @r#"
+    controller.toml:6:19: metrics-address: invalid socket address syntax
+      |
+    6 | metrics-address = "localhost"
+      |                   ^^^^^^^^^^^
+    "#);
+}
+
+#[test]
 fn a_missing_file_is_refused() {
     insta::assert_snapshot!(said("\"key.pem\"", "\"lost.pem\""), @r#"
     controller.toml:11:7: tls.key: there is no file lost.pem
@@ -240,4 +259,62 @@ fn a_controller_that_is_no_peer_is_refused() {
     1 | controller-id = 3
       |                 ^
     "#);
+}
+
+#[test]
+fn limits_have_bounds() {
+    for (limit, says) in [
+        ("message-max = 4095", "limits.message-max: must be 4096 to 67108864"),
+        ("message-max = 67108865", "limits.message-max: must be 4096 to 67108864"),
+        ("controller-connections-max = 13", "controller-connections-max: must be at least 14"),
+        ("requests-per-connection-max = 0", "must be 1 to 65536"),
+        ("items-per-call-max = 4097", "must be 1 to 4096"),
+        ("watchers-per-connection-max = 0", "must be 1 to 65536"),
+        ("answers-waiting-max = 0", "must be 1 to 65536"),
+        ("patience = \"31s\"", "limits.patience: must not be above patience-max"),
+        ("message-max = 4096", "fine"),
+        ("controller-connections-max = 14", "fine"),
+    ] {
+        let said = said("waiting-max = 8192", limit);
+        assert!(said.contains(says), "{limit}: {said}");
+    }
+}
+
+#[test]
+fn a_model_is_here_or_elsewhere() {
+    let elsewhere = "[[moved-model]]\nuuid = \"deadbeef-0bad-400d-8000-4b1d0d06f00d\"\n\
+                     api-addresses = []\nca = \"lost.pem\"\ncontroller-uuid = \"x\"\n";
+    let error = load(&format!("{GOOD}{elsewhere}")).expect_err("much is wrong with it");
+    for says in [
+        "controller.toml:35:8: moved-model.uuid: deadbeef-0bad-400d-8000-4b1d0d06f00d is given more",
+        "controller.toml:36:17: moved-model.api-addresses: users must be told at least one address",
+        "controller.toml:37:6: moved-model.ca: there is no file lost.pem",
+        "controller.toml:38:19: moved-model.controller-uuid: \"x\" is not a UUID",
+    ] {
+        assert!(error.contains(says), "{says} is not in\n{error}");
+    }
+    let placed = said("name = \"mysql/0\"", "name = \"mysql/0\"\nmachine = \"7\"");
+    assert!(
+        placed.contains("unit.machine: no [[machine]] of its model has the id \"7\""),
+        "{placed}"
+    );
+}
+
+#[test]
+fn what_takes_a_restart_is_named() {
+    let good = load(GOOD).expect("it is good");
+    let keys = |from: &str, to: &str| {
+        let mut other = load(&GOOD.replacen(from, to, 1)).expect("it is good too");
+        // Every load of the test has a folder of its own.
+        (other.tls, other.data_dir) = (good.tls.clone(), good.data_dir.clone());
+        good.restart_keys(&other)
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(keys("\"2s\"", "\"3s\""), none);
+    assert_eq!(keys("\"controller-2:17070\"", "\"c:17070\""), none);
+    assert_eq!(keys("name = \"controller\"", "name = \"other\""), none);
+    assert_eq!(keys("waiting-max = 8192", "waiting-max = 9"), ["limits"]);
+    assert_eq!(keys("10.0.0.1:17071", "10.0.0.9:17071"), ["peer"]);
+    assert_eq!(keys("mysql/0", "mysql/1"), ["user, unit, machine"]);
+    assert_eq!(keys("api-port = 17070", "api-port = 17072"), ["api-port"]);
 }

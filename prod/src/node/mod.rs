@@ -7,6 +7,8 @@
 //! ```
 
 mod door;
+mod figures;
+mod metrics_port;
 mod news;
 mod peers;
 mod serve;
@@ -20,15 +22,16 @@ use std::time::Duration;
 use openraft::EmptyNode;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Controller, Input};
-use portcullis_core::{Address, Door, NodeId};
+use portcullis_core::{Address, Door, NodeId, pace};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api::{self, Cluster, HostPort, Model};
+use crate::api::{self, Cluster, Elsewhere, HostPort, Model};
 use crate::credentials::Credentials;
 use crate::drive::drive;
 use crate::env::Env;
+use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::tls::{self, Certificate};
@@ -39,6 +42,8 @@ use shell::{Arrival, Surroundings};
 
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 4_096;
+/// Most connections to the metrics address at a time; the next waits in the backlog.
+const METRICS_CONNECTIONS_MAX: usize = 8;
 /// Name of the raft store in the data folder.
 pub const STORE: &str = "raft.redb";
 /// Longest wait for another controller to take the lead over when this one stops.
@@ -69,12 +74,13 @@ pub struct Config {
     pub api: api::Config,
     /// Where to listen.
     pub doors: Doors,
+    /// Where to show metrics to whoever asks, by plain HTTP.
+    pub metrics: Option<SocketAddr>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
     /// Every controller of the cluster, this one included, with the address controllers dial.
     pub peers: BTreeMap<NodeId, Address>,
-    /// What agents and users are told of where controllers are: one list a controller. An empty one
-    /// stands for whatever this controller has bound.
+    /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
     /// This controller's certificate.
     pub certificate: Certificate,
@@ -82,6 +88,24 @@ pub struct Config {
     pub credentials: Credentials,
     /// The models there are.
     pub models: Vec<Model>,
+    /// Where the models are that are not here any more, by UUID.
+    pub moved: BTreeMap<String, Elsewhere>,
+}
+
+/// What of a controller may change while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// As [`Config::servers`]. A controller that was not there at the start is left out, and one
+    /// that is missing keeps its addresses: members do not change by a file.
+    pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// As [`Config::models`].
+    pub models: Vec<Model>,
+    /// As [`Config::moved`].
+    pub moved: BTreeMap<String, Elsewhere>,
+    /// How fast the API door lets in. Another pace refills no bucket.
+    pub pace: pace::Config,
+    /// Wait between stable and opening the API door; counts for one that waits as well.
+    pub open_delay: Duration,
 }
 
 /// The ports that are bound; empty until they are.
@@ -91,6 +115,8 @@ pub struct Ports {
     pub api: Option<SocketAddr>,
     /// The controller door.
     pub controller: Option<SocketAddr>,
+    /// The metrics address.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Ports {
@@ -133,10 +159,12 @@ impl<E: Env> Node<E> {
     pub async fn start(env: E, config: Config) -> Result<Node<E>, Error> {
         let node = config.controller.node;
         let identity = raft::Identity { cluster: config.cluster.clone(), node };
+        let metrics = Arc::new(Metrics::new(figures::bounds(&config)));
         let disk = env.open(STORE).map_err(Error::Disk)?;
+        let disk = Timed::new(env.clone(), disk, metrics.syncs());
         let store = Store::open(disk, &identity, config.writer)?;
         let news = News::default();
-        let table = Table::new(store.clone(), news.observer(env.clone()));
+        let table = Table::new(store.clone(), news.observer(env.clone(), metrics.clone()));
         let leases = table.leases();
         let (ports_out, ports) = watch::channel(Ports::default());
         let links = Peers::link(&env, &config, ports.clone())?;
@@ -153,8 +181,12 @@ impl<E: Env> Node<E> {
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
         let serve = Arc::new(Serve {
             env: env.clone(),
-            patience_max: config.controller.queue.patience_max,
+            node,
+            two_doors: config.doors.controller.is_some(),
+            limits: config.controller.clone(),
+            metrics,
             inbox,
+            stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
             tls: config.certificate.server()?,
             peer: peer::Config::new(node, &config.cluster),
@@ -165,14 +197,19 @@ impl<E: Env> Node<E> {
             ports: ports.clone(),
             api: Arc::new(config.api),
             credentials: Arc::new(config.credentials),
-            cluster: Cluster {
+            cluster: watch::Sender::new(Arc::new(Cluster {
                 uuid: config.cluster,
                 authority: tls::to_pem(&config.certificate.authority),
                 servers: config.servers,
                 models: config.models,
-            },
+                moved: config.moved,
+            })),
         });
         let machine = Controller::new(config.controller, env.seed());
+        if let Some(address) = config.metrics {
+            let opened = metrics_port::open(serve.clone(), address, ports_out.clone());
+            env.spawn(serve.clone().until_closing(opened));
+        }
         let surroundings = Surroundings::new(serve.clone(), config.doors, ports_out);
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));
@@ -192,9 +229,26 @@ impl<E: Env> Node<E> {
         self.serve.status().await
     }
 
+    /// Goes on with what the operator has changed. Whoever watches where controllers are is told if
+    /// that is among it; connections stay.
+    pub async fn reload(&self, live: Live) {
+        let Live { mut servers, models, moved, pace, open_delay } = live;
+        self.serve.cluster.send_if_modified(|cluster| {
+            let mut next = Cluster { models, moved, ..(**cluster).clone() };
+            for (node, known) in &mut next.servers {
+                *known = servers.remove(node).unwrap_or_else(|| known.clone());
+            }
+            let changed = next != **cluster;
+            *cluster = Arc::new(next);
+            changed
+        });
+        self.serve.tell(Input::Reconfigured { pace, open_delay }).await;
+    }
+
     /// Shuts the doors, hands the lead over, closes the connections and the log.
     pub async fn stop(self) {
         let serve = self.serve;
+        serve.stopping.cancel();
         serve.tell(Input::Stopping).await;
         let until = serve.env.now() + HAND_OVER_WITHIN;
         tokio::select! {

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use super::Serve;
 use crate::api::{Found, History, Mark, Watch};
 use crate::env::{Env, Fact};
+use crate::metrics::Metrics;
 use crate::raft::Observed;
 
 /// Most log entries that wait to be told one by one.
@@ -42,7 +43,11 @@ pub struct News {
 
 impl News {
     /// What the table calls for every entry that it applies.
-    pub fn observer<E: Env>(&self, env: E) -> impl Fn(Observed<'_>) + Send + Sync + use<E> {
+    pub fn observer<E: Env>(
+        &self,
+        env: E,
+        metrics: Arc<Metrics>,
+    ) -> impl Fn(Observed<'_>) + Send + Sync + use<E> {
         let news = self.clone();
         move |observed| {
             news.remember(&observed);
@@ -51,6 +56,7 @@ impl News {
                 match observed {
                     Observed::Applied { index, entry, applied } => {
                         env.saw(Fact::Applied { index, entry, applied });
+                        metrics.applied(env.now(), applied);
                         gathered.index = index;
                         if gathered.entries.len() >= ENTRIES_MAX {
                             gathered.entries.clear();

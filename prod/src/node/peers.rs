@@ -25,8 +25,8 @@ pub type Links<E> = Arc<BTreeMap<NodeId, Link<E>>>;
 pub enum Asked {
     /// The leader answered.
     Answered(Answer),
-    /// It never left.
-    NotSent,
+    /// It never left, for this reason.
+    NotSent(Failure),
     /// It left, and no answer came.
     Lost,
     /// It was recalled before an answer came: nobody wants to know.
@@ -86,6 +86,11 @@ impl<E: Env> Peers<E> {
         self.links.get(&node)
     }
 
+    /// The links, in the order of the controllers.
+    pub fn all(&self) -> impl Iterator<Item = (NodeId, &Link<E>)> {
+        self.links.iter().map(|(node, link)| (*node, link))
+    }
+
     /// Whether there is a connection to a controller.
     pub fn reaches(&self, node: NodeId) -> bool {
         self.links.get(&node).is_some_and(Link::connected)
@@ -99,7 +104,7 @@ impl<E: Env> Peers<E> {
         operation: Operation,
         patience: Duration,
     ) -> Asked {
-        let Some(link) = self.links.get(&to) else { return Asked::NotSent };
+        let Some(link) = self.links.get(&to) else { return Asked::NotSent(Failure::Unreachable) };
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         self.locked().insert(ask, serial);
         let request = Request::Ask { serial, operation, patience };
@@ -115,7 +120,9 @@ impl<E: Env> Peers<E> {
         }
         match reply {
             Ok(Reply::Answered { answer, .. }) => Asked::Answered(answer),
-            Err(Failure::Unreachable | Failure::Busy | Failure::TooLarge) => Asked::NotSent,
+            Err(why @ (Failure::Unreachable | Failure::Busy | Failure::TooLarge)) => {
+                Asked::NotSent(why)
+            }
             Ok(_) | Err(Failure::Lost | Failure::Timeout) => Asked::Lost,
         }
     }

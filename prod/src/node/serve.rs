@@ -1,11 +1,12 @@
 //! Serving whoever was let in: other controllers by their certificate, everybody else by login.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::controller::{Input, Request, Status};
-use portcullis_core::lease::{Key, Lease};
+use portcullis_core::controller::{self, Input, Request, Status};
+use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId};
@@ -18,10 +19,12 @@ use super::news::News;
 use super::peers::Peers;
 use super::{Arrival, Ports};
 use crate::api::{
-    self, Changed, Cluster, Found, Health, Login, Mark, Page, Place, Query, Verdict, Watch,
+    self, Changed, Cluster, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page, Pins,
+    Place, Query, Verdict, Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
+use crate::metrics::{Metrics, labels};
 use crate::peer::{self, Hello, Reply};
 use crate::raft::{self, Leases, Raft};
 use crate::tls::{self, Arrived};
@@ -29,9 +32,15 @@ use crate::tls::{self, Arrived};
 /// What all connections of a controller share.
 pub struct Serve<E: Env> {
     pub env: E,
-    /// Longest time that an ask may take, and so a batch of them.
-    pub patience_max: Duration,
+    pub node: NodeId,
+    /// Whether controllers have a door of their own.
+    pub two_doors: bool,
+    /// Those of the machine.
+    pub limits: controller::Config,
+    pub metrics: Arc<Metrics>,
     pub inbox: mpsc::Sender<Arrival>,
+    /// Cancelled when the controller is told to stop.
+    pub stopping: CancellationToken,
     /// Cancelled when the controller closes.
     pub closing: CancellationToken,
     pub tls: Arc<ServerConfig>,
@@ -43,7 +52,7 @@ pub struct Serve<E: Env> {
     pub ports: watch::Receiver<Ports>,
     pub api: Arc<api::Config>,
     pub credentials: Arc<Credentials>,
-    pub cluster: Cluster,
+    pub cluster: watch::Sender<Arc<Cluster>>,
 }
 
 impl<E: Env> Serve<E> {
@@ -97,11 +106,22 @@ impl<E: Env> Serve<E> {
         stream: E::Stream,
         cut: CancellationToken,
     ) {
+        // Each stretch of a connection's life is on the heap by itself, and gone with its end: a
+        // connection that idles keeps what idling takes, not what its longest stretch took.
+        let since = self.env.now();
         let arrived = tokio::select! {
             biased;
-            () = cut.cancelled() => return,
-            arrived = tls::arrive(&self.tls, stream) => arrived,
+            () = cut.cancelled() => None,
+            arrived = Box::pin(tls::arrive(&self.tls, stream)) => Some(arrived),
         };
+        let result = match &arrived {
+            Some(Ok((_, Arrived::Peer(_)))) => "controller",
+            Some(Ok((_, Arrived::Http))) => "client",
+            Some(Err(_)) => "failed",
+            None => "cut",
+        };
+        self.metrics.greeted(result, self.env.now().since(since));
+        let Some(arrived) = arrived else { return };
         match arrived {
             Ok((stream, Arrived::Peer(peer))) => {
                 let party = Party::Controller(peer);
@@ -110,7 +130,7 @@ impl<E: Env> Serve<E> {
                 let ended = tokio::select! {
                     biased;
                     () = cut.cancelled() => return,
-                    ended = peer::serve(&self.env, &self.peer, stream, desk) => ended,
+                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
             }
@@ -123,8 +143,8 @@ impl<E: Env> Serve<E> {
                     "closed by the controller".to_owned()
                 };
                 let handler = self.clone();
-                api::serve(self.env.clone(), handler, self.api.clone(), connection, stream, hangup)
-                    .await;
+                let (env, config) = (self.env.clone(), self.api.clone());
+                Box::pin(api::serve(env, handler, config, connection, stream, hangup)).await;
             }
             Err(error) => debug!(%connection, %door, %error, "handshake failed"),
         }
@@ -135,6 +155,27 @@ impl<E: Env> Serve<E> {
         self.arrive(Arrival::Asked { ask, request, patience, reply }).await;
         // No answer means that the controller closes; the ask may have been proposed.
         answer.await.unwrap_or(Answer::Unknown)
+    }
+
+    /// Who somebody is, if they are who they say, and whether they are a controller's machine.
+    async fn verify(&self, cluster: &Cluster, login: Login) -> Option<(Identity, bool)> {
+        let _attempt = self.metrics.logging_in();
+        // The machines of controllers belong to a model of their own, and have to do with all.
+        let machine = cluster.machines().contains(&login.tag);
+        let model = cluster.controller_model().filter(|_| machine);
+        let home = model.map(|model| Place::Model(model.uuid.clone()));
+        let credentials = self.credentials.clone();
+        let verified = self
+            .env
+            .compute(move || {
+                let Login { place, tag, password, .. } = &login;
+                let at = |place: &Place| credentials.verify(place, tag, password);
+                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
+                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
+            })
+            .await;
+        self.metrics.logged_in(if verified.is_some() { "welcome" } else { "refused" });
+        verified
     }
 
     /// Waits until this controller's table shows everything that was acknowledged anywhere before
@@ -182,6 +223,7 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
 
     async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
         let serve = &self.serve;
+        serve.metrics.peer_asked(labels::peer_request(&request));
         match request {
             peer::Request::Ask { serial, operation, patience } => {
                 let ask = AskId { connection: self.connection, serial };
@@ -200,26 +242,24 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
 
 impl<E: Env> api::Handler for Serve<E> {
     async fn login(&self, connection: ConnectionId, login: Login) -> Verdict {
+        let cluster = self.cluster.borrow().clone();
+        let mut elsewhere = None;
         if let Place::Model(uuid) = &login.place
-            && self.cluster.model(uuid).is_none()
+            && cluster.model(uuid).is_none()
         {
-            return Verdict::NoModel { uuid: uuid.clone() };
+            elsewhere = cluster.moved.get(uuid).filter(|_| login.tag.starts_with("user-"));
+            if elsewhere.is_none() {
+                self.metrics.logged_in("no-model");
+                return Verdict::NoModel { uuid: uuid.clone() };
+            }
         }
-        // The machines of controllers belong to a model of their own, and have to do with all.
-        let machine = self.cluster.machines().contains(&login.tag);
-        let model = self.cluster.controller_model().filter(|_| machine);
-        let home = model.map(|model| Place::Model(model.uuid.clone()));
-        let credentials = self.credentials.clone();
-        let verified = self
-            .env
-            .compute(move || {
-                let Login { place, tag, password, .. } = &login;
-                let at = |place: &Place| credentials.verify(place, tag, password);
-                let as_controller = home.as_ref().and_then(at).map(|identity| (identity, true));
-                as_controller.or_else(|| at(place).map(|identity| (identity, false)))
-            })
-            .await;
-        let Some((identity, runs_controller)) = verified else { return Verdict::Refused };
+        let Some((identity, runs_controller)) = self.verify(&cluster, login).await else {
+            return Verdict::Refused;
+        };
+        // Nobody learns where a model went who could not have used it.
+        if let Some(elsewhere) = elsewhere {
+            return Verdict::Redirect(elsewhere.clone());
+        }
         let party = match identity {
             // Only a certificate makes a controller: its asks are not bounded as others' are.
             Identity::Controller(_) | Identity::Unit { .. } | Identity::Machine(_) => Party::Agent,
@@ -237,22 +277,57 @@ impl<E: Env> api::Handler for Serve<E> {
         self.ask(ask, request, patience).await
     }
 
-    fn cluster(&self) -> &Cluster {
-        &self.cluster
+    fn cluster(&self) -> watch::Receiver<Arc<Cluster>> {
+        self.cluster.subscribe()
     }
 
     async fn leases(&self, query: Query) -> Option<Page> {
         self.caught_up().await?;
-        let view = self.leases.view();
-        let wanted = |(key, _): &(&Key, &Lease)| {
-            query.after.as_ref().is_none_or(|after| *key > after)
-                && query.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
-                && query.model.as_ref().is_none_or(|model| *key.model == **model)
-        };
-        let mut matching = view.iter().filter(wanted);
-        let leases = matching.by_ref().take(query.most);
-        let leases = leases.map(|(key, lease)| (key.clone(), lease.clone())).collect();
-        Some(Page { now: view.now(), leases, more: matching.next().is_some() })
+        let (mut leases, mut more, mut after) = (Vec::new(), false, query.after.clone());
+        loop {
+            let scanned = self.leases.scan(after.as_ref(), |key, lease| {
+                if !query.wants(key) {
+                    return ControlFlow::Continue(());
+                }
+                more = leases.len() >= query.most;
+                if more {
+                    return ControlFlow::Break(());
+                }
+                leases.push((key.clone(), lease.clone()));
+                ControlFlow::Continue(())
+            });
+            after = scanned.next;
+            if after.is_none() {
+                return Some(Page { now: scanned.now, leases, more });
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn pins(&self, model: &str) -> Option<Pins> {
+        self.caught_up().await?;
+        let (mut pins, mut bytes, mut after) = (BTreeMap::new(), 0, None);
+        loop {
+            let scanned = self.leases.scan_pins(after.as_ref(), |key, entities| {
+                if *key.model != *model || *key.namespace != *APPLICATION_LEADERSHIP {
+                    return ControlFlow::Continue(());
+                }
+                bytes +=
+                    key.lease.len() + entities.iter().map(|entity| entity.len()).sum::<usize>();
+                if bytes > PINNED_MAX {
+                    return ControlFlow::Break(());
+                }
+                let entities = entities.iter().map(|entity| (**entity).to_owned()).collect();
+                pins.insert((*key.lease).to_owned(), entities);
+                ControlFlow::Continue(())
+            });
+            after = scanned.next;
+            match after {
+                None if bytes > PINNED_MAX => return Some(Pins::TooMany),
+                None => return Some(Pins::All(pins)),
+                Some(_) => tokio::task::yield_now().await,
+            }
+        }
     }
 
     async fn changes(&self, watch: Watch) -> Option<Changed> {
@@ -295,10 +370,21 @@ impl<E: Env> api::Handler for Serve<E> {
     }
 
     fn health(&self) -> Health {
-        match self.ports.borrow().api {
-            _ if self.closing.is_cancelled() => Health::Stopping,
-            Some(_) => Health::Running,
-            None => Health::Starting,
+        self.health()
+    }
+
+    async fn introspect(&self, login: Login) -> Introspected {
+        let cluster = self.cluster.borrow().clone();
+        match self.verify(&cluster, login).await {
+            None => Introspected::Refused,
+            Some((Identity::User(_) | Identity::Controller(_), _) | (_, true)) => {
+                Introspected::Metrics(self.scrape().await)
+            }
+            Some((Identity::Unit { .. } | Identity::Machine(_), false)) => Introspected::Forbidden,
         }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }

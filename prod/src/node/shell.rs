@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::controller::{self, Controller, Input, Output, Request, Status};
-use portcullis_core::lease::Entry;
+use portcullis_core::lease::{Entry, Refusal};
 use portcullis_core::queue::{self, Answer};
+use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,8 @@ use super::peers::Asked;
 use super::{Doors, Ports, Serve};
 use crate::drive::Shell;
 use crate::env::Env;
+use crate::metrics::{Limit, Metrics, labels};
+use crate::peer::Failure;
 use crate::raft::{Proposed, propose};
 
 /// What arrives at a controller.
@@ -33,14 +36,36 @@ pub enum Arrival {
     Status { reply: oneshot::Sender<Status> },
 }
 
+/// Somebody who was let in and is not gone.
+struct Guest {
+    door: Door,
+    cut: CancellationToken,
+    party: Option<Party>,
+    /// How many asks it has without an answer.
+    asks: usize,
+}
+
+/// An ask without an answer.
+struct Pending {
+    reply: oneshot::Sender<Answer>,
+    since: Time,
+    /// What it is, in the words of metrics.
+    operation: &'static str,
+    /// Whether a controller asks, for somebody at its own door.
+    controller: bool,
+    waits: bool,
+    /// Whether the leader was asked in turn, so that the answer is its.
+    sent: bool,
+}
+
 /// The shell of one controller.
 pub struct Surroundings<E: Env> {
     serve: Arc<Serve<E>>,
     doors: Doors,
     opened: BTreeMap<Door, Opened>,
     connections: Connections,
-    cuts: BTreeMap<ConnectionId, CancellationToken>,
-    replies: BTreeMap<AskId, oneshot::Sender<Answer>>,
+    guests: BTreeMap<ConnectionId, Guest>,
+    asks: BTreeMap<AskId, Pending>,
     ports: watch::Sender<Ports>,
 }
 
@@ -52,8 +77,8 @@ impl<E: Env> Surroundings<E> {
             doors,
             opened: BTreeMap::new(),
             connections: Connections::default(),
-            cuts: BTreeMap::new(),
-            replies: BTreeMap::new(),
+            guests: BTreeMap::new(),
+            asks: BTreeMap::new(),
             ports,
         }
     }
@@ -78,44 +103,172 @@ impl<E: Env> Surroundings<E> {
     }
 
     fn propose(&self, batch: BatchId, entry: Entry) {
+        self.metrics().proposed(&entry);
         let serve = self.serve.clone();
         self.serve.env.spawn(async move {
             // A leader that is cut off learns nothing until it is reached again; by this time
             // nobody waits for the batch any more.
-            let until = serve.env.now() + serve.patience_max;
+            let until = serve.env.now() + serve.limits.queue.patience_max;
+            let since = serve.env.now();
             let proposed = tokio::select! {
                 biased;
                 proposed = propose(&serve.raft, entry) => proposed,
                 () = serve.env.sleep_until(until) => Proposed::Unknown,
             };
-            let input = match proposed {
+            let (input, result) = match proposed {
                 Proposed::Committed { index, applied } => {
-                    Input::Committed { batch, index, outcomes: applied.outcomes }
+                    (Input::Committed { batch, index, outcomes: applied.outcomes }, "committed")
                 }
-                Proposed::NotProposed { leader } => Input::NotProposed { batch, leader },
-                Proposed::Unknown => Input::BatchLost { batch },
+                Proposed::NotProposed { leader } => {
+                    (Input::NotProposed { batch, leader }, "not-proposed")
+                }
+                Proposed::Unknown => (Input::BatchLost { batch }, "unknown"),
             };
+            serve.metrics.settled(result, serve.env.now().since(since));
             serve.tell(input).await;
         });
     }
 
     fn send(
-        &self,
+        &mut self,
         ask: AskId,
         to: NodeId,
         operation: portcullis_core::lease::Operation,
         patience: Duration,
     ) {
+        if let Some(pending) = self.asks.get_mut(&ask) {
+            pending.sent = true;
+        }
         let serve = self.serve.clone();
         self.serve.env.spawn(async move {
-            let input = match serve.peers.ask(to, ask, operation, patience).await {
-                Asked::Answered(answer) => Input::Answered { ask, answer },
-                Asked::NotSent => Input::NotSent { ask },
-                Asked::Lost => Input::Lost { ask },
+            let (input, result) = match serve.peers.ask(to, ask, operation, patience).await {
+                Asked::Answered(answer) => (Input::Answered { ask, answer }, "answered"),
+                Asked::NotSent(why) => {
+                    if why == Failure::Busy {
+                        serve.metrics.refused(Limit::PeerCalls);
+                    }
+                    (Input::NotSent { ask }, labels::failure(why))
+                }
+                Asked::Lost => (Input::Lost { ask }, "lost"),
                 Asked::Recalled => return,
             };
+            serve.metrics.forwarded(result);
             serve.tell(input).await;
         });
+    }
+}
+
+impl<E: Env> Surroundings<E> {
+    fn metrics(&self) -> &Metrics {
+        &self.serve.metrics
+    }
+
+    /// Notes what the machine is told of connections.
+    fn note(&mut self, input: &Input) {
+        let metrics = &self.serve.metrics;
+        if let Input::LoggedIn { connection, party } = input
+            && let Some(guest) = self.guests.get_mut(connection)
+            && guest.party.is_none()
+        {
+            guest.party = Some(*party);
+            if guest.door == Door::Api {
+                metrics.less(Limit::Logins);
+            }
+        } else if let Input::Disconnected { connection } = input
+            && let Some(Guest { door, party, .. }) = self.guests.remove(connection)
+        {
+            metrics.disconnected(labels::door(door));
+            if door == Door::Api {
+                metrics.less(Limit::Connections);
+                if party.is_none() {
+                    metrics.less(Limit::Logins);
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, connection: ConnectionId, door: Door, cut: CancellationToken) {
+        self.guests.insert(connection, Guest { door, cut, party: None, asks: 0 });
+        self.metrics().connected(labels::door(door));
+        if door == Door::Api {
+            self.metrics().more(Limit::Connections);
+            self.metrics().more(Limit::Logins);
+        }
+    }
+
+    fn asked(&mut self, ask: AskId, request: &Request, reply: oneshot::Sender<Answer>) {
+        let mut controller = false;
+        if let Some(guest) = self.guests.get_mut(&ask.connection) {
+            guest.asks += 1;
+            controller = matches!(guest.party, Some(Party::Controller(_)));
+            if !controller {
+                // One more is here for as long as it takes to refuse it.
+                let asks = guest.asks.min(self.serve.limits.asks_per_connection_max);
+                self.serve.metrics.most(Limit::AsksPerConnection, asks);
+            }
+        }
+        let pending = Pending {
+            reply,
+            since: self.serve.env.now(),
+            operation: labels::operation(request),
+            controller,
+            waits: matches!(request, Request::Wait(_)),
+            sent: false,
+        };
+        self.asks.insert(ask, pending);
+    }
+
+    fn answer(&mut self, machine: &Controller, now: Time, ask: AskId, answer: Answer) {
+        let Some(pending) = self.asks.remove(&ask) else { return };
+        if let Some(limit) = self.reached(machine, ask, &pending, &answer) {
+            self.metrics().refused(limit);
+        }
+        if let Some(guest) = self.guests.get_mut(&ask.connection) {
+            guest.asks -= 1;
+        }
+        let took = now.since(pending.since);
+        self.metrics().answered(pending.controller, pending.operation, &answer, took);
+        // The connection may be gone by this time; the machine has been told so.
+        let _ = pending.reply.send(answer);
+    }
+
+    /// The limit of this controller, if any, that an ask was refused for.
+    fn reached(
+        &self,
+        machine: &Controller,
+        ask: AskId,
+        pending: &Pending,
+        answer: &Answer,
+    ) -> Option<Limit> {
+        match answer {
+            Answer::Refused { refusal: Refusal::Full, .. } if !pending.sent => {
+                Some(if pending.operation == "pin" { Limit::Pins } else { Limit::Leases })
+            }
+            Answer::Overloaded { .. } if !pending.sent => {
+                let asks = self.guests.get(&ask.connection).map_or(0, |guest| guest.asks);
+                let limits = &self.serve.limits;
+                let status = machine.status(self.serve.env.now());
+                Some(if !pending.controller && asks > limits.asks_per_connection_max {
+                    Limit::AsksPerConnection
+                } else if pending.waits {
+                    Limit::Waits
+                } else if status.waiting >= limits.queue.waiting_max {
+                    Limit::Waiting
+                } else if status.forwarded >= limits.forward.asks_max {
+                    Limit::Forwards
+                } else {
+                    Limit::Patience
+                })
+            }
+            Answer::Done { .. }
+            | Answer::Refused { .. }
+            | Answer::Released
+            | Answer::Overloaded { .. }
+            | Answer::NotLeader { .. }
+            | Answer::Expired
+            | Answer::Cancelled
+            | Answer::Unknown => None,
+        }
     }
 }
 
@@ -125,9 +278,7 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
     fn admit(&mut self, machine: &Controller, arrival: Arrival) -> Option<Input> {
         match arrival {
             Arrival::Told(input) => {
-                if let Input::Disconnected { connection } = &input {
-                    self.cuts.remove(connection);
-                }
+                self.note(&input);
                 Some(input)
             }
             Arrival::Bound { door, address } => {
@@ -135,12 +286,12 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 Some(Input::Opened { door })
             }
             Arrival::Connected { connection, door, cut } => {
-                self.cuts.insert(connection, cut);
+                self.connected(connection, door, cut);
                 Some(Input::Connected { connection, door })
             }
             Arrival::Asked { ask, request, patience, reply } => {
-                self.replies.insert(ask, reply);
                 let renews = self.renews(&request);
+                self.asked(ask, &request, reply);
                 Some(Input::Asked { ask, request, renews, patience })
             }
             Arrival::Status { reply } => {
@@ -151,7 +302,7 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
         }
     }
 
-    fn act(&mut self, _: Time, output: Output) -> Option<Input> {
+    fn act(&mut self, machine: &Controller, now: Time, output: Output) -> Option<Input> {
         match output {
             Output::Open { door } => self.open(door),
             Output::Accept { door } => {
@@ -167,9 +318,10 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 }
             }
             Output::Hangup { connection, why } => {
-                if let Some(cut) = self.cuts.get(&connection) {
+                if let Some(guest) = self.guests.get(&connection) {
                     debug!(%connection, %why, "hang up");
-                    cut.cancel();
+                    self.metrics().cut(why);
+                    guest.cut.cancel();
                 }
             }
             Output::Propose { batch, entry } => self.propose(batch, entry),
@@ -181,12 +333,7 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 let held = self.serve.leases.view().get(&key).is_some();
                 return Some(controller::Input::Looked { ask, held });
             }
-            Output::Answer { ask, answer } => {
-                if let Some(reply) = self.replies.remove(&ask) {
-                    // The connection may be gone by this time; the machine has been told so.
-                    let _ = reply.send(answer);
-                }
-            }
+            Output::Answer { ask, answer } => self.answer(machine, now, ask, answer),
         }
         None
     }

@@ -105,6 +105,11 @@ impl<E: Env> Link<E> {
         locked(&self.0.session).is_some()
     }
 
+    /// How many calls wait for their replies; at most [`Config::calls_max`].
+    pub fn calls(&self) -> usize {
+        locked(&self.0.session).as_ref().map_or(0, |session| locked(&session.calls.waiting).len())
+    }
+
     /// Asks, and waits for the reply no longer than `patience`.
     pub async fn call(
         &self,

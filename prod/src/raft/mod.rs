@@ -25,7 +25,7 @@ use portcullis_core::lease;
 pub use propose::{NotLeader, Proposed, await_applied, propose, read_index};
 pub use role::{Role, Roles};
 pub use store::{Error, Identity, Store, Writer};
-pub use table::{Leases, Observed, Table};
+pub use table::{Leases, Observed, SCAN_MAX, Scanned, Table};
 
 /// Term and node: what names a leader.
 pub type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;

@@ -3,20 +3,25 @@
 //! The table itself lives in memory. After a restart openraft restores it from the last snapshot
 //! and the log, both of which are durable, so applying an entry writes nothing.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend};
-use portcullis_core::lease;
+use portcullis_core::GlobalTime;
+use portcullis_core::lease::{self, Key, Lease};
 
 use super::{LogId, Membership, SnapshotMeta, Store, Types, codec};
 
 /// Version of an encoded snapshot.
 const VERSION: u8 = 1;
+/// Most leases that one scan looks at under the table's lock, which keeps entries from being applied
+/// meanwhile: less than a millisecond of a table of a million leases.
+pub const SCAN_MAX: usize = 4_096;
 
 /// What happened to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,34 @@ struct State {
     membership: Membership,
 }
 
+/// How far a scan has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scanned {
+    /// The table's time meanwhile.
+    pub now: GlobalTime,
+    /// The last key that was shown, to go on after; nothing at the end of the table, or once enough
+    /// was seen.
+    pub next: Option<Key>,
+}
+
+fn look<'a, T>(
+    entries: impl Iterator<Item = (&'a Key, &'a T)>,
+    mut see: impl FnMut(&Key, &T) -> ControlFlow<()>,
+) -> Option<Key>
+where
+    T: 'a,
+{
+    for (count, (key, entry)) in (1..).zip(entries) {
+        if see(key, entry).is_break() {
+            return None;
+        }
+        if count == SCAN_MAX {
+            return Some(key.clone());
+        }
+    }
+    None
+}
+
 /// The table, locked against change for as long as this lives. Never hold it across an `await`.
 pub struct View<'a>(std::sync::RwLockReadGuard<'a, State>);
 
@@ -59,6 +92,27 @@ impl Leases {
     pub fn view(&self) -> View<'_> {
         // Applying panics only on a bug, which ends the node.
         View(self.0.read().expect("the lock is never poisoned"))
+    }
+
+    /// Shows the leases that come after this one, in order, to somebody who may have seen enough;
+    /// locks the table for no more than [`SCAN_MAX`] of them.
+    pub fn scan(
+        &self,
+        after: Option<&Key>,
+        see: impl FnMut(&Key, &Lease) -> ControlFlow<()>,
+    ) -> Scanned {
+        let view = self.view();
+        Scanned { now: view.now(), next: look(view.after(after), see) }
+    }
+
+    /// The same with the pinned leases and those who pin them.
+    pub fn scan_pins(
+        &self,
+        after: Option<&Key>,
+        see: impl FnMut(&Key, &BTreeSet<Arc<str>>) -> ControlFlow<()>,
+    ) -> Scanned {
+        let view = self.view();
+        Scanned { now: view.now(), next: look(view.pins_after(after), see) }
     }
 
     fn change(&self) -> std::sync::RwLockWriteGuard<'_, State> {
@@ -197,5 +251,69 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
         let snapshot = Bytes::from(codec::encode(VERSION, &self.snapshot));
         self.store.save_snapshot(&self.meta, snapshot.clone()).await?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portcullis_core::lease::{Command, Entry, Operation};
+
+    use super::*;
+
+    /// A table in which so many leases are held and pinned.
+    fn table(count: usize) -> Leases {
+        let table = Leases::default();
+        let mut commands = Vec::new();
+        for number in 0..count {
+            let lease = format!("lease-{number:09}").into();
+            let key = Key { namespace: "n".into(), model: "m".into(), lease };
+            let duration = Duration::from_secs(60);
+            let (holder, entity) = ("h".into(), "e".into());
+            for operation in [
+                Operation::Claim { key: key.clone(), holder, duration },
+                Operation::Pin { key, entity },
+            ] {
+                commands.push(Command { operation, void_after: GlobalTime(u64::MAX) });
+            }
+        }
+        table.change().leases.apply(&Entry { now: GlobalTime(1), commands });
+        table
+    }
+
+    #[test]
+    fn a_scan_frees_the_table_after_each_part_and_misses_nothing() {
+        let count = 2 * SCAN_MAX + 1;
+        let table = table(count);
+        let (mut seen, mut parts, mut after) = (Vec::new(), 0, None);
+        loop {
+            let before = seen.len();
+            let scanned = table.scan(after.as_ref(), |key, _| {
+                seen.push(key.clone());
+                ControlFlow::Continue(())
+            });
+            parts += 1;
+            assert!(seen.len() - before <= SCAN_MAX, "the lock is held for one part only");
+            // In between the table can change.
+            table.change().leases.apply(&Entry { now: GlobalTime(parts), commands: Vec::new() });
+            match scanned.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!((seen.len(), parts), (count, 3));
+        assert!(seen.is_sorted(), "in the order of their names, none twice");
+    }
+
+    #[test]
+    fn who_has_seen_enough_sees_no_more() {
+        let table = table(5);
+        let mut seen = 0;
+        let scanned = table.scan_pins(None, |_, entities| {
+            seen += entities.len();
+            if seen == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!((seen, scanned.next), (2, None));
     }
 }

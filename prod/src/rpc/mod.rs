@@ -8,6 +8,9 @@
 
 mod socket;
 
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -110,13 +113,20 @@ pub enum Malformed {
 impl Request {
     /// Reads a request.
     pub fn read(text: &str) -> Result<Request, Malformed> {
-        let mut members = members(text)?;
+        let (mut members, mut wrong) = match members(text) {
+            Ok(members) => (members, None),
+            // A number beyond all bounds, say, is the request's own affair if it is in its params.
+            Err(Malformed::Message(what)) => match without_params(text) {
+                Some(members) => (members, Some(what)),
+                None => return Err(Malformed::Message(what)),
+            },
+            Err(malformed) => return Err(malformed),
+        };
         let (dialect, request_id) = number(&mut members)?;
         let known = ["type", "request"].iter().any(|name| members.contains_key(*name));
         if !known {
             return Err(Malformed::Message("neither type nor request: not a request".into()));
         }
-        let mut wrong = None;
         let mut string = |name: &str| match members.remove(name) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text,
@@ -160,6 +170,9 @@ impl Request {
 
     /// Reads what the method is given.
     pub fn given<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Error> {
+        if !self.params.is_object() {
+            return Err(Error::new("params is not an object", code::BAD_REQUEST));
+        }
         T::deserialize(&self.params)
             .map_err(|error| Error::new(error.to_string(), code::BAD_REQUEST))
     }
@@ -271,6 +284,39 @@ fn members(text: &str) -> Result<Map<String, Value>, Malformed> {
         Ok(_) => Err(Malformed::Message("not a JSON object".into())),
         Err(error) => Err(Malformed::Message(format!("not JSON: {error}"))),
     }
+}
+
+/// The members of a message but for `params`, which are only skipped; nothing if that is no object.
+fn without_params(text: &str) -> Option<Map<String, Value>> {
+    struct Members(Map<String, Value>);
+    struct Reader;
+
+    impl<'de> Visitor<'de> for Reader {
+        type Value = Members;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut read: A) -> Result<Members, A::Error> {
+            let mut members = Map::new();
+            while let Some(name) = read.next_key::<String>()? {
+                match name.to_lowercase() {
+                    name if name == "params" => drop(read.next_value::<IgnoredAny>()?),
+                    name => drop(members.insert(name, read.next_value()?)),
+                }
+            }
+            Ok(Members(members))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Members {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
+            deserializer.deserialize_map(Reader)
+        }
+    }
+
+    serde_json::from_str(text).ok().map(|Members(members)| members)
 }
 
 /// Takes the number of a message out, and tells the dialect by it.

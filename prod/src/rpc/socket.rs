@@ -48,7 +48,7 @@ impl Limits {
 /// What came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// A whole text message.
+    /// A whole message.
     Text(String),
     /// The other side broke the rules; [`Socket::close`] is to say so.
     Foul { code: CloseCode, what: String },
@@ -127,7 +127,7 @@ where
 
     /// Says why the connection ends, and waits for the other side to have heard it. Bounded by the
     /// caller; what waits to be written is given up.
-    pub async fn close(mut self, code: CloseCode, reason: &str) {
+    pub async fn close(&mut self, code: CloseCode, reason: &str) {
         let mut length = reason.len().min(REASON_MAX);
         while !reason.is_char_boundary(length) {
             length -= 1;
@@ -162,9 +162,11 @@ where
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(_))) => continue,
                 Some(Ok(Message::Text(text))) => Incoming::Text(text.as_str().to_owned()),
-                Some(Ok(Message::Binary(_))) => {
-                    foul(CloseCode::Unsupported, "messages are text, not binary")
-                }
+                // Juju reads JSON out of whatever frame it comes in.
+                Some(Ok(Message::Binary(bytes))) => match String::from_utf8(bytes.into()) {
+                    Ok(text) => Incoming::Text(text),
+                    Err(_) => foul(CloseCode::Invalid, "bytes that are not UTF-8"),
+                },
                 Some(Err(Error::Capacity(CapacityError::MessageTooLong { size, max_size }))) => {
                     let what = format!("a message of {size} bytes is over the {max_size} allowed");
                     foul(CloseCode::Size, &what)

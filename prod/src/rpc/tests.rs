@@ -91,6 +91,23 @@ fn what_cannot_be_read_says_why() {
 }
 
 #[test]
+fn params_beyond_bounds_are_their_requests_own_affair() {
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for params in ["{\"duration\":1e400}", "[-1e999]", &deep] {
+        let text = format!(r#"{{"request-id":9,"type":"Pinger","params":{params}}}"#);
+        match Request::read(&text) {
+            Err(Malformed::Request { request_id: 9, what, .. }) => {
+                assert!(what.starts_with("not JSON: "), "{what}");
+            }
+            other => panic!("{params}: {other:?}"),
+        }
+    }
+    let elsewhere = r#"{"request-id":9,"type":"Pinger","version":1e400,"params":{}}"#;
+    assert!(matches!(Request::read(elsewhere), Err(Malformed::Message(_))));
+    assert!(matches!(Request::read(r#"{"params":{"a":1e400}}"#), Err(Malformed::Message(_))));
+}
+
+#[test]
 fn a_client_reads_what_a_server_writes() {
     let request = Request {
         request_id: 12,

@@ -37,8 +37,15 @@ impl Certificate {
 
 /// Loads every certificate of a PEM file; refuses a file without any.
 pub fn load_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let bytes = read(path)?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+    certificates(&read(path)?, path)
+}
+
+/// Reads every certificate of what such a file holds.
+pub(super) fn certificates(
+    bytes: &[u8],
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
         .map_err(|error| content(path, &format!("not PEM: {error}")))?;
     if certificates.is_empty() {

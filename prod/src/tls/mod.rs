@@ -9,6 +9,7 @@ mod authority;
 mod files;
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use portcullis_core::NodeId;
@@ -102,6 +103,11 @@ pub fn agent_client(authority: &[CertificateDer<'static>]) -> Result<Arc<ClientC
     config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// The same for an authority in PEM, as a controller that sends a client elsewhere names it.
+pub fn trusting(authority: &str) -> Result<Arc<ClientConfig>, Error> {
+    agent_client(&files::certificates(authority.as_bytes(), Path::new("ca-cert"))?)
 }
 
 /// Who has arrived on a connection, as far as TLS can tell.

@@ -13,7 +13,7 @@ import common
 from juju.client import client
 from juju.client.connection import Connection
 from juju.controller import Controller
-from juju.errors import JujuAPIError, JujuError
+from juju.errors import JujuAPIError, JujuError, JujuRedirectException
 from juju.model import Model
 
 # Whatever takes longer than this will not come any more.
@@ -232,6 +232,57 @@ async def high_availability_is_there(cluster):
         await connection.close()
 
 
+async def reconfigure(cluster, number, more):
+    """Adds to the file of a running controller, which is told to read it again."""
+    home = cluster.folder / f"controller-{number}"
+    reloaded = lambda: (home / "log").read_text().count("configuration reloaded")
+    before = reloaded()
+    with (home / "controller.toml").open("a") as file:
+        file.write(more)
+    os.kill(cluster.process(cluster.addresses[number - 1]), signal.SIGHUP)
+    while reloaded() == before:
+        await asyncio.sleep(0.05)
+
+
+async def a_model_that_lives_elsewhere_is_followed(cluster):
+    model, asked = "deadbeef-0bad-400d-8000-00000000beef", "deadbeef-0bad-400d-8000-00000000cafe"
+    there = f'api-addresses = ["{cluster.addresses[1]}"]'
+    await reconfigure(cluster, 2, f'\n[[model]]\nuuid = "{model}"\nname = "moved"\n')
+    await reconfigure(
+        cluster,
+        1,
+        f'\n[[moved-model]]\nuuid = "{model}"\n{there}\n'
+        f'\n[[moved-model]]\nuuid = "{asked}"\n{there}\nconsent = true\n',
+    )
+    connection = await Connection.connect(uuid=model, **as_user(cluster))
+    try:
+        assert connection.info["model-tag"] == f"model-{model}"
+        assert cluster.addresses[1] in connection.addr, connection.addr
+        assert await call(connection, "Pinger", 1, "Ping", {}) == {}
+    finally:
+        await connection.close()
+    try:
+        await Connection.connect(uuid=asked, **as_user(cluster))
+    except JujuRedirectException as redirect:
+        assert not redirect.follow_redirect
+        assert [endpoint for endpoint, _ in redirect.endpoints] == [cluster.addresses[1]]
+    else:
+        raise AssertionError("went there unasked")
+
+
+async def a_machine_pins_what_runs_on_it(cluster):
+    machine = await agent(cluster, "machine-1")
+    try:
+        facade, results = "UpgradeSeries", {"results": [{"application-name": "mysql"}]}
+        assert await call(machine, facade, 3, "PinMachineApplications", {}) == results
+        pinned = await call(machine, facade, 3, "PinnedLeadership", {})
+        assert pinned == {"result": {"mysql": ["machine-1"]}}, pinned
+        assert await call(machine, facade, 3, "UnpinMachineApplications", {}) == results
+        assert await call(machine, facade, 3, "PinnedLeadership", {}) == {}
+    finally:
+        await machine.close()
+
+
 async def another_controller_takes_over_from_one_that_was_killed(cluster):
     controller = Controller()
     await controller.connect(**as_user(cluster))
@@ -259,6 +310,8 @@ TESTS = [
     the_addresses_of_controllers_are_watched,
     leases_are_watched_on_another_controller,
     high_availability_is_there,
+    a_machine_pins_what_runs_on_it,
+    a_model_that_lives_elsewhere_is_followed,
     another_controller_takes_over_from_one_that_was_killed,
 ]
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use portcullis::api::Place;
+use portcullis::api::{Place, Standing};
 use portcullis::client::wire::{self, Failure, NotOpened, Pass};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::controller::Request;
@@ -57,7 +57,7 @@ async fn what_is_no_request_closes_its_own_connection_only() {
         (Message::text("{"), CloseCode::Invalid, "not JSON: "),
         (Message::text("[]"), CloseCode::Invalid, "not a JSON object"),
         (Message::text(r#"{"request-id":1,"response":{}}"#), CloseCode::Invalid, "neither type"),
-        (Message::binary(vec![1, 2, 3]), CloseCode::Unsupported, "messages are text"),
+        (Message::binary(vec![0xff, 2]), CloseCode::Invalid, "bytes that are not UTF-8"),
         (Message::text(big), CloseCode::Size, "a message of 262145 bytes is over the 262144"),
     ];
     for (message, code, reason) in foul {
@@ -123,7 +123,7 @@ async fn params_that_mean_nothing_are_refused_and_harm_nothing() {
     let entities = json!({ "entities": [{ "tag": "model-none" }, { "tag": "mysql" }, {}] });
     let told = top.call("ModelManager", 10, "ModelInfo", entities, soon).await.expect("results");
     assert_eq!(told["results"][0]["error"]["code"], "model not found");
-    assert_eq!(told["results"][1]["error"]["message"], r#""mysql" is not a valid model tag"#);
+    assert_eq!(told["results"][1]["error"]["message"], r#""mysql" is not a valid tag"#);
     let deep = format!(r#"{{"request-id":1,"type":"Admin","params":{}"#, "[".repeat(200_000));
     let mut raw = world.raw("/api").await;
     raw.send(Message::text(deep)).await.expect("sent");
@@ -255,7 +255,15 @@ async fn http_is_answered_or_refused() {
     let mut world = World::new();
     let tail = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let health = http(&mut world, &format!("GET /health {tail}")).await;
-    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && health.ends_with("running\n"), "{health}");
+    let conditions = "holds leader-known\nwaits api-door-open\n";
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
+    assert!(health.ends_with(&format!("\r\n\r\nrunning\n{conditions}")), "{health}");
+    for (standing, word) in [(Standing::Starting, "starting"), (Standing::Stopping, "stopping")] {
+        *world.controller.standing.lock().expect("no panic") = standing;
+        let health = http(&mut world, &format!("GET /health {tail}")).await;
+        assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+        assert!(health.ends_with(&format!("\r\n\r\n{word}\n{conditions}")), "{health}");
+    }
     for path in ["/nothing", "/model//api", "/model/a/b/api", "/model/x/log", "/api/"] {
         let absent = http(&mut world, &format!("GET {path} {tail}")).await;
         assert!(absent.starts_with("HTTP/1.1 404 "), "{path}: {absent}");
@@ -281,4 +289,32 @@ async fn an_agent_of_another_authority_does_not_connect() {
     let opened =
         wire::open(&world.host, stream, &client, "localhost", &Place::Controller, soon).await;
     assert!(matches!(opened, Err(NotOpened::Tls(_))), "{opened:?}");
+}
+
+#[tokio::test]
+async fn metrics_are_for_those_who_may_see_them() {
+    let mut world = World::new();
+    let tail = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    let basic = |who: &str| data_encoding::BASE64.encode(who.as_bytes());
+    let asked = [
+        ("200", format!("Authorization: Basic {}\r\n", basic("user-admin:secret"))),
+        ("200", format!("authorization: basic {}\r\n", basic("user-admin:secret"))),
+        ("401", String::new()),
+        ("401", format!("Authorization: Basic {}\r\n", basic("user-admin:wrong"))),
+        ("401", format!("Authorization: Basic {}\r\n", basic("nobody"))),
+        ("401", format!("Authorization: Bearer {}\r\n", basic("user-admin:secret"))),
+        ("401", "Authorization: Basic ?\r\n".to_owned()),
+        ("401", format!("Authorization: Basic {}\r\n", "x".repeat(4_096))),
+    ];
+    for (status, header) in asked {
+        let request = format!("GET /introspection/metrics {tail}{header}\r\n");
+        let answer = http(&mut world, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{header}: {answer}");
+        let challenged = answer.contains("www-authenticate: Basic realm=\"juju\"\r\n");
+        assert_eq!(challenged, status == "401", "{answer}");
+        let shown = answer.contains("\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n");
+        assert_eq!(shown && answer.contains("\n# TYPE "), status == "200", "{answer}");
+    }
+    let posted = http(&mut world, &format!("POST /introspection/metrics {tail}\r\n")).await;
+    assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
 }

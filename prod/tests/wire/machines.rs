@@ -193,6 +193,97 @@ async fn others_may_not() {
 }
 
 #[tokio::test]
+async fn a_machine_pins_what_runs_on_it() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let machine = world.machine(0).await;
+    let call = |method: &'static str| machine.call("UpgradeSeries", 3, method, json!({}), soon);
+    let both = json!({ "results": [
+        { "application-name": "mysql" }, { "application-name": "wordpress" },
+    ] });
+    assert_eq!(call("PinnedLeadership").await, Ok(json!({})));
+    assert_eq!(call("PinMachineApplications").await, Ok(both.clone()));
+    let pinned = json!({ "result": { "mysql": ["machine-0"], "wordpress": ["machine-0"] } });
+    assert_eq!(call("PinnedLeadership").await, Ok(pinned));
+
+    let instead = |answer| *world.controller.instead.lock().expect("no panic") = answer;
+    instead(Some(Answer::Refused { index: 9, refusal: Refusal::Full }));
+    let full = call("PinMachineApplications").await.expect("results");
+    let error = json!({ "message": "too many leases", "code": "quota limit exceeded" });
+    let item = json!({ "application-name": "wordpress", "error": error });
+    assert_eq!(full["results"][1], item);
+    instead(None);
+    assert_eq!(call("UnpinMachineApplications").await, Ok(both));
+    assert_eq!(call("PinnedLeadership").await, Ok(json!({})));
+
+    let other = world.machine(1).await;
+    let none = other.call("UpgradeSeries", 1, "PinMachineApplications", json!({}), soon).await;
+    assert_eq!(none, Ok(json!({ "results": [] })), "nothing runs there");
+    let unit = world.unit(0).await;
+    let admin = world.admin(&Place::Model(MODEL.into())).await;
+    for line in [&unit, &admin] {
+        for method in ["PinMachineApplications", "UnpinMachineApplications", "PinnedLeadership"] {
+            match line.call("UpgradeSeries", 3, method, json!({}), soon).await {
+                Err(portcullis::client::wire::Failure::Answered(error)) => {
+                    assert_eq!(error.code, DENIED, "{method}");
+                }
+                other => panic!("{method}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_change_of_addresses_is_told_once() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let (first, second) = (world.machine(0).await, world.machine(1).await);
+    let changed = |change: &dyn Fn(&mut portcullis::api::Cluster)| {
+        world.controller.cluster.send_modify(|cluster| {
+            change(std::sync::Arc::make_mut(cluster));
+        });
+    };
+    let moved = |port: u16| {
+        changed(&|cluster| cluster.servers.values_mut().for_each(|one| one[0].port = port));
+    };
+    let next = |line: &portcullis::client::wire::Line, deadline| {
+        let line = line.clone();
+        async move {
+            let request = json!({});
+            line.call_on("NotifyWatcher", 1, "1", "Next", request, deadline).await
+        }
+    };
+    for line in [&first, &second] {
+        line.call("Machiner", 5, "WatchAPIHostPorts", json!({}), soon).await.expect("a watcher");
+    }
+    moved(1);
+    for line in [&first, &second] {
+        assert_eq!(next(line, soon).await, Ok(json!({})), "the first is answered at once");
+    }
+    let shortly = || {
+        let now = portcullis::env::Env::now(&world.host);
+        Some(now + std::time::Duration::from_millis(50))
+    };
+    let unknown = Err(portcullis::client::wire::Failure::Unknown);
+    assert_eq!(next(&first, shortly()).await, unknown, "it has told of that change");
+    // That call still waits on the controller, and takes the first change; it is the second one's.
+    changed(&|cluster| cluster.models.clear());
+    moved(1);
+    assert_eq!(next(&second, shortly()).await, unknown, "nothing of the addresses has changed");
+    let (waited, ()) = tokio::join!(next(&first, soon), async {
+        first.ping(world.host.soon()).await.expect("the watcher is asked");
+        moved(2);
+        first.ping(world.host.soon()).await.expect("one of two calls was told");
+        moved(3);
+    });
+    assert_eq!(waited, Ok(json!({})), "a change for each of the two calls");
+    moved(4);
+    moved(5);
+    assert_eq!(next(&first, soon).await, Ok(json!({})), "two that nobody asked about are one");
+    assert_eq!(next(&first, shortly()).await, unknown);
+}
+
+#[tokio::test]
 async fn high_availability_is_what_the_files_say() {
     let mut world = World::new();
     let soon = Some(world.host.soon());

@@ -121,8 +121,8 @@ async fn a_unit_claims_for_itself_alone_and_within_the_window() {
         Ok(json!({ "results": [
             { "error": denied }, { "error": denied },
             error("invalid duration"), error("invalid duration"),
-            error(r#""mysql" is not a valid application tag"#),
-            error(r#""mysql/0" is not a valid unit tag"#),
+            error(r#""mysql" is not a valid tag"#),
+            error(r#""mysql/0" is not a valid tag"#),
             {},
         ] }))
     );

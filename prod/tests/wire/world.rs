@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::api::{
-    self, CONTROLLER_MODEL, Changed, Cluster, Found, Handler, Health, History, HostPort, Login,
-    Mark, Model, Page, Place, Query, Verdict, Watch,
+    self, CONTROLLER_MODEL, Changed, Cluster, Elsewhere, Found, Handler, Health, History, HostPort,
+    Introspected, Login, Mark, Model, Page, Pins, Place, Query, Standing, Verdict, Watch,
 };
 use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::{Env, Fact};
+use portcullis::metrics::{Metrics, Sheet};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Command, Entry, Key, Leases};
@@ -22,7 +23,7 @@ use portcullis_core::queue::Answer;
 use portcullis_core::{Address, AskId, ConnectionId, GlobalTime, NodeId, Seed, Time};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::DuplexStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
@@ -80,12 +81,15 @@ impl Env for Host {
 
 /// The controller: the real table, applied to at once.
 pub struct Controller {
-    cluster: Cluster,
+    pub cluster: watch::Sender<Arc<Cluster>>,
     credentials: Credentials,
     state: Mutex<State>,
     released: Notify,
     /// What is answered instead, if anything.
     pub instead: Mutex<Option<Answer>>,
+    /// What `/health` says.
+    pub standing: Mutex<Standing>,
+    pub metrics: Metrics,
     /// The connections that are no longer served.
     pub closed: Mutex<Vec<ConnectionId>>,
 }
@@ -105,13 +109,17 @@ impl Handler for Controller {
         ) {
             (Place::Model(uuid), _) if uuid != MODEL => Verdict::NoModel { uuid },
             (_, Some(Identity::User(name))) if ["mover", "emigrant"].contains(&name.as_str()) => {
-                let last = self.cluster.servers.values().flatten().last().expect("servers");
+                let cluster = self.cluster.borrow();
+                let last = cluster.servers.values().flatten().last().expect("servers");
                 let servers = vec![vec![HostPort { scope: "public".into(), ..last.clone() }]];
+                let controller = Some(cluster.uuid.clone());
                 let consent = name == "emigrant";
-                Verdict::Redirect { servers, authority: "<PEM>".into(), consent }
+                let authority = "<PEM>".into();
+                Verdict::Redirect(Elsewhere { servers, authority, controller, consent })
             }
             (_, Some(identity)) => {
-                let runs_controller = self.cluster.machines().contains(&identity.tag());
+                let machines = self.cluster.borrow().machines();
+                let runs_controller = machines.contains(&identity.tag());
                 Verdict::Welcome { identity, runs_controller }
             }
             (_, None) => Verdict::Refused,
@@ -150,8 +158,18 @@ impl Handler for Controller {
         }
     }
 
-    fn cluster(&self) -> &Cluster {
-        &self.cluster
+    fn cluster(&self) -> watch::Receiver<Arc<Cluster>> {
+        self.cluster.subscribe()
+    }
+
+    async fn pins(&self, model: &str) -> Option<Pins> {
+        let state = self.state.lock().expect("no panic");
+        let here = state.leases.pins_after(None).filter(|(key, _)| *key.model == *model);
+        let named = |(key, entities): (&Key, &BTreeSet<Arc<str>>)| {
+            let entities = entities.iter().map(|entity| entity.to_string()).collect();
+            (key.lease.to_string(), entities)
+        };
+        Some(Pins::All(here.map(named).collect()))
     }
 
     async fn leases(&self, query: Query) -> Option<Page> {
@@ -210,7 +228,22 @@ impl Handler for Controller {
     }
 
     fn health(&self) -> Health {
-        Health::Running
+        Health {
+            standing: *self.standing.lock().expect("no panic"),
+            conditions: vec![("leader-known", true), ("api-door-open", false)],
+        }
+    }
+
+    async fn introspect(&self, login: Login) -> Introspected {
+        match self.credentials.verify(&login.place, &login.tag, &login.password) {
+            Some(Identity::User(_)) => Introspected::Metrics(self.metrics.text(&Sheet::default())),
+            Some(_) => Introspected::Forbidden,
+            None => Introspected::Refused,
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 }
 
@@ -229,7 +262,13 @@ fn cluster() -> Cluster {
         uuid: "11111111-2222-4333-8444-555555555555".into(),
         authority: "<PEM>".into(),
         servers: (0..3).map(server).collect(),
-        models: vec![Model { uuid: MODEL.into(), name: CONTROLLER_MODEL.into() }],
+        models: vec![Model {
+            uuid: MODEL.into(),
+            name: CONTROLLER_MODEL.into(),
+            applications: [("machine-0".into(), ["mysql".into(), "wordpress".into()].into())]
+                .into(),
+        }],
+        moved: BTreeMap::new(),
     }
 }
 
@@ -265,11 +304,13 @@ impl World {
         World {
             host: Host::new(),
             controller: Arc::new(Controller {
-                cluster: cluster(),
+                cluster: watch::Sender::new(Arc::new(cluster())),
                 credentials,
                 state: Mutex::default(),
                 released: Notify::new(),
                 instead: Mutex::default(),
+                standing: Mutex::new(Standing::Running),
+                metrics: Metrics::new([]),
                 closed: Mutex::default(),
             }),
             server: issued.server().expect("configuration"),

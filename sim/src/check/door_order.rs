@@ -100,6 +100,7 @@ impl DoorOrder {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
+            | Input::Reconfigured { .. }
             | Input::Restored { .. }
             | Input::Stopping => {}
         }

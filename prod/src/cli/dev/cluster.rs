@@ -128,7 +128,13 @@ name = "controller"
             // Drawn at random with 100 bits, so salt is enough.
             let hash = Hashed::salted(password.as_deref().unwrap_or_default());
             let who = match (name.contains('/'), name.strip_prefix("machine-")) {
-                (true, _) => format!("[[unit]]\nname = \"{name}\"\nmodel = \"{model}\""),
+                (true, _) => {
+                    let machine = machine_of(name, self.controllers.len());
+                    format!(
+                        "[[unit]]\nname = \"{name}\"\nmodel = \"{model}\"\n\
+                         machine = \"{machine}\""
+                    )
+                }
                 (false, Some(id)) => format!("[[machine]]\nid = \"{id}\"\nmodel = \"{model}\""),
                 (false, None) => format!("[[user]]\nname = \"{name}\""),
             };
@@ -136,6 +142,12 @@ name = "controller"
         }
         text
     }
+}
+
+/// The id of the machine that a unit runs on: one unit after the other, a machine after the other.
+fn machine_of(unit: &str, machines: usize) -> usize {
+    let at = UNITS.iter().position(|known| *known == unit).unwrap_or_default();
+    at % machines + 1
 }
 
 struct Names {

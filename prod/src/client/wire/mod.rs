@@ -151,7 +151,10 @@ impl Line {
             Err(Failure::Answered(error)) if error.code == code::TRY_AGAIN => {
                 Err(NotIn::TryAgain { retry_after: retry_after(&error) })
             }
-            Err(Failure::Answered(error)) if error.code == code::REDIRECT => {
+            // With information, it is to strangers, and left to whoever uses the client.
+            Err(Failure::Answered(error))
+                if error.code == code::REDIRECT && error.info.is_none() =>
+            {
                 self.redirect(deadline).await
             }
             Err(Failure::Answered(error)) => Err(NotIn::Refused(error)),
@@ -216,8 +219,22 @@ impl Line {
         params: Value,
         deadline: Option<Time>,
     ) -> Result<Value, Failure> {
+        self.call_on(facade, version, "", method, params, deadline).await
+    }
+
+    /// Calls a method of one object, such as a watcher.
+    pub async fn call_on(
+        &self,
+        facade: &str,
+        version: u64,
+        id: &str,
+        method: &str,
+        params: Value,
+        deadline: Option<Time>,
+    ) -> Result<Value, Failure> {
         let request = rpc::Request {
             facade: facade.into(),
+            id: id.into(),
             version,
             method: method.into(),
             params,

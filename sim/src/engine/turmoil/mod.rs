@@ -171,6 +171,7 @@ impl Stageplay {
                 api: any(API_PORT),
                 controller: self.two_doors().then(|| any(controller_port)),
             },
+            metrics: None,
             cluster: CLUSTER.into(),
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
@@ -183,7 +184,9 @@ impl Stageplay {
             models: vec![Model {
                 uuid: configuration::MODEL.into(),
                 name: CONTROLLER_MODEL.into(),
+                ..Model::default()
             }],
+            moved: BTreeMap::new(),
         }
     }
 

@@ -1,0 +1,87 @@
+//! What is answered to plain HTTP: how the controller is, and its metrics.
+
+use data_encoding::BASE64;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Response, StatusCode};
+
+use super::{Handler, Health, Introspected, Login, Place, Standing};
+use crate::metrics;
+
+/// The body of every answer.
+pub type Page = Response<Full<Bytes>>;
+
+/// Longest Basic authorization; a tag and a password are far below.
+const AUTHORIZATION_MAX: usize = 2_048;
+
+/// `/health`: Juju's word in the first line, then a line for each condition of readiness, `holds` or
+/// `waits`. Anybody may ask: it names nothing but the controller's own state.
+pub fn health(health: &Health) -> Page {
+    let (status, word) = match health.standing {
+        Standing::Running => (StatusCode::OK, "running"),
+        Standing::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Standing::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+    };
+    let mut text = format!("{word}\n");
+    for (condition, holds) in &health.conditions {
+        text.push_str(if *holds { "holds " } else { "waits " });
+        text.push_str(condition);
+        text.push('\n');
+    }
+    plain(status, text)
+}
+
+/// The metrics, as Prometheus reads them.
+pub fn scraped(text: String) -> Page {
+    let mut page = plain(StatusCode::OK, text);
+    page.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    page
+}
+
+/// A few words.
+pub fn plain(status: StatusCode, text: impl Into<Bytes>) -> Page {
+    let mut page = Response::new(Full::new(text.into()));
+    *page.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    page.headers_mut().insert(CONTENT_TYPE, kind);
+    page
+}
+
+/// `/introspection/metrics`: the metrics for users and for controllers' machines, who say who they
+/// are by Basic authorization, tag and password, as to Juju's.
+pub(super) async fn introspection<H: Handler>(
+    handler: &H,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Page {
+    if method != Method::GET {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "metrics are asked for by GET\n");
+    }
+    let introspected = match login(headers) {
+        Some(login) => handler.introspect(login).await,
+        None => Introspected::Refused,
+    };
+    match introspected {
+        Introspected::Metrics(text) => scraped(text),
+        Introspected::Forbidden => plain(StatusCode::FORBIDDEN, "not for agents\n"),
+        Introspected::Refused => {
+            let mut page =
+                plain(StatusCode::UNAUTHORIZED, "who are you? tag and password, Basic\n");
+            let realm = HeaderValue::from_static("Basic realm=\"juju\"");
+            page.headers_mut().insert(WWW_AUTHENTICATE, realm);
+            page
+        }
+    }
+}
+
+/// Who says to ask; nobody if it is not said as it must be.
+fn login(headers: &HeaderMap) -> Option<Login> {
+    let said = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = said.split_once(' ').filter(|_| said.len() <= AUTHORIZATION_MAX)?;
+    let secret = BASE64.decode(secret.trim().as_bytes()).ok()?;
+    let secret = String::from_utf8(secret).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let (tag, password) = secret.split_once(':')?;
+    let (tag, password) = (tag.to_owned(), password.to_owned());
+    Some(Login { place: Place::Controller, tag, password, nonce: String::new() })
+}

@@ -1,0 +1,37 @@
+//! What is looked at when somebody scrapes, and kept nowhere.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+
+/// Gauges with their values.
+#[derive(Debug, Default)]
+pub struct Sheet(Registry);
+
+impl Sheet {
+    /// Adds a gauge. `help` is a sentence without its full stop.
+    pub fn gauge(&mut self, name: &'static str, help: &'static str, value: f64) {
+        self.0.register(name, help, ConstGauge::new(value));
+    }
+
+    /// Adds a gauge with a value for each of the label's.
+    pub fn gauges(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (String, f64)>,
+    ) {
+        let family = Family::<Vec<(&'static str, String)>, Gauge<f64, AtomicU64>>::default();
+        for (is, value) in values {
+            family.get_or_create(&vec![(label, is)]).set(value);
+        }
+        self.0.register(name, help, family);
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0
+    }
+}

@@ -1,0 +1,224 @@
+//! What a controller shows of itself: its readiness, and its figures when somebody scrapes.
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::lease::{LEASES_MAX, PINS_MAX};
+use portcullis_core::{NodeId, controller};
+
+use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Serve};
+use crate::api::{Health, Standing};
+use crate::env::{Env, Process};
+use crate::metrics::{Limit, Sheet};
+use crate::peer;
+
+/// The bounds of all limits that are known when a controller starts.
+pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
+    let controller::Config { listener, queue, forward, waits, asks_per_connection_max, .. } =
+        &config.controller;
+    let peer = peer::Config::new(config.controller.node, &config.cluster);
+    let known = [
+        (Limit::Connections, listener.connections_max),
+        (Limit::Logins, listener.logins_max),
+        (Limit::AsksPerConnection, *asks_per_connection_max),
+        (Limit::Waiting, queue.waiting_max),
+        (Limit::Batch, queue.batch_max),
+        // One more is for the clock.
+        (Limit::Flights, queue.flights_max + 1),
+        (Limit::Forwards, forward.asks_max),
+        (Limit::Waits, waits.waits_max),
+        (Limit::Leases, LEASES_MAX),
+        (Limit::Pins, PINS_MAX),
+        (Limit::Requests, config.api.requests_max),
+        (Limit::Items, config.api.items_max),
+        (Limit::Watchers, config.api.watchers_max),
+        (Limit::Message, config.api.socket.message_max),
+        (Limit::Inbox, INBOX_MAX),
+        (Limit::PeerCalls, peer.calls_max),
+        (Limit::Scrapes, METRICS_CONNECTIONS_MAX),
+    ];
+    known.into_iter().map(|(limit, bound)| (limit, bound as u64)).collect()
+}
+
+impl<E: Env> Serve<E> {
+    /// How the controller is, and what it is ready by or waits for.
+    pub fn health(&self) -> Health {
+        let ports = *self.ports.borrow();
+        let standing = match ports.api {
+            _ if self.stopping.is_cancelled() => Standing::Stopping,
+            Some(_) => Standing::Running,
+            None => Standing::Starting,
+        };
+        let led = self.raft.metrics().borrow_watched().current_leader.is_some();
+        let mut conditions = vec![
+            ("connected-to-itself", self.peers.reaches(self.node)),
+            ("leader-known", led),
+            ("api-door-open", ports.api.is_some()),
+        ];
+        if self.two_doors {
+            conditions.insert(0, ("controller-door-open", ports.controller.is_some()));
+        }
+        Health { standing, conditions }
+    }
+
+    /// Everything that Prometheus wants to know.
+    pub async fn scrape(&self) -> String {
+        let env = self.env.clone();
+        let process = self.env.compute(move || env.process()).await;
+        let mut sheet = Sheet::default();
+        self.machine(self.status().await);
+        self.log(&mut sheet);
+        self.table(&mut sheet);
+        self.doors(&mut sheet);
+        self.process(process, &mut sheet);
+        self.metrics.text(&sheet)
+    }
+
+    fn machine(&self, status: Option<controller::Status>) {
+        if let Some(status) = status {
+            for (limit, used) in [
+                (Limit::Waiting, status.waiting),
+                (Limit::Flights, status.in_flight),
+                (Limit::Forwards, status.forwarded),
+                (Limit::Waits, status.parked),
+            ] {
+                self.metrics.used(limit, used as u64);
+            }
+        }
+        let inbox = self.inbox.max_capacity() - self.inbox.capacity();
+        let calls = self.peers.all().map(|(_, link)| link.calls()).max();
+        self.metrics.used(Limit::Inbox, inbox as u64);
+        self.metrics.used(Limit::PeerCalls, calls.unwrap_or_default() as u64);
+    }
+
+    fn log(&self, sheet: &mut Sheet) {
+        let metrics = self.raft.metrics();
+        let raft = metrics.borrow_watched();
+        let index = |log: Option<u64>| log.unwrap_or_default() as f64;
+        let state = match raft.state {
+            ServerState::Leader => "leader",
+            ServerState::Follower => "follower",
+            ServerState::Candidate => "candidate",
+            ServerState::Learner => "learner",
+            ServerState::Shutdown => "shutdown",
+        };
+        sheet.gauges(
+            "portcullis_raft_state",
+            "1 for what this controller is in the cluster",
+            "state",
+            ["leader", "follower", "candidate", "learner", "shutdown"]
+                .map(|each| (each.to_owned(), truth(each == state))),
+        );
+        sheet.gauge(
+            "portcullis_raft_leader",
+            "The number of the controller that leads, as far as this one knows; -1 if not at all",
+            raft.current_leader.map_or(-1.0, |leader| leader as f64),
+        );
+        sheet.gauge(
+            "portcullis_raft_term",
+            "The term that this controller is in: each election makes it one more",
+            raft.current_term as f64,
+        );
+        sheet.gauges(
+            "portcullis_raft_index",
+            "The last raft entry that is in the log, known to be committed, applied, in the \
+             snapshot, or forgotten",
+            "of",
+            [
+                ("log", raft.last_log_index),
+                ("committed", raft.local_committed.map(|log| log.index)),
+                ("applied", raft.last_applied.map(|log| log.index)),
+                ("snapshot", raft.snapshot.map(|log| log.index)),
+                ("purged", raft.purged.map(|log| log.index)),
+            ]
+            .map(|(of, log)| (of.to_owned(), index(log))),
+        );
+        sheet.gauges(
+            "portcullis_raft_replicated",
+            "The last raft entry that each controller is known to have, as the leader sees it",
+            "peer",
+            raft.replication
+                .iter()
+                .flatten()
+                .map(|(peer, log)| (NodeId(*peer).to_string(), index(log.map(|log| log.index)))),
+        );
+    }
+
+    fn table(&self, sheet: &mut Sheet) {
+        let (leases, pins, global) = {
+            let view = self.leases.view();
+            (view.len() as u64, view.pins_most() as u64, view.now())
+        };
+        self.metrics.used(Limit::Leases, leases);
+        self.metrics.used(Limit::Pins, pins);
+        sheet.gauge(
+            "portcullis_clock_seconds",
+            "The time that leases expire by, in this controller's table",
+            global.0 as f64 / 1e6,
+        );
+        sheet.gauge(
+            "portcullis_clock_lag_seconds",
+            "How long the time that leases expire by has stood still; a commit longer than clock-interval \
+             at most, while all is well",
+            self.metrics.clock_lag(self.env.now()).as_secs_f64(),
+        );
+    }
+
+    fn doors(&self, sheet: &mut Sheet) {
+        let ports = *self.ports.borrow();
+        sheet.gauges(
+            "portcullis_door_open",
+            "Whether the door listens, 1 or 0",
+            "door",
+            [("controller", ports.controller), ("api", ports.api)]
+                .map(|(door, port)| (door.to_owned(), truth(port.is_some()))),
+        );
+        let Health { standing, conditions } = self.health();
+        sheet.gauges(
+            "portcullis_condition",
+            "Whether a condition of readiness holds, 1 or 0, as /health names them",
+            "condition",
+            conditions.into_iter().map(|(name, holds)| (name.to_owned(), truth(holds))),
+        );
+        sheet.gauge(
+            "portcullis_running",
+            "Whether /health says running: 1, or 0 while the controller starts or stops",
+            truth(standing == Standing::Running),
+        );
+        sheet.gauges(
+            "portcullis_peer_connected",
+            "Whether there is a connection to each controller, 1 or 0; to this one by its own door",
+            "peer",
+            self.peers.all().map(|(node, link)| (node.to_string(), truth(link.connected()))),
+        );
+        sheet.gauges(
+            "portcullis_build_info",
+            "1 for the version that runs",
+            "version",
+            [(env!("CARGO_PKG_VERSION").to_owned(), 1.0)],
+        );
+    }
+
+    fn process(&self, process: Option<Process>, sheet: &mut Sheet) {
+        let Some(Process { memory, memory_max, files, files_max }) = process else { return };
+        self.metrics.used(Limit::Memory, memory);
+        self.metrics.used(Limit::Files, files);
+        self.metrics.bound(Limit::Memory, memory_max);
+        self.metrics.bound(Limit::Files, files_max);
+        let (memory, files, files_max) = (memory as f64, files as f64, files_max as f64);
+        sheet.gauge(
+            "process_resident_memory_bytes",
+            "Bytes of memory that the process uses",
+            memory,
+        );
+        sheet.gauge(
+            "process_open_fds",
+            "Files, and so connections, that the process has open",
+            files,
+        );
+        sheet.gauge("process_max_fds", "Files that the process may have open", files_max);
+    }
+}
+
+fn truth(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}

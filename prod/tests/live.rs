@@ -1,0 +1,12 @@
+//! Whole controllers in one process, as clients meet them: loopback, TLS, websockets, raft.
+
+#[path = "live/forwarded.rs"]
+mod forwarded;
+#[path = "live/foul.rs"]
+mod foul;
+#[path = "live/hung_up.rs"]
+mod hung_up;
+#[path = "live/moved.rs"]
+mod moved;
+#[path = "live/world.rs"]
+mod world;
