@@ -16,6 +16,8 @@ mod clients;
 mod controller;
 #[path = "fuzz/doors.rs"]
 mod doors;
+#[path = "fuzz/forward.rs"]
+mod forward;
 #[path = "fuzz/queue.rs"]
 mod queue;
 #[path = "fuzz/rates.rs"]

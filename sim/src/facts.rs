@@ -25,8 +25,6 @@ pub struct Ask {
     pub operation: Option<Operation>,
     /// Whether it came from outside, and not from a controller that handed it on.
     pub edge: bool,
-    /// Whether it was handed on to the leader.
-    pub sent: bool,
     /// The highest log index that anybody had been told of when it was asked.
     pub floor: u64,
     /// When it was asked, and when its asker gives up.
@@ -42,7 +40,7 @@ pub struct Facts {
     asks: BTreeMap<(NodeId, AskId), Ask>,
     /// By lease, who waits for an answer about it, and until when.
     wanted: BTreeMap<Key, Vec<(Operation, Time)>>,
-    /// Asks that a controller has in its queue.
+    /// Asks that other controllers have handed to one: these go nowhere but into its queue.
     queued: BTreeMap<NodeId, usize>,
     /// Connections through the API door.
     connections: BTreeMap<NodeId, usize>,
@@ -115,7 +113,7 @@ impl Facts {
             .is_some_and(|all| all.iter().any(|(other, until)| other == operation && *until >= at))
     }
 
-    /// How many asks the controller's queue holds, in flight or not.
+    /// How many asks of other controllers the controller's queue holds, in flight or not.
     pub fn queued(&self, node: NodeId) -> usize {
         self.queued.get(&node).copied().unwrap_or_default()
     }
@@ -185,7 +183,7 @@ impl Facts {
                     *self.connections.entry(node).or_default() -= 1;
                 }
             }
-            Input::Asked { ask, request, patience } => {
+            Input::Asked { ask, request, patience, .. } => {
                 self.asked(at, node, *ask, request, *patience);
             }
             Input::Led { .. } => {
@@ -226,15 +224,16 @@ impl Facts {
         };
         let until = at + patience;
         if let Some(operation) = &operation {
-            *self.queued.entry(node).or_default() += 1;
             if edge {
                 let wanted = self.wanted.entry(operation.key().clone()).or_default();
                 wanted.push((operation.clone(), until));
+            } else {
+                *self.queued.entry(node).or_default() += 1;
             }
         }
         self.serials += 1;
         let (serial, floor) = (self.serials, self.index);
-        let ask_now = Ask { serial, operation, edge, sent: false, floor, since: at, until };
+        let ask_now = Ask { serial, operation, edge, floor, since: at, until };
         self.asks.insert((node, ask), ask_now);
     }
 
@@ -253,13 +252,6 @@ impl Facts {
 
     fn ordered(&mut self, at: Time, node: NodeId, output: &Output) {
         match output {
-            Output::Send { ask, .. } => {
-                if let Some(ask) = self.asks.get_mut(&(node, *ask))
-                    && !std::mem::replace(&mut ask.sent, true)
-                {
-                    *self.queued.entry(node).or_default() -= 1;
-                }
-            }
             Output::Answer { ask, answer } => {
                 if let Answer::Done { index, .. } | Answer::Refused { index, .. } = answer {
                     self.index = self.index.max(*index);
@@ -268,7 +260,7 @@ impl Facts {
                 if let Some(ask) = &self.ended {
                     Facts::unwanted(&mut self.wanted, ask);
                 }
-                if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.sent) {
+                if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.edge) {
                     *self.queued.entry(node).or_default() -= 1;
                 }
             }
@@ -279,6 +271,7 @@ impl Facts {
             | Output::Accept { .. }
             | Output::Shut { .. }
             | Output::Hangup { .. }
+            | Output::Send { .. }
             | Output::Recall { .. }
             | Output::Look { .. } => {}
         }

@@ -1,8 +1,9 @@
 //! One controller: its doors, its connections, its part in the lease service.
 //!
 //! Wires the small machines together and decides what none of them can alone: where an ask goes
-//! (into the queue of the leader, over to the leader, or into the waiting room), what is cancelled
-//! when a connection goes, and when this controller is stable.
+//! (a client's to whoever leads, by way of [`forward`]; another controller's into the queue, once
+//! and no further; a wait into the waiting room), what is cancelled when a connection goes, and
+//! when this controller is stable.
 
 mod words;
 
@@ -17,6 +18,7 @@ use crate::forward::{self, Forward};
 use crate::ids::{AskId, ConnectionId, Door, NodeId};
 use crate::listener::{self, Listener};
 use crate::queue::{self, Answer, Queue};
+use crate::seed::Seed;
 use crate::sessions::{self, Party, Sessions};
 use crate::time::{Time, Timeout};
 use crate::waits::{self, Waits};
@@ -56,8 +58,8 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that has not started.
-    pub fn new(config: Config) -> Controller {
+    /// A controller that has not started; it draws from this seed.
+    pub fn new(config: Config, seed: Seed) -> Controller {
         assert!(config.asks_per_connection_max > 0, "nobody could ever ask");
         Controller {
             node: config.node,
@@ -65,7 +67,7 @@ impl Controller {
             listener: Listener::new(config.listener),
             sessions: Sessions::new(config.sessions),
             queue: Queue::new(config.queue),
-            forward: Forward::new(config.forward),
+            forward: Forward::new(config.forward, config.node, seed),
             waits: Waits::new(config.waits),
             clock: Clock::new(clock::Config { interval: config.clock_interval }),
             role: Role::Follower(None),
@@ -75,8 +77,9 @@ impl Controller {
         }
     }
 
-    /// What this controller is doing.
-    pub fn status(&self) -> Status {
+    /// What this controller is doing at this time.
+    pub fn status(&self, now: Time) -> Status {
+        let (retries, retries_denied) = self.forward.retries();
         Status {
             node: self.node,
             leader: match self.role {
@@ -86,9 +89,16 @@ impl Controller {
             api_door: self.listener.phase().into(),
             connections: self.sessions.len(),
             waiting: self.queue.waiting(),
+            waiting_bytes: self.queue.waiting_bytes(),
             in_flight: self.queue.in_flight(),
+            drain: self.queue.drain(),
             forwarded: self.forward.under_way(),
+            resting: self.forward.resting(),
+            retries,
+            retries_denied,
             parked: self.waits.parked(),
+            wakes: self.waits.wakes(),
+            clock_lag: self.clock.lag(now),
         }
     }
 
@@ -97,6 +107,7 @@ impl Controller {
         now: Time,
         ask: AskId,
         request: Request,
+        renews: bool,
         patience: Duration,
         out: &mut Vec<Output>,
     ) {
@@ -114,19 +125,18 @@ impl Controller {
             out.push(Output::Answer { ask, answer });
             return;
         }
-        match (request, self.role) {
-            (Request::Wait(key), _) => {
+        match request {
+            Request::Wait(key) => {
                 self.asks.insert(ask, Place::Waits);
                 self.wait(now, waits::Input::Waited { ask, key }, out);
             }
-            (Request::Apply(operation), Role::Follower(Some(leader))) if !from_controller => {
-                self.asks.insert(ask, Place::Forward);
-                let input = forward::Input::Asked { ask, operation, patience, leader };
-                self.hand_on(now, input, out);
-            }
-            (Request::Apply(operation), Role::Leader | Role::Follower(_)) => {
+            Request::Apply(operation) if from_controller => {
                 self.asks.insert(ask, Place::Queue);
-                self.enqueue(now, queue::Input::Asked { ask, operation, patience }, out);
+                self.enqueue(now, queue::Input::Asked { ask, operation, renews, patience }, out);
+            }
+            Request::Apply(operation) => {
+                self.asks.insert(ask, Place::Forward);
+                self.hand_on(now, forward::Input::Asked { ask, operation, renews, patience }, out);
             }
         }
     }
@@ -206,7 +216,15 @@ impl Controller {
                     self.clock.handle(now, clock::Input::Proposed, &mut Vec::new());
                     out.push(Output::Propose { batch, entry });
                 }
-                queue::Output::Answer { ask, answer } => self.answer(now, ask, answer, out),
+                queue::Output::Answer { ask, answer } => match self.asks.get(&ask) {
+                    Some(Place::Forward) => {
+                        self.hand_on(now, forward::Input::Answered { ask, answer }, out);
+                    }
+                    Some(Place::Queue) => self.answer(now, ask, answer, out),
+                    // Recalled once it had its answer.
+                    None => {}
+                    Some(Place::Waits) => unreachable!("what waits for a release is never queued"),
+                },
             }
         }
     }
@@ -220,8 +238,17 @@ impl Controller {
     fn handed_on(&mut self, now: Time, orders: Vec<forward::Output>, out: &mut Vec<Output>) {
         for order in orders {
             match order {
-                forward::Output::Send { ask, to, operation, patience } => {
+                forward::Output::Send { ask, to, operation, renews, patience }
+                    if to == self.node =>
+                {
+                    let input = queue::Input::Asked { ask, operation, renews, patience };
+                    self.enqueue(now, input, out);
+                }
+                forward::Output::Send { ask, to, operation, patience, .. } => {
                     out.push(Output::Send { ask, to, operation, patience });
+                }
+                forward::Output::Recall { ask, to } if to == self.node => {
+                    self.enqueue(now, queue::Input::Cancelled { ask }, out);
                 }
                 forward::Output::Recall { ask, to } => out.push(Output::Recall { ask, to }),
                 forward::Output::Answer { ask, answer } => self.answer(now, ask, answer, out),
@@ -232,11 +259,23 @@ impl Controller {
     fn wait(&mut self, now: Time, input: waits::Input, out: &mut Vec<Output>) {
         let mut orders = Vec::new();
         self.waits.handle(now, input, &mut orders);
+        self.waited(now, orders, out);
+    }
+
+    fn waited(&mut self, now: Time, orders: Vec<waits::Output>, out: &mut Vec<Output>) {
         for order in orders {
             match order {
                 waits::Output::Look { ask, key } => out.push(Output::Look { ask, key }),
                 waits::Output::Answer { ask, answer } => self.answer(now, ask, answer, out),
             }
+        }
+    }
+
+    /// The copy of the table has moved, and its clock with it; the leader knows better how far.
+    fn applied(&mut self, now: Time, out: &mut Vec<Output>) {
+        match self.role {
+            Role::Leader => {}
+            Role::Follower(_) => self.tick(now, clock::Input::Moved { to: now }, out),
         }
     }
 
@@ -286,8 +325,8 @@ impl Machine for Controller {
                 self.sessions.handle(now, input, &mut Vec::new());
             }
             Input::Disconnected { connection } => self.disconnected(now, connection, out),
-            Input::Asked { ask, request, patience } => {
-                self.asked(now, ask, request, patience, out);
+            Input::Asked { ask, request, renews, patience } => {
+                self.asked(now, ask, request, renews, patience, out);
             }
             Input::Cancelled { ask } => self.cancel(now, ask, out),
             Input::Answered { ask, answer } => {
@@ -301,15 +340,20 @@ impl Machine for Controller {
                 let anchor = Anchor { local: now, global };
                 self.enqueue(now, queue::Input::Led { anchor }, out);
                 self.tick(now, clock::Input::Led { global }, out);
+                self.hand_on(now, forward::Input::Led { leader: Some(self.node) }, out);
                 self.stability(now, out);
             }
             Input::Followed { leader } => {
                 self.role = Role::Follower(leader);
+                self.hand_on(now, forward::Input::Led { leader }, out);
                 self.enqueue(now, queue::Input::Followed { leader }, out);
                 self.tick(now, clock::Input::Followed, out);
                 self.stability(now, out);
             }
             Input::Committed { batch, index, outcomes } => {
+                if let Some(to) = self.queue.proposed_at(batch) {
+                    self.tick(now, clock::Input::Moved { to }, out);
+                }
                 self.enqueue(now, queue::Input::Committed { batch, index, outcomes }, out);
             }
             Input::NotProposed { batch, leader } => {
@@ -317,9 +361,13 @@ impl Machine for Controller {
             }
             Input::BatchLost { batch } => self.enqueue(now, queue::Input::Lost { batch }, out),
             Input::Applied { index, released } => {
+                self.applied(now, out);
                 self.wait(now, waits::Input::Applied { index, released }, out);
             }
-            Input::Restored { index } => self.wait(now, waits::Input::Restored { index }, out),
+            Input::Restored { index } => {
+                self.applied(now, out);
+                self.wait(now, waits::Input::Restored { index }, out);
+            }
             Input::Reconfigured { pace, open_delay } => {
                 self.listen(now, listener::Input::Reconfigured { pace, open_delay }, out);
             }
@@ -333,6 +381,7 @@ impl Machine for Controller {
             self.sessions.poll_timeout(),
             self.queue.poll_timeout(),
             self.forward.poll_timeout(),
+            self.waits.poll_timeout(),
             self.clock.poll_timeout(),
         ]
         .into_iter()
@@ -359,5 +408,9 @@ impl Machine for Controller {
         let mut orders = Vec::new();
         self.forward.handle_timeout(now, &mut orders);
         self.handed_on(now, orders, out);
+
+        let mut orders = Vec::new();
+        self.waits.handle_timeout(now, &mut orders);
+        self.waited(now, orders, out);
     }
 }

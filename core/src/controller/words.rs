@@ -88,8 +88,9 @@ pub enum Input {
     /// It is gone, whoever ended it.
     Disconnected { connection: ConnectionId },
     /// Its party asks for something, and will not wait longer than `patience` (waits do not end by
-    /// it).
-    Asked { ask: AskId, request: Request, patience: Duration },
+    /// it). Whether it [`renews`](queue::renews) what its party holds is looked up in this
+    /// controller's copy of the table; a wrong word costs order alone.
+    Asked { ask: AskId, request: Request, renews: bool, patience: Duration },
     /// The asker has lost interest. Harmless if the ask has ended.
     Cancelled { ask: AskId },
     /// The leader has answered an ask that was handed to it.
@@ -130,8 +131,9 @@ impl fmt::Display for Input {
             Input::LoggedIn { connection, party } => write!(f, "{connection} is {party}"),
             Input::Pinged { connection } => write!(f, "{connection} pinged"),
             Input::Disconnected { connection } => write!(f, "{connection} gone"),
-            Input::Asked { ask, request, patience } => {
-                write!(f, "{ask} asked to {request}, patient for {patience:?}")
+            Input::Asked { ask, request, renews, patience } => {
+                let held = if *renews { ", which it holds" } else { "" };
+                write!(f, "{ask} asked to {request}{held}, patient for {patience:?}")
             }
             Input::Cancelled { ask } => write!(f, "{ask} cancelled"),
             Input::Answered { ask, answer } => write!(f, "{ask} answered by the leader: {answer}"),
@@ -175,7 +177,8 @@ pub enum Output {
     Propose { batch: BatchId, entry: Entry },
     /// Hand the ask to that controller, or say that it was not sent.
     Send { ask: AskId, to: NodeId, operation: Operation, patience: Duration },
-    /// Tell that controller that nobody waits for the ask any more.
+    /// Tell that controller that nobody waits for the ask any more; what comes of it is not
+    /// reported. The ask may be sent again.
     Recall { ask: AskId, to: NodeId },
     /// Look whether the lease is held, in this controller's copy of the table.
     Look { ask: AskId, key: Key },
@@ -212,14 +215,29 @@ pub struct Status {
     pub api_door: String,
     /// Connections through both doors.
     pub connections: usize,
-    /// Asks that wait to be proposed.
+    /// Asks that wait to be proposed; at most `queue.waiting_max`.
     pub waiting: usize,
-    /// Raft entries in flight.
+    /// Bytes of them, by [`queue::size`]; at most `queue.waiting_bytes_max`.
+    pub waiting_bytes: usize,
+    /// Raft entries in flight; at most `queue.flights_max`, and one more for the clock.
     pub in_flight: usize,
-    /// Asks under way to the leader.
+    /// Time that the log takes for one command, smoothed; zero until it was measured here.
+    pub drain: Duration,
+    /// Asks of this controller's clients under way to the leader, unless that is itself.
     pub forwarded: usize,
+    /// Asks of this controller's clients that rest until the next try, or until somebody leads.
+    pub resting: usize,
+    /// Tries that were repeated out of the budget, since this controller started.
+    pub retries: u64,
+    /// Tries that would have been repeated, had the budget allowed it, since it started.
+    pub retries_denied: u64,
     /// Parked waits for a release.
     pub parked: usize,
+    /// Waits that ended because the lease was free, since this controller started.
+    pub wakes: u64,
+    /// How far global time stands behind real time: on the leader since the last applied entry was
+    /// proposed, elsewhere since it arrived. Leases expire late by so much.
+    pub clock_lag: Duration,
 }
 
 impl From<listener::Output> for Output {

@@ -7,7 +7,7 @@ use portcullis_core::controller::{Config, Controller, Input, Output, Request};
 use portcullis_core::lease::{Entry, Leases};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Rng, Time};
+use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Rng, Seed, Time};
 
 use crate::world::{Ledger, World, chance, draw_key, draw_of, draw_operation, draw_patience, run};
 
@@ -43,6 +43,8 @@ impl World for Cluster {
         config.queue.waiting_max = rng.below(4) as usize + 1;
         config.queue.flights_max = rng.below(2) as usize + 1;
         config.queue.batch_max = rng.below(3) as usize + 1;
+        config.queue.renewals_ahead_max = rng.below(4) as u32;
+        config.forward.budget.reserve = rng.below(4) as u32;
         config.forward.asks_max = rng.below(4) as usize + 1;
         config.waits.waits_max = rng.below(4) as usize + 1;
         config.asks_per_connection_max = rng.below(4) as usize + 1;
@@ -63,7 +65,8 @@ impl World for Cluster {
             index: 0,
             applied: Vec::new(),
         };
-        (world, Controller::new(config))
+        let seed = Seed(rng.draw());
+        (world, Controller::new(config, seed))
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<Input> {
@@ -123,14 +126,19 @@ impl World for Cluster {
         }
     }
 
-    fn check(&self, _: Time, machine: &Controller) {
-        let status = machine.status();
+    fn check(&self, now: Time, machine: &Controller) {
+        let status = machine.status(now);
         assert_eq!(status.connections, self.connections.len());
         let api = self.connections.values().filter(|(door, _)| *door == Door::Api).count();
         assert!(api <= self.config.listener.connections_max, "too many are inside");
         assert!(status.waiting <= self.config.queue.waiting_max, "too many wait");
         assert!(status.in_flight <= self.config.queue.flights_max + 1, "too many fly");
-        assert!(status.forwarded <= self.config.forward.asks_max, "too many are handed on");
+        let handed = status.forwarded + status.resting;
+        assert!(handed <= self.config.forward.asks_max, "too many are handed on");
+        let (share, reserve) =
+            (self.config.forward.budget.share, self.config.forward.budget.reserve);
+        let most = u64::from(reserve) + self.serial * u64::from(share) / 100;
+        assert!(status.retries <= most, "{} retries outrun the budget", status.retries);
         assert!(status.parked <= self.config.waits.waits_max, "too many are parked");
         assert_eq!(status.leader, self.leader);
         for ask in self.asks.open() {
@@ -156,10 +164,10 @@ impl World for Cluster {
 
     fn settled(&self, machine: &Controller) {
         assert!(self.asks.is_settled(), "never answered: {:?}", self.asks.open());
-        let status = machine.status();
+        let status = machine.status(Time(0));
         let left = [status.connections, status.waiting, status.in_flight, status.forwarded];
         assert_eq!(left, [0; 4], "something is left");
-        assert_eq!(status.parked, 0);
+        assert_eq!([status.parked, status.resting, status.waiting_bytes], [0; 3]);
     }
 }
 
@@ -232,7 +240,8 @@ impl Cluster {
             0 => Request::Wait(draw_key(rng)),
             _ => Request::Apply(draw_operation(rng)),
         };
-        Some(Input::Asked { ask, request, patience: draw_patience(rng) })
+        let renews = chance(30, rng);
+        Some(Input::Asked { ask, request, renews, patience: draw_patience(rng) })
     }
 
     fn forwarded(&mut self, rng: &mut Rng) -> Option<Input> {

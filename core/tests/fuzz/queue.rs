@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use portcullis_core::clock::Anchor;
-use portcullis_core::lease::{Entry, Leases};
-use portcullis_core::queue::{Answer, Config, Input, Output, Queue};
+use portcullis_core::lease::{Command, Entry, Key, Leases, Operation, Refusal};
+use portcullis_core::queue::{Answer, Config, Input, OPERATION_BYTES, Output, Queue, size};
 use portcullis_core::{AskId, BatchId, GlobalTime, NodeId, Rng, Time};
 
 use crate::world::{Ledger, World, chance, draw_of, draw_operation, draw_patience, next_ask, run};
+
+/// Bytes of every operation that is drawn: `application-leadership`, `m`, `l0` and `x/0`.
+const OPERATION: usize = OPERATION_BYTES + 22 + 1 + 2 + 3;
 
 struct Log {
     config: Config,
@@ -30,7 +33,10 @@ impl World for Log {
     fn new(rng: &mut Rng) -> (Log, Queue) {
         let config = Config {
             waiting_max: rng.below(8) as usize + 1,
+            waiting_bytes_max: (rng.below(6) as usize + 2) * OPERATION - rng.below(2) as usize,
             batch_max: rng.below(4) as usize + 1,
+            batch_bytes_max: (rng.below(4) as usize + 2) * OPERATION - rng.below(2) as usize,
+            renewals_ahead_max: rng.below(5) as u32,
             flights_max: rng.below(3) as usize + 1,
             patience_max: Duration::from_secs(30),
             retry_after: (Duration::from_millis(50), Duration::from_secs(10)),
@@ -56,7 +62,7 @@ impl World for Log {
                 let (operation, patience) = (draw_operation(rng), draw_patience(rng));
                 self.ledger.owe(ask);
                 self.asked.insert(ask, (now, patience.min(self.config.patience_max)));
-                Some(Input::Asked { ask, operation, patience })
+                Some(Input::Asked { ask, operation, renews: chance(40, rng), patience })
             }
             8..10 => self.ledger.draw(rng).map(|ask| Input::Cancelled { ask }),
             10..12 => {
@@ -88,6 +94,8 @@ impl World for Log {
                 Output::Propose { batch, entry } => {
                     assert!(self.leads, "a follower proposed");
                     assert!(entry.commands.len() <= self.config.batch_max, "a batch is too large");
+                    let bytes: usize = entry.commands.iter().map(|it| size(&it.operation)).sum();
+                    assert!(bytes <= self.config.batch_bytes_max, "a batch has too many bytes");
                     for command in &entry.commands {
                         let patience = command.void_after.since(entry.now);
                         assert!(patience <= self.config.patience_max, "void far too late");
@@ -102,6 +110,9 @@ impl World for Log {
 
     fn check(&self, now: Time, machine: &Queue) {
         assert!(machine.waiting() <= self.config.waiting_max, "too many wait");
+        let bytes = machine.waiting_bytes();
+        assert!(bytes <= self.config.waiting_bytes_max, "too many bytes wait");
+        assert_eq!(bytes, machine.waiting() * OPERATION, "bytes are lost, or found");
         assert!(machine.in_flight() <= self.config.flights_max + 1, "too many fly");
         assert_eq!(machine.in_flight(), self.batches.len());
         assert!(self.leads || machine.waiting() == 0, "nobody waits at a follower");
@@ -164,6 +175,58 @@ fn queue() {
     run::<Log>("queue");
 }
 
+/// However many renewals come, whatever else waits goes after no more of them than the limit says;
+/// and however many claims wait, a renewal goes after no more of them than that leaves.
+#[test]
+fn neither_lane_starves_the_other() {
+    use portcullis_core::Machine;
+    for seed in 0..200 {
+        let mut rng = portcullis_core::Seed(seed).child("lanes", 0).rng();
+        let ahead_max = rng.below(4) as u32 + 1;
+        let batch_max = rng.below(5) as usize + 1;
+        let (flights_max, renewals_ahead_max) = (1, ahead_max);
+        let config = Config { flights_max, batch_max, renewals_ahead_max, ..Config::default() };
+        let mut machine = Queue::new(config);
+        let (mut orders, mut serials) = (Vec::new(), 0);
+        let anchor = Anchor { local: Time(0), global: GlobalTime(0) };
+        machine.handle(Time(0), Input::Led { anchor }, &mut orders);
+        // The first entry flies at once; from then on both lanes always have somebody waiting.
+        let mut ask = |machine: &mut Queue, renews: bool, orders: &mut Vec<Output>| {
+            let ask = next_ask(&mut serials, &mut rng);
+            let key =
+                Key { lease: if renews { "renewed" } else { "other" }.into(), ..Key::default() };
+            let (holder, duration) = ("x/0".into(), Duration::from_secs(60));
+            let operation = Operation::Claim { key, holder, duration };
+            let patience = Duration::from_secs(20);
+            machine.handle(Time(0), Input::Asked { ask, operation, renews, patience }, orders);
+        };
+        let mut went = Vec::new();
+        for batch in 1..40 {
+            for renews in [true, true, true, true, true, false, false, false] {
+                ask(&mut machine, renews, &mut orders);
+            }
+            let entries = orders.drain(..).filter_map(|order| match order {
+                Output::Propose { entry, .. } => Some(entry),
+                Output::Answer { .. } => None,
+            });
+            let commands: Vec<_> = entries.flat_map(|entry| entry.commands).collect();
+            let held = Refusal::NotHeld;
+            let outcomes = vec![Err(held); commands.len()];
+            let renewed = |command: &Command| &*command.operation.key().lease == "renewed";
+            went.extend(commands.iter().map(renewed));
+            let (batch, index) = (BatchId(batch), batch);
+            machine.handle(Time(0), Input::Committed { batch, index, outcomes }, &mut orders);
+        }
+        // The very first went alone; whatever was proposed after it had both lanes to choose from.
+        let most = ahead_max as usize;
+        for window in went[1..].windows(most + 1) {
+            assert!(window.contains(&false), "seed {seed}: a claim starves: {went:?}");
+            let claims = window.iter().filter(|renewed| !**renewed).count();
+            assert!(claims <= 1, "seed {seed}: renewals wait behind claims: {went:?}");
+        }
+    }
+}
+
 /// However full the queue is, the clock gets its entry at once, with the time of asking.
 #[test]
 fn an_advance_never_waits_behind_claims() {
@@ -177,7 +240,8 @@ fn an_advance_never_waits_behind_claims() {
         for serial in 0..rng.below(60) {
             let ask = next_ask(&mut world.serials, &mut rng);
             let (operation, patience) = (draw_operation(&mut rng), Duration::from_secs(20));
-            machine.handle(Time(serial), Input::Asked { ask, operation, patience }, &mut orders);
+            let input = Input::Asked { ask, operation, renews: serial % 3 == 0, patience };
+            machine.handle(Time(serial), input, &mut orders);
         }
         orders.clear();
         machine.handle(Time(1_000_000), Input::Advance, &mut orders);

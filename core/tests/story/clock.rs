@@ -40,3 +40,22 @@ fn an_anchor_tells_the_global_time() {
     assert_eq!(anchor.global_at(time("11s")).since(anchor.global), lasting("1s"));
     snapshot("clock/an_anchor_tells_the_global_time", &table);
 }
+
+#[test]
+fn its_lag_is_known() {
+    let lag = |now: &'static str| move |clock: &Clock| format!("{:?}", clock.lag(time(now)));
+    Story::of(Clock::new(Config::default()))
+        .at("2s")
+        .ask("lag", lag("2s"))
+        .tell(Input::Moved { to: time("2s") })
+        .at("5s")
+        .ask("lag", lag("5s"))
+        .tell(Input::Led { global: GlobalTime(0) })
+        .ask("lag", lag("5s"))
+        .at("5.9s")
+        .tell(Input::Moved { to: time("5s") })
+        .ask("lag", lag("5.9s"))
+        .tell(Input::Moved { to: time("4s") })
+        .ask("lag", lag("5.9s"))
+        .reads("clock/its_lag_is_known");
+}

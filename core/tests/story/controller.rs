@@ -2,15 +2,15 @@ use portcullis_core::controller::{Config, Controller, Input, Request};
 use portcullis_core::lease::{Done, Outcome, Refusal};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{BatchId, ConnectionId, Door, GlobalTime, NodeId};
+use portcullis_core::{BatchId, ConnectionId, Door, GlobalTime, NodeId, Seed};
 
-use super::{Story, ask, claim, key, lasting};
+use super::{Story, ask, claim, key, lasting, time};
 
 const SELF: NodeId = NodeId(1);
 const OTHER: NodeId = NodeId(2);
 
 fn fresh() -> Story<Controller> {
-    let mut story = Story::of(Controller::new(Config::new(SELF)));
+    let mut story = Story::of(Controller::new(Config::new(SELF), Seed(7)));
     story.tell(Input::Started).tell(Input::Opened { door: Door::Controller });
     story
 }
@@ -34,12 +34,14 @@ fn followed(leader: NodeId) -> Input {
 
 fn asked(serial: u64) -> Input {
     let request = Request::Apply(claim("mysql", &format!("mysql/{serial}")));
-    Input::Asked { ask: ask(9, serial), request, patience: lasting("10s") }
+    let patience = lasting("10s");
+    Input::Asked { ask: ask(9, serial), request, renews: false, patience }
 }
 
 fn waited(serial: u64) -> Input {
     let request = Request::Wait(key("mysql"));
-    Input::Asked { ask: ask(9, serial), request, patience: lasting("10s") }
+    let patience = lasting("10s");
+    Input::Asked { ask: ask(9, serial), request, renews: false, patience }
 }
 
 fn granted() -> Outcome {
@@ -51,7 +53,7 @@ fn denied() -> Refusal {
 }
 
 fn door(controller: &Controller) -> String {
-    controller.status().api_door
+    controller.status(time("0s")).api_door
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn a_disconnect_cancels_what_was_asked() {
         .tell(Input::Disconnected { connection: ConnectionId(9) })
         .tell(Input::Committed { batch: BatchId(2), index: 6, outcomes: vec![granted()] })
         .tell(asked(4))
-        .ask("status", |controller| format!("{:?}", controller.status()))
+        .ask("status", |controller| format!("{:?}", controller.status(time("1s"))))
         .reads("controller/a_disconnect_cancels_what_was_asked");
 }
 
@@ -140,6 +142,7 @@ fn a_follower_hands_on() {
         .tell(Input::Applied { index: 8, released: vec![] })
         .tell(Input::Looked { ask: ask(9, 2), held: true })
         .tell(Input::Applied { index: 9, released: vec![key("mysql")] })
+        .tell(Input::Looked { ask: ask(9, 2), held: false })
         .reads("controller/a_follower_hands_on");
 }
 
@@ -166,13 +169,37 @@ fn an_ask_is_handed_on_once() {
 
 #[test]
 fn nobody_leads() {
-    served().tell(asked(1)).reads("controller/nobody_leads");
+    served().tell(asked(1)).run_until("60s").reads("controller/nobody_leads");
+}
+
+#[test]
+fn an_ask_rests_until_somebody_leads() {
+    served()
+        .tell(asked(1))
+        .at("2s")
+        .tell(Input::Led { global: GlobalTime(0) })
+        .run_until("2.5s")
+        .tell(Input::Committed { batch: BatchId(2), index: 6, outcomes: vec![granted()] })
+        .reads("controller/an_ask_rests_until_somebody_leads");
+}
+
+#[test]
+fn a_leader_cancels_what_waits_for_certain() {
+    let mut story = served();
+    story.tell(Input::Led { global: GlobalTime(0) });
+    for serial in 1..=5 {
+        story.tell(asked(serial));
+    }
+    story
+        .tell(Input::Cancelled { ask: ask(9, 1) })
+        .tell(Input::Cancelled { ask: ask(9, 5) })
+        .reads("controller/a_leader_cancels_what_waits_for_certain");
 }
 
 #[test]
 fn one_connection_may_not_ask_for_everything() {
     let config = Config { asks_per_connection_max: 1, ..Config::new(SELF) };
-    let mut story = Story::of(Controller::new(config));
+    let mut story = Story::of(Controller::new(config, Seed(7)));
     story.tell(Input::Started).tell(Input::Opened { door: Door::Controller });
     connect(&mut story, 9, Door::Controller, Party::Agent);
     story

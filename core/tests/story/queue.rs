@@ -1,6 +1,6 @@
 use portcullis_core::clock::Anchor;
 use portcullis_core::lease::{Done, Outcome, Refusal};
-use portcullis_core::queue::{Config, Input, Queue};
+use portcullis_core::queue::{Config, Input, OPERATION_BYTES, Queue, size};
 use portcullis_core::{BatchId, GlobalTime, NodeId, Time};
 
 use super::{Story, ask, claim, lasting};
@@ -23,7 +23,21 @@ fn asked(serial: u64) -> Input {
 
 fn patient(serial: u64, patience: &str) -> Input {
     let operation = claim("mysql", &format!("mysql/{serial}"));
-    Input::Asked { ask: ask(1, serial), operation, patience: lasting(patience) }
+    let patience = lasting(patience);
+    Input::Asked { ask: ask(1, serial), operation, renews: false, patience }
+}
+
+/// The same by one who holds the lease.
+fn renewed(serial: u64) -> Input {
+    let operation = claim("mysql", &format!("mysql/{serial}"));
+    Input::Asked { ask: ask(1, serial), operation, renews: true, patience: lasting("10s") }
+}
+
+/// Who is told what, once each of the following batches is answered with grants alone.
+fn drained(story: &mut Story<Queue>, batches: &[usize]) {
+    for (batch, commands) in (2..).zip(batches) {
+        story.tell(committed(batch, vec![granted(); *commands]));
+    }
 }
 
 fn granted() -> Outcome {
@@ -153,4 +167,67 @@ fn expired() {
         .run_until("60s")
         .tell(committed(1, vec![granted()]))
         .reads("queue/expired");
+}
+
+#[test]
+fn renewals_go_first_and_claims_keep_their_share() {
+    let mut story = story(Config { flights_max: 1, batch_max: 4, ..Config::default() });
+    story.tell(asked(1));
+    for serial in 2..=3 {
+        story.tell(asked(serial));
+    }
+    for serial in 4..=10 {
+        story.tell(renewed(serial));
+    }
+    story.tell(committed(1, vec![granted()]));
+    drained(&mut story, &[4, 4, 1]);
+    story.reads("queue/renewals_go_first_and_claims_keep_their_share");
+}
+
+#[test]
+fn the_newest_claim_makes_way_for_a_renewal() {
+    let mut story = story(Config { waiting_max: 4, flights_max: 1, ..Config::default() });
+    for serial in 1..=5 {
+        story.tell(asked(serial));
+    }
+    for serial in 6..=9 {
+        story.tell(renewed(serial));
+    }
+    story.ask("waiting", |queue| queue.waiting().to_string());
+    story.reads("queue/the_newest_claim_makes_way_for_a_renewal");
+}
+
+#[test]
+fn full_by_bytes() {
+    let operation = claim("mysql", "mysql/1");
+    assert_eq!(size(&operation), OPERATION_BYTES + 22 + 1 + 5 + 7);
+    let bytes = size(&operation);
+    let config = Config { waiting_bytes_max: 2 * bytes, flights_max: 1, ..Config::default() };
+    let mut story = story(config);
+    for serial in 1..=4 {
+        story.tell(asked(serial));
+    }
+    story
+        .ask("waiting", |queue| format!("{} bytes", queue.waiting_bytes()))
+        .tell(Input::Cancelled { ask: ask(1, 2) })
+        .ask("waiting", |queue| format!("{} bytes", queue.waiting_bytes()))
+        .tell(asked(5))
+        .reads("queue/full_by_bytes");
+}
+
+#[test]
+fn an_entry_is_no_larger_than_its_bytes() {
+    let bytes = size(&claim("mysql", "mysql/1"));
+    let config = Config { batch_bytes_max: 2 * bytes, flights_max: 1, ..Config::default() };
+    let mut story = story(config);
+    for serial in 1..=5 {
+        story.tell(asked(serial));
+    }
+    let long = claim(&"x".repeat(2 * bytes), "mysql/6");
+    let patience = lasting("10s");
+    story
+        .tell(Input::Asked { ask: ask(1, 6), operation: long, renews: false, patience })
+        .tell(committed(1, vec![granted()]));
+    drained(&mut story, &[2, 2]);
+    story.reads("queue/an_entry_is_no_larger_than_its_bytes");
 }

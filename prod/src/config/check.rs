@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fault::Meaning;
 use super::{
     CONTROLLER_CONNECTIONS_LEAST, Config, ITEMS_MOST, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
-    PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
+    OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
 };
 use crate::credentials::{Hashed, Identity};
 
@@ -165,15 +165,26 @@ fn limits(config: &Config, faults: &mut Faults) {
         ("flights-max", limits.flights_max),
         ("forwards-max", limits.forwards_max),
         ("waits-max", limits.waits_max),
+        ("wakes-max", limits.wakes_max),
     ];
     for (key, number) in numbers {
         faults.check(number > 0, &format!("limits.{key}"), "must be above zero");
+    }
+    let bytes = [
+        ("waiting-bytes-max", limits.waiting_bytes_max),
+        ("batch-bytes-max", limits.batch_bytes_max),
+    ];
+    for (key, bytes) in bytes {
+        let says = format!("must be at least {OPERATION_BYTES_MAX}, which one operation may take");
+        faults.check(bytes >= OPERATION_BYTES_MAX, &format!("limits.{key}"), says);
     }
     let durations = [
         ("login-within", limits.login_within),
         ("silent-max", limits.silent_max),
         ("patience", limits.patience),
         ("patience-max", limits.patience_max),
+        ("leaderless-max", limits.leaderless_max),
+        ("wake-gap", limits.wake_gap),
     ];
     for (key, duration) in durations {
         faults.check(!duration.is_zero(), &format!("limits.{key}"), "must be above zero");

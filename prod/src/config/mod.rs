@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portcullis_core::{NodeId, clock, controller, forward, listener, pace, queue, sessions, waits};
+use portcullis_core::forward::{self, budget};
+use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions, waits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -26,6 +27,9 @@ pub use fault::{ConfigError, Fault};
 pub const PEERS_MAX: usize = 7;
 /// Longest `agent-ratelimit-rate`: Juju's bound too.
 pub const RATELIMIT_RATE_MAX: Duration = Duration::from_secs(60);
+/// Bytes of the largest lease operation: four names of the greatest length. The limits in bytes let
+/// one of these in.
+pub const OPERATION_BYTES_MAX: usize = queue::OPERATION_BYTES + 4 * api::NAME_MAX;
 
 /// Least `message-max`: a login with macaroons and a page of answers must fit.
 pub const MESSAGE_MAX_LEAST: usize = 4 * 1024;
@@ -140,7 +144,7 @@ pub struct Peer {
     pub api_addresses: Vec<String>,
 }
 
-/// What is bounded, and by how much. Every number is above zero.
+/// What is bounded, and by how much. Every number is above zero, unless it is said to be otherwise.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
@@ -180,18 +184,40 @@ pub struct Limits {
     /// Most lease operations that wait to be proposed, default 16,384; more are answered
     /// `overloaded` (seed 004).
     pub waiting_max: usize,
+    /// Most bytes of them, by [`queue::size`], default 4,194,304: at least [`OPERATION_BYTES_MAX`].
+    pub waiting_bytes_max: usize,
     /// Most lease operations in one raft entry, default 1,024 (measured fastest at 256 to 1,024).
     pub batch_max: usize,
+    /// Most bytes of them, by the same measure, default 262,144: at least [`OPERATION_BYTES_MAX`].
+    pub batch_bytes_max: usize,
+    /// Most renewals that go ahead of a claim that waits, one after the other, default 3: a quarter
+    /// of the log is the claims' at least. May be 0: then renewals have no precedence.
+    pub renewals_ahead_max: u32,
     /// Most raft entries under way, default 4.
     pub flights_max: usize,
     /// Longest time a lease operation may take, whatever it asks for, default `"30s"`.
     #[serde(with = "duration")]
     pub patience_max: Duration,
-    /// Most asks under way to the leader, default 65,536.
+    /// Most asks of this controller's clients without an answer, under way to the leader or
+    /// resting, default 65,536.
     pub forwards_max: usize,
+    /// Longest rest of an ask for want of a leader, default `"5s"`; then it is told that nobody
+    /// leads.
+    #[serde(with = "duration")]
+    pub leaderless_max: Duration,
+    /// How many of a hundred first tries may be repeated, default 20; 0 repeats none (seed 002:
+    /// retries fed the load that they answered).
+    pub retries_share: u32,
+    /// Most retries that a calm may save up for a storm, default 1,000. May be 0.
+    pub retries_saved_max: u32,
     /// Most agents that wait for a lease to be free, default 200,000 (seed 002's largest run has
     /// 120,000 of them).
     pub waits_max: usize,
+    /// Most of those who wait for one lease that are woken at once when it is free, default 3.
+    pub wakes_max: usize,
+    /// Time until the next are woken if it still is, default `"500ms"`.
+    #[serde(with = "duration")]
+    pub wake_gap: Duration,
 }
 
 impl Default for Limits {
@@ -212,11 +238,19 @@ impl Default for Limits {
             silent_max: limits.sessions.silent_max,
             asks_per_connection_max: limits.asks_per_connection_max,
             waiting_max: limits.queue.waiting_max,
+            waiting_bytes_max: limits.queue.waiting_bytes_max,
             batch_max: limits.queue.batch_max,
+            batch_bytes_max: limits.queue.batch_bytes_max,
+            renewals_ahead_max: limits.queue.renewals_ahead_max,
             flights_max: limits.queue.flights_max,
             patience_max: limits.queue.patience_max,
             forwards_max: limits.forward.asks_max,
+            leaderless_max: limits.forward.leaderless_max,
+            retries_share: limits.forward.budget.share,
+            retries_saved_max: limits.forward.budget.saved_max,
             waits_max: limits.waits.waits_max,
+            wakes_max: limits.waits.wakes_max,
+            wake_gap: limits.waits.wake_gap,
         }
     }
 }
@@ -393,7 +427,10 @@ impl Config {
             sessions: sessions::Config { login_within, silent_max },
             queue: queue::Config {
                 waiting_max: self.limits.waiting_max,
+                waiting_bytes_max: self.limits.waiting_bytes_max,
                 batch_max: self.limits.batch_max,
+                batch_bytes_max: self.limits.batch_bytes_max,
+                renewals_ahead_max: self.limits.renewals_ahead_max,
                 flights_max: self.limits.flights_max,
                 patience_max,
                 ..defaults.queue
@@ -401,9 +438,20 @@ impl Config {
             forward: forward::Config {
                 asks_max: self.limits.forwards_max,
                 patience_max,
+                leaderless_max: self.limits.leaderless_max,
+                budget: budget::Config {
+                    share: self.limits.retries_share,
+                    reserve: defaults.forward.budget.reserve.min(self.limits.retries_saved_max),
+                    saved_max: self.limits.retries_saved_max,
+                },
                 ..defaults.forward
             },
-            waits: waits::Config { waits_max: self.limits.waits_max, ..defaults.waits },
+            waits: waits::Config {
+                waits_max: self.limits.waits_max,
+                wakes_max: self.limits.wakes_max,
+                wake_gap: self.limits.wake_gap,
+                ..defaults.waits
+            },
             asks_per_connection_max: self.limits.asks_per_connection_max,
             clock_interval: self.raft.clock_interval,
             ..defaults

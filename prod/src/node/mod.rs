@@ -205,7 +205,7 @@ impl<E: Env> Node<E> {
                 moved: config.moved,
             })),
         });
-        let machine = Controller::new(config.controller);
+        let machine = Controller::new(config.controller, env.seed());
         if let Some(address) = config.metrics {
             let opened = metrics_port::open(serve.clone(), address, ports_out.clone());
             env.spawn(serve.clone().until_closing(opened));

@@ -29,6 +29,8 @@ pub enum Asked {
     NotSent(Failure),
     /// It left, and no answer came.
     Lost,
+    /// It was recalled before an answer came: nobody wants to know.
+    Recalled,
 }
 
 /// See the module.
@@ -108,7 +110,14 @@ impl<E: Env> Peers<E> {
         let request = Request::Ask { serial, operation, patience };
         // The machine has a deadline of its own; this one only ends what nobody waits for.
         let reply = link.call(&request, patience * 2).await;
-        self.locked().remove(&ask);
+        {
+            // The same ask may be under way again, to another controller.
+            let mut under_way = self.locked();
+            if under_way.get(&ask) != Some(&serial) {
+                return Asked::Recalled;
+            }
+            under_way.remove(&ask);
+        }
         match reply {
             Ok(Reply::Answered { answer, .. }) => Asked::Answered(answer),
             Err(why @ (Failure::Unreachable | Failure::Busy | Failure::TooLarge)) => {
@@ -118,10 +127,10 @@ impl<E: Env> Peers<E> {
         }
     }
 
-    /// Tells a controller that nobody waits for the ask any more. If the connection is gone, so is
-    /// the ask.
+    /// Tells a controller that nobody waits for the ask any more, and forgets it. If the connection
+    /// is gone, so is the ask.
     pub fn recall(&self, env: &E, to: NodeId, ask: AskId) {
-        let under_way = self.locked().get(&ask).copied();
+        let under_way = self.locked().remove(&ask);
         let link = self.links.get(&to).cloned();
         if let (Some(serial), Some(link)) = (under_way, link) {
             env.spawn(async move {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis_core::controller::{self, Controller, Input, Output, Request, Status};
 use portcullis_core::lease::{Entry, Refusal};
-use portcullis_core::queue::Answer;
+use portcullis_core::queue::{self, Answer};
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
@@ -92,6 +92,16 @@ impl<E: Env> Surroundings<E> {
         self.opened.insert(door, opened);
     }
 
+    /// Whether somebody asks to hold on to what is held, by this controller's copy of the table.
+    fn renews(&self, request: &Request) -> bool {
+        match request {
+            Request::Apply(operation) => {
+                queue::renews(operation, self.serve.leases.view().get(operation.key()))
+            }
+            Request::Wait(_) => false,
+        }
+    }
+
     fn propose(&self, batch: BatchId, entry: Entry) {
         self.metrics().proposed(&entry);
         let serve = self.serve.clone();
@@ -140,6 +150,7 @@ impl<E: Env> Surroundings<E> {
                     (Input::NotSent { ask }, labels::failure(why))
                 }
                 Asked::Lost => (Input::Lost { ask }, "lost"),
+                Asked::Recalled => return,
             };
             serve.metrics.forwarded(result);
             serve.tell(input).await;
@@ -236,7 +247,7 @@ impl<E: Env> Surroundings<E> {
             Answer::Overloaded { .. } if !pending.sent => {
                 let asks = self.guests.get(&ask.connection).map_or(0, |guest| guest.asks);
                 let limits = &self.serve.limits;
-                let status = machine.status();
+                let status = machine.status(self.serve.env.now());
                 Some(if !pending.controller && asks > limits.asks_per_connection_max {
                     Limit::AsksPerConnection
                 } else if pending.waits {
@@ -279,12 +290,13 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 Some(Input::Connected { connection, door })
             }
             Arrival::Asked { ask, request, patience, reply } => {
+                let renews = self.renews(&request);
                 self.asked(ask, &request, reply);
-                Some(Input::Asked { ask, request, patience })
+                Some(Input::Asked { ask, request, renews, patience })
             }
             Arrival::Status { reply } => {
                 // Whoever asked may have left.
-                let _ = reply.send(machine.status());
+                let _ = reply.send(machine.status(self.serve.env.now()));
                 None
             }
         }

@@ -215,7 +215,14 @@ impl Handler for Controller {
             connections: 1,
             waiting: 0,
             in_flight: 0,
+            waiting_bytes: 0,
+            drain: Duration::ZERO,
             forwarded: 0,
+            resting: 0,
+            retries: 0,
+            retries_denied: 0,
+            wakes: 0,
+            clock_lag: Duration::ZERO,
             parked: 0,
         })
     }

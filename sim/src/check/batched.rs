@@ -130,7 +130,9 @@ mod tests {
     fn ask(story: &mut Story, serial: u64) {
         let ask = AskId { connection: ConnectionId(2), serial };
         let (request, patience) = (Request::Apply(claim(serial)), Duration::from_secs(5));
-        story.told(0, ONE, Input::Asked { ask, request, patience }).expect("asking is fine");
+        story
+            .told(0, ONE, Input::Asked { ask, request, patience, renews: false })
+            .expect("asking is fine");
     }
 
     fn propose(story: &mut Story, batch: u64, commands: u64) -> Result<(), String> {

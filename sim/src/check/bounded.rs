@@ -81,7 +81,8 @@ mod tests {
 
     use portcullis_core::controller::{Input, Request};
     use portcullis_core::lease::{Key, Operation};
-    use portcullis_core::{AskId, ConnectionId, Door};
+    use portcullis_core::sessions::Party;
+    use portcullis_core::{AskId, ConnectionId, Door, NodeId};
 
     use super::*;
     use crate::check::tests::{ONE, Story};
@@ -90,13 +91,17 @@ mod tests {
     fn a_queue_beyond_its_limit_is_caught() {
         let mut story = Story::new(make, "[controllers]\nwaiting-max = 10\nbatch-max = 2\n");
         story.serving(ONE);
+        let (connection, party) = (ConnectionId(3), Party::Controller(NodeId(2)));
+        let door = Door::Controller;
+        assert!(story.told(0, ONE, Input::Connected { connection, door }).is_ok());
+        assert!(story.told(0, ONE, Input::LoggedIn { connection, party }).is_ok());
         let mut ask = |serial: u64| {
             let holder = serial.to_string().into();
             let key = Key::default();
             let operation = Operation::Claim { key, holder, duration: Duration::from_secs(60) };
-            let ask = AskId { connection: ConnectionId(2), serial };
-            let request = Request::Apply(operation);
-            story.told(0, ONE, Input::Asked { ask, request, patience: Duration::from_secs(1) })
+            let ask = AskId { connection, serial };
+            let (request, patience) = (Request::Apply(operation), Duration::from_secs(1));
+            story.told(0, ONE, Input::Asked { ask, request, renews: false, patience })
         };
         assert!((0..21).all(|serial| ask(serial).is_ok()));
         assert!(ask(21).is_err());

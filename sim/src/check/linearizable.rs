@@ -3,17 +3,21 @@
 //! The log is the witness: it is replayed through a table of the check's own, so every replica must
 //! say what that table says; each answer must name the entry that holds its operation, with that
 //! outcome; and an ask that began after an answer was given must land behind it. What was told to
-//! have had no effect, or was never asked, must not be in the log. Beside it stands a
+//! have had no effect, or was never asked, must not be in the log. A claim or an extension may be
+//! there more than once, until its deadline: controllers repeat those when an answer is lost. Beside
+//! it stands a
 //! [`BlackBox`] for a sample of the leases, which does not believe in logs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Entry, Key, Leases, Operation, Outcome, Refusal};
-use portcullis_core::queue::Answer;
+use portcullis_core::queue::{self, Answer};
 use portcullis_core::{NodeId, Time};
 
 use super::black_box::BlackBox;
+use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
 use crate::facts::{Ask, Facts};
 use crate::history::{Event, Hash, Who};
@@ -37,6 +41,9 @@ struct Linearizable {
     /// By lease and operation: how often it was asked for and may have an effect, less the effects.
     /// What comes to nothing is left out.
     owed: BTreeMap<Key, Vec<(Operation, i64)>>,
+    patience_max: Duration,
+    /// Claims and extensions by the serial of their ask, until which time they may be repeated.
+    repeatable: BTreeMap<u64, (Time, Operation)>,
     boxes: BTreeMap<Key, BlackBox>,
     /// Whether claims are denied by what a controller's own copy of the table says, as the old way
     /// does: such a denial names no entry, but is a denial all the same.
@@ -49,6 +56,8 @@ pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
         index: 0,
         entries: BTreeMap::new(),
         owed: BTreeMap::new(),
+        patience_max: queue::Config::default().patience_max,
+        repeatable: BTreeMap::new(),
         boxes: BTreeMap::new(),
         copies_deny: plan.settings.policy.old_way(&plan.settings.controllers),
     }))
@@ -74,11 +83,14 @@ impl Check for Linearizable {
         facts: &Facts,
     ) -> Result<(), String> {
         match (who, event) {
-            (_, Event::Applied { index, entry, applied }) => self.applied(*index, entry, applied),
-            (Who::Controller(node), Event::Told(Input::Asked { ask, request, .. })) => {
+            (_, Event::Applied { index, entry, applied }) => {
+                self.applied(at, *index, entry, applied)
+            }
+            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 match (facts.ask(node, *ask), request) {
                     (Some(ask), Request::Apply(operation)) if ask.edge => {
-                        self.asked(at, ask.serial, operation);
+                        let until = at + *patience.min(&self.patience_max) + LATE_MAX;
+                        self.asked(at, ask.serial, operation, until);
                     }
                     (Some(_) | None, Request::Apply(_) | Request::Wait(_)) => {}
                 }
@@ -98,7 +110,13 @@ impl Check for Linearizable {
 }
 
 impl Linearizable {
-    fn applied(&mut self, index: u64, entry: &Entry, applied: &Applied) -> Result<(), String> {
+    fn applied(
+        &mut self,
+        at: Time,
+        index: u64,
+        entry: &Entry,
+        applied: &Applied,
+    ) -> Result<(), String> {
         let mark = mark(entry, applied);
         if index <= self.index {
             return match self.entries.get(&index) {
@@ -115,7 +133,7 @@ impl Linearizable {
         let mut effects = Effects::with_capacity(entry.commands.len());
         for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
             let operation = &command.operation;
-            if outcome.is_ok() && self.owe(operation, -1) < 0 {
+            if outcome.is_ok() && self.owe(operation, -1) < 0 && !self.repeated(at, operation) {
                 return Err(format!("entry {index} does what nobody may still ask: {operation}"));
             }
             effects.push((operation.clone(), outcome.clone()));
@@ -147,8 +165,25 @@ impl Linearizable {
         left
     }
 
-    fn asked(&mut self, at: Time, serial: u64, operation: &Operation) {
+    /// Whether what was done once too often is owed to a repetition; if so, it is forgiven.
+    fn repeated(&mut self, at: Time, operation: &Operation) -> bool {
+        let mut repeatable = self.repeatable.values();
+        let repeated = repeatable.any(|(until, other)| *until >= at && other == operation);
+        if repeated {
+            self.owe(operation, 1);
+        }
+        repeated
+    }
+
+    fn asked(&mut self, at: Time, serial: u64, operation: &Operation, until: Time) {
         self.owe(operation, 1);
+        // Nearly in the order of their ends, which is enough to forget the old ones.
+        while self.repeatable.first_key_value().is_some_and(|(_, (until, _))| *until < at) {
+            self.repeatable.pop_first();
+        }
+        if let Operation::Claim { .. } | Operation::Extend { .. } = operation {
+            self.repeatable.insert(serial, (until, operation.clone()));
+        }
         let key = operation.key();
         if self.boxes.len() < BOXES_MAX && !self.boxes.contains_key(key) {
             self.boxes.insert(key.clone(), BlackBox::new());
@@ -185,8 +220,11 @@ impl Linearizable {
         }
         let outcome = told.map(|(_, outcome)| outcome);
         let outcome = outcome.filter(|outcome| *outcome != Err(Refusal::Void));
-        if !matches!(outcome, Some(Ok(_))) && self.owe(operation, -1) < 0 {
-            return Err(format!("{node} denies what was done: {operation}: {answer}"));
+        if !matches!(outcome, Some(Ok(_))) {
+            self.repeatable.remove(&ask.serial);
+            if self.owe(operation, -1) < 0 && !self.repeated(at, operation) {
+                return Err(format!("{node} denies what was done: {operation}: {answer}"));
+            }
         }
         let Some(lease) = self.boxes.get_mut(operation.key()) else { return Ok(()) };
         let explained = match &outcome {
@@ -260,8 +298,6 @@ fn mark(entry: &Entry, applied: &Applied) -> Hash {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use portcullis_core::lease::{Command, Done};
     use portcullis_core::{AskId, ConnectionId, GlobalTime};
 
@@ -275,9 +311,9 @@ mod tests {
 
     fn ask(story: &mut Story, at: u64, serial: u64, holder: &str) {
         let ask = AskId { connection: ConnectionId(2), serial };
-        let request = Request::Apply(claim(holder));
-        let patience = Duration::from_secs(5);
-        story.told(at, ONE, Input::Asked { ask, request, patience }).expect("asking is fine");
+        let (request, patience) = (Request::Apply(claim(holder)), Duration::from_secs(5));
+        let input = Input::Asked { ask, request, renews: false, patience };
+        story.told(at, ONE, input).expect("asking is fine");
     }
 
     fn apply(story: &mut Story, who: Who, index: u64, holder: &str) -> Result<Applied, String> {
@@ -287,6 +323,19 @@ mod tests {
         let applied = Leases::default().apply(&entry);
         story.event(1, who, Event::Applied { index, entry: &entry, applied: &applied })?;
         Ok(applied)
+    }
+
+    /// The claim of `a`, done as the entries 5 and 6: when the first is.
+    fn done_twice(story: &mut Story, at: u64) -> Result<(), String> {
+        let now = GlobalTime(1_000);
+        let commands = vec![Command { operation: claim("a"), void_after: now }];
+        let (entry, mut leases) = (Entry { now, commands }, Leases::default());
+        for index in [5, 6] {
+            let applied = leases.apply(&entry);
+            let applied = Event::Applied { index, entry: &entry, applied: &applied };
+            story.event(at, ONE, applied)?;
+        }
+        Ok(())
     }
 
     fn answer(story: &mut Story, serial: u64, answer: Answer) -> Result<(), String> {
@@ -335,6 +384,20 @@ mod tests {
     fn a_claim_that_nobody_made_is_caught() {
         let mut story = story();
         assert!(apply(&mut story, ONE, 5, "a").is_err());
+    }
+
+    #[test]
+    fn a_claim_may_be_repeated_until_its_deadline() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(done_twice(&mut story, 1).is_ok());
+    }
+
+    #[test]
+    fn a_repetition_after_the_deadline_is_caught() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        assert!(done_twice(&mut story, 7_000).is_err());
     }
 
     #[test]

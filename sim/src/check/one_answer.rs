@@ -54,7 +54,7 @@ impl Check for OneAnswer {
                 self.forget(node);
             }
             (_, Event::Did(crate::stage::Deed::Crash(node))) => self.forget(*node),
-            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience })) => {
+            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 let due = match request {
                     Request::Apply(_) => Some(at + *patience.min(&self.patience_max) + LATE_MAX),
                     Request::Wait(_) => None,
@@ -125,7 +125,7 @@ mod tests {
     fn asked() -> Input {
         let operation = Operation::Revoke { key: Key::default(), holder: "a".into() };
         let patience = Duration::from_secs(5);
-        Input::Asked { ask: ASK, request: Request::Apply(operation), patience }
+        Input::Asked { ask: ASK, request: Request::Apply(operation), renews: false, patience }
     }
 
     fn answered() -> Output {

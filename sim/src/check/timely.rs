@@ -49,7 +49,7 @@ impl Check for Timely {
         facts: &Facts,
     ) -> Result<(), String> {
         match (who, event) {
-            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience })) => {
+            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 if let Request::Apply(operation) = request
                     && facts.ask(node, *ask).is_some_and(|ask| ask.edge)
                 {
@@ -106,7 +106,7 @@ mod tests {
         let operation = Operation::Revoke { key: Key::default(), holder: "a".into() };
         let ask = AskId { connection: ConnectionId(2), serial: 1 };
         let (request, patience) = (Request::Apply(operation.clone()), Duration::from_secs(5));
-        assert!(story.told(0, ONE, Input::Asked { ask, request, patience }).is_ok());
+        assert!(story.told(0, ONE, Input::Asked { ask, request, patience, renews: false }).is_ok());
         let command = Command { operation, void_after: GlobalTime(u64::MAX) };
         let entry = Entry { now: GlobalTime(0), commands: vec![command] };
         let propose = Output::Propose { batch: BatchId(1), entry };

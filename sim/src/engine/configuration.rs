@@ -27,8 +27,12 @@ pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
         logins_max: set.logins_max,
         ..listener::Config::default()
     };
-    config.queue.waiting_max =
-        if plan.settings.policy.bounded_queue { set.waiting_max } else { usize::MAX };
+    if plan.settings.policy.bounded_queue {
+        config.queue.waiting_max = set.waiting_max;
+    } else {
+        config.queue.waiting_max = usize::MAX;
+        config.queue.waiting_bytes_max = usize::MAX;
+    }
     config.queue.batch_max = if plan.settings.policy.batches { set.batch_max } else { 1 };
     config
 }

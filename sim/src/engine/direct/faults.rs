@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use portcullis_core::NodeId;
 use portcullis_core::controller::{Controller, Input};
+use portcullis_core::{NodeId, Seed};
 
 use super::link::{Down, Served};
 use super::rival::Rival;
@@ -76,7 +76,7 @@ impl World<'_> {
 
     /// Starts a process on the disk that its last life left.
     pub(super) fn start(&mut self, node: NodeId) {
-        let machine = Controller::new(configuration::controller(self.plan, node));
+        let machine = Controller::new(configuration::controller(self.plan, node), self.seed(node));
         let rival = Rival::new(self.plan, node);
         self.process(node).born(machine, rival);
         self.start_raft(node);
@@ -85,6 +85,13 @@ impl World<'_> {
         for to in self.plan.controllers() {
             self.heap.push(self.now, Event::Call(life, to));
         }
+    }
+
+    /// What the next life of a process draws from.
+    fn seed(&mut self, node: NodeId) -> Seed {
+        let life = self.process(node).life.number;
+        let root = Seed(self.plan.settings.seed);
+        root.child("controller", node.0).child("life", u64::from(life))
     }
 
     /// A process is killed for its memory, and will start again.

@@ -158,9 +158,12 @@ impl World<'_> {
                 self.send(id, Message::Down(Down::Pong));
             }
             Up::Ask { serial, request, patience } => {
-                self.process(node).asks += 1;
+                let process = self.process(node);
+                process.asks += 1;
+                let raft = process.raft.as_ref();
+                let renews = raft.is_some_and(|raft| raft.renews(&request));
                 let ask = AskId { connection, serial };
-                self.tell(node, Input::Asked { ask, request, patience });
+                self.tell(node, Input::Asked { ask, request, renews, patience });
             }
             Up::TakeBack { serial } => {
                 self.tell(node, Input::Cancelled { ask: AskId { connection, serial } });

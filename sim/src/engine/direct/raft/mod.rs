@@ -18,8 +18,9 @@ use openraft::storage::IOFlushed;
 use openraft::{AsyncRuntime as _, EmptyNode, OptionalSend};
 use openraft_rt_sim::SimRuntime;
 use portcullis::raft::{self as shell, Proposed, Role, Roles};
+use portcullis_core::controller::Request;
 use portcullis_core::lease::{self, Applied, Entry};
-use portcullis_core::{BatchId, GlobalTime, NodeId};
+use portcullis_core::{BatchId, GlobalTime, NodeId, queue};
 use tokio::sync::oneshot;
 
 pub use disk::Disk;
@@ -175,6 +176,16 @@ impl Node {
     /// The lease as it is held, by this node's copy of the table.
     pub fn lease(&self, key: &lease::Key) -> Option<lease::Lease> {
         self.table.look(|leases| leases.get(key).cloned())
+    }
+
+    /// Whether somebody asks to hold on to what is held, by this node's copy of the table.
+    pub fn renews(&self, request: &Request) -> bool {
+        match request {
+            Request::Apply(operation) => {
+                self.table.look(|leases| queue::renews(operation, leases.get(operation.key())))
+            }
+            Request::Wait(_) => false,
+        }
     }
 
     /// Proposes an entry; what becomes of it is reported.

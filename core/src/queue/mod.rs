@@ -2,7 +2,9 @@
 //!
 //! Decides what is proposed, what is refused, and what every asker is told (seeds 002 and 004:
 //! queues without bound, dropped messages, and work that goes on for callers who have left). Each
-//! ask ends in exactly one [`Answer`]. Only the leader's queue proposes.
+//! ask ends in exactly one [`Answer`]. Only the leader's queue proposes. What goes first: an advance
+//! of the clock goes at once, beyond every limit of what flies; renewals go before claims, which
+//! keep a share of every entry; when the queue is full, the newest claim makes way for a renewal.
 //!
 //! ```text
 //!          Asked                    room in flight                Committed
@@ -10,147 +12,24 @@
 //!            │         ├─ Cancelled ─▶ Cancelled        ├─ Cancelled, deadline, Lost ─▶ Unknown
 //!            │         ├─ deadline ──▶ Expired          └─ NotProposed ──────────────▶ NotLeader
 //!            │         └─ Followed ──▶ NotLeader
-//!            └─ full, or too slow for its deadline ─▶ Overloaded (with a time to come back)
+//!            └─ full (by count or by bytes), or too slow for its deadline ─▶ Overloaded
 //! ```
+
+mod lanes;
+mod words;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::Machine;
 use crate::clock::Anchor;
 use crate::ids::{AskId, BatchId, NodeId};
-use crate::lease::{Command, Done, Entry, Operation, Outcome, Refusal};
+use crate::lease::{Command, Entry, Refusal};
 use crate::time::{Time, Timeout, micros};
-
-/// How an ask ended. Every ask ends in exactly one of these.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
-    /// It was done, by the log entry `index`.
-    Done { index: u64, done: Done },
-    /// It was refused by the table at log entry `index`; it had no effect.
-    Refused { index: u64, refusal: Refusal },
-    /// The lease that was waited for is free.
-    Released,
-    /// There is no room, or no time left after all that waits; it had no effect. Come back after
-    /// `retry_after`.
-    Overloaded { retry_after: Duration },
-    /// This controller does not lead, and could not hand the ask on; it had no effect. `leader` is
-    /// who leads as far as known.
-    NotLeader { leader: Option<NodeId> },
-    /// Its deadline passed while it waited; it had no effect and never will.
-    Expired,
-    /// Its asker went away or took it back while it waited; it had no effect and never will.
-    Cancelled,
-    /// It may have been done, or may yet be, but not after its deadline. Ask again to find out.
-    Unknown,
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Answer::Done { index, done } => write!(f, "done at {index}: {done}"),
-            Answer::Refused { index, refusal } => write!(f, "refused at {index}: {refusal}"),
-            Answer::Released => f.write_str("released"),
-            Answer::Overloaded { retry_after } => {
-                write!(f, "overloaded, retry after {retry_after:?}")
-            }
-            Answer::NotLeader { leader: Some(leader) } => write!(f, "not leader, try {leader}"),
-            Answer::NotLeader { leader: None } => f.write_str("not leader"),
-            Answer::Expired => f.write_str("expired"),
-            Answer::Cancelled => f.write_str("cancelled"),
-            Answer::Unknown => f.write_str("unknown"),
-        }
-    }
-}
-
-/// Limits of the queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Most asks that wait to be proposed; more are answered `Overloaded`. Above zero.
-    pub waiting_max: usize,
-    /// Most commands in one raft entry. Above zero. A batching raft is measured fastest at 256 to
-    /// 1,024 commands an entry.
-    pub batch_max: usize,
-    /// Most entries in flight; a clock advance may make it one more. Above zero.
-    pub flights_max: usize,
-    /// Longest time an ask may take, whatever it asks for.
-    pub patience_max: Duration,
-    /// Shortest and longest time to come back that an `Overloaded` answer names.
-    pub retry_after: (Duration, Duration),
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            waiting_max: 16_384,
-            batch_max: 1_024,
-            flights_max: 4,
-            patience_max: Duration::from_secs(30),
-            retry_after: (Duration::from_millis(50), Duration::from_secs(10)),
-        }
-    }
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Somebody asks for an operation, and will not wait longer than `patience`.
-    Asked { ask: AskId, operation: Operation, patience: Duration },
-    /// The asker has left or lost interest. Harmless if the ask has ended.
-    Cancelled { ask: AskId },
-    /// The clock demands an entry at once.
-    Advance,
-    /// This controller leads, and global time is known by this anchor.
-    Led { anchor: Anchor },
-    /// This controller does not lead.
-    Followed { leader: Option<NodeId> },
-    /// The batch was committed and applied at log entry `index`.
-    Committed { batch: BatchId, index: u64, outcomes: Vec<Outcome> },
-    /// The batch never reached the log.
-    NotProposed { batch: BatchId, leader: Option<NodeId> },
-    /// Nobody can say what became of the batch.
-    Lost { batch: BatchId },
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Input::Asked { ask, operation, patience } => {
-                write!(f, "{ask} asked to {operation}, patient for {patience:?}")
-            }
-            Input::Cancelled { ask } => write!(f, "{ask} cancelled"),
-            Input::Advance => f.write_str("advance"),
-            Input::Led { anchor } => write!(f, "led from {}", anchor.global),
-            Input::Followed { leader: Some(leader) } => write!(f, "followed {leader}"),
-            Input::Followed { leader: None } => f.write_str("followed nobody"),
-            Input::Committed { batch, index, .. } => write!(f, "{batch} committed at {index}"),
-            Input::NotProposed { batch, .. } => write!(f, "{batch} not proposed"),
-            Input::Lost { batch } => write!(f, "{batch} lost"),
-        }
-    }
-}
-
-/// What must be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Propose the entry, and say what came of it under this name.
-    Propose { batch: BatchId, entry: Entry },
-    /// Tell the asker.
-    Answer { ask: AskId, answer: Answer },
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Output::Propose { batch, entry } => write!(f, "propose {batch}: {entry}"),
-            Output::Answer { ask, answer } => write!(f, "answer {ask}: {answer}"),
-        }
-    }
-}
+use lanes::{Lanes, Turn, Waiting};
+pub use lanes::{OPERATION_BYTES, renews, size};
+pub use words::{Answer, Config, Input, Output};
 
 #[derive(Clone, Debug)]
 enum Role {
@@ -166,7 +45,7 @@ struct Ask {
 
 #[derive(Clone, Debug)]
 enum Place {
-    Waiting { turn: u64 },
+    Waiting { turn: Turn },
     InFlight,
 }
 
@@ -185,9 +64,8 @@ pub struct Queue {
     asks: BTreeMap<AskId, Ask>,
     /// The same asks by deadline.
     deadlines: BTreeSet<(Time, AskId)>,
-    /// Those that wait, in the order of their turns.
-    waiting: BTreeMap<u64, (AskId, Operation)>,
-    turns: u64,
+    /// Those that wait.
+    waiting: Lanes,
     flights: BTreeMap<BatchId, Flight>,
     batches: u64,
     /// The clock's own entry, which may fly beyond `flights_max`.
@@ -204,12 +82,11 @@ impl Queue {
         assert!(config.waiting_max > 0, "a queue without room answers nothing but overloaded");
         assert!(config.batch_max > 0 && config.flights_max > 0, "nothing could ever be proposed");
         Queue {
+            waiting: Lanes::new(config.renewals_ahead_max),
             config,
             role: Role::Follower(None),
             asks: BTreeMap::new(),
             deadlines: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            turns: 0,
             flights: BTreeMap::new(),
             batches: 0,
             advance: None,
@@ -223,6 +100,22 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// How large what waits is, by [`size`]; at most `waiting_bytes_max`.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes()
+    }
+
+    /// Time that the log takes for one command, smoothed over about eight batches; zero until it
+    /// is measured.
+    pub fn drain(&self) -> Duration {
+        self.drain
+    }
+
+    /// When a batch in flight was proposed.
+    pub fn proposed_at(&self, batch: BatchId) -> Option<Time> {
+        self.flights.get(&batch).map(|flight| flight.since)
+    }
+
     /// How many entries are in flight; at most `flights_max`, and one more for the clock.
     pub fn in_flight(&self) -> usize {
         self.flights.len()
@@ -231,36 +124,52 @@ impl Queue {
     fn asked(
         &mut self,
         now: Time,
-        ask: AskId,
-        operation: Operation,
+        waiting: Waiting,
+        renews: bool,
         patience: Duration,
         out: &mut Vec<Output>,
     ) {
+        let ask = waiting.ask;
         assert!(!self.asks.contains_key(&ask), "an ask's name is never used twice");
         let patience = patience.min(self.config.patience_max);
-        let answer = match self.role {
+        let refusal = match self.role {
             Role::Follower(leader) => Some(Answer::NotLeader { leader }),
-            Role::Leader(_) if self.waiting.len() >= self.config.waiting_max => {
-                Some(self.overloaded())
+            Role::Leader(_) => {
+                let in_time = self.wait_behind(renews) <= patience;
+                let fits = in_time && self.room(size(&waiting.operation), renews, out);
+                (!fits).then(|| self.overloaded(renews))
             }
-            Role::Leader(_) if self.wait_ahead() > patience => Some(self.overloaded()),
-            Role::Leader(_) => None,
         };
-        if let Some(answer) = answer {
+        if let Some(answer) = refusal {
             out.push(Output::Answer { ask, answer });
             return;
         }
         let deadline = now + patience;
-        self.turns += 1;
-        self.waiting.insert(self.turns, (ask, operation));
-        self.asks.insert(ask, Ask { deadline, place: Place::Waiting { turn: self.turns } });
+        let turn = self.waiting.push(waiting, renews);
+        self.asks.insert(ask, Ask { deadline, place: Place::Waiting { turn } });
         self.deadlines.insert((deadline, ask));
         self.propose_while_room(now, out);
     }
 
+    /// Whether there is room for one more of this size. A renewal makes some: the newest of the
+    /// others are told to come back, as long as those have more than their share of it.
+    fn room(&mut self, bytes: usize, renews: bool, out: &mut Vec<Output>) -> bool {
+        let Config { waiting_max, waiting_bytes_max, batch_bytes_max, .. } = self.config;
+        if bytes > batch_bytes_max.min(waiting_bytes_max) {
+            return false;
+        }
+        loop {
+            let full = self.waiting.len() >= waiting_max
+                || self.waiting.bytes() + bytes > waiting_bytes_max;
+            let newest = self.waiting.makes_way().filter(|_| full && renews);
+            let Some(newest) = newest else { return !full };
+            self.answer(newest, self.overloaded(false), out);
+        }
+    }
+
     fn propose_while_room(&mut self, now: Time, out: &mut Vec<Output>) {
         let taken = |queue: &Queue| queue.flights.len() - usize::from(queue.advance.is_some());
-        while !self.waiting.is_empty() && taken(self) < self.config.flights_max {
+        while self.waiting.len() > 0 && taken(self) < self.config.flights_max {
             if self.propose(now, out).is_none() {
                 break;
             }
@@ -273,10 +182,12 @@ impl Queue {
         self.batches += 1;
         let batch = BatchId(self.batches);
         let count = self.waiting.len().min(self.config.batch_max);
+        let mut room = self.config.batch_bytes_max;
         let mut flight = Flight { asks: Vec::with_capacity(count), since: now };
         let mut entry = Entry { now: anchor.global_at(now), commands: Vec::with_capacity(count) };
-        for _ in 0..count {
-            let (_, (ask, operation)) = self.waiting.pop_first().expect("counted above");
+        while entry.commands.len() < count {
+            let Some(Waiting { ask, operation }) = self.waiting.pop(room) else { break };
+            room -= size(&operation);
             let state = self.asks.get_mut(&ask).expect("what waits has no answer yet");
             state.place = Place::InFlight;
             let void_after = anchor.global_at(state.deadline);
@@ -300,7 +211,7 @@ impl Queue {
         let Some(state) = self.asks.remove(&ask) else { return };
         self.deadlines.remove(&(state.deadline, ask));
         if let Place::Waiting { turn } = state.place {
-            self.waiting.remove(&turn);
+            self.waiting.remove(turn);
         }
         out.push(Output::Answer { ask, answer });
     }
@@ -315,15 +226,15 @@ impl Queue {
         self.committed_at = now;
     }
 
-    /// How long all that waits will take, by the measured drain.
-    fn wait_ahead(&self) -> Duration {
-        let wait = micros(self.drain).saturating_mul(self.waiting.len() as u64);
+    /// How long one that comes now will wait, by the measured drain.
+    fn wait_behind(&self, renews: bool) -> Duration {
+        let wait = micros(self.drain).saturating_mul(self.waiting.before(renews) as u64);
         Duration::from_micros(wait)
     }
 
-    fn overloaded(&self) -> Answer {
+    fn overloaded(&self, renews: bool) -> Answer {
         let (least, most) = self.config.retry_after;
-        Answer::Overloaded { retry_after: self.wait_ahead().clamp(least, most) }
+        Answer::Overloaded { retry_after: self.wait_behind(renews).clamp(least, most) }
     }
 }
 
@@ -333,8 +244,8 @@ impl Machine for Queue {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Asked { ask, operation, patience } => {
-                self.asked(now, ask, operation, patience, out);
+            Input::Asked { ask, operation, renews, patience } => {
+                self.asked(now, Waiting { ask, operation }, renews, patience, out);
             }
             Input::Cancelled { ask } => {
                 let answer = match self.asks.get(&ask).map(|ask| &ask.place) {
@@ -352,7 +263,7 @@ impl Machine for Queue {
             Input::Led { anchor } => self.role = Role::Leader(anchor),
             Input::Followed { leader } => {
                 self.role = Role::Follower(leader);
-                while let Some((_, (ask, _))) = self.waiting.pop_first() {
+                while let Some(ask) = self.waiting.first() {
                     self.answer(ask, Answer::NotLeader { leader }, out);
                 }
             }
