@@ -100,6 +100,38 @@ fn a_measured_drain_never_shuts_an_empty_queue() {
 }
 
 #[test]
+fn small_entries_say_little_of_what_the_log_can_do() {
+    let mut story = story(Config { flights_max: 1, batch_max: 4, ..Config::default() });
+    story.tell(asked(1));
+    for serial in 2..=9 {
+        story.tell(asked(serial));
+    }
+    story
+        .at("2s")
+        .tell(committed(1, vec![granted()]))
+        .ask("drain", |queue| format!("{:?}", queue.drain()))
+        .at("4s")
+        .tell(committed(2, vec![granted(); 4]))
+        .ask("drain", |queue| format!("{:?}", queue.drain()))
+        .at("4.100s")
+        .tell(committed(3, vec![granted(); 4]))
+        .tell(patient(10, "1s"))
+        .at("4.200s")
+        .tell(committed(4, vec![granted()]))
+        .ask("drain", |queue| format!("{:?}", queue.drain()))
+        .reads("queue/small_entries_say_little_of_what_the_log_can_do");
+}
+
+#[test]
+fn entries_grow_with_the_load() {
+    let mut story = story(Config { flights_max: 4, batch_max: 8, ..Config::default() });
+    for serial in 1..=24 {
+        story.tell(asked(serial));
+    }
+    story.reads("queue/entries_grow_with_the_load");
+}
+
+#[test]
 fn cancelled_while_waiting() {
     narrow()
         .tell(asked(1))
