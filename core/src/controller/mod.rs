@@ -77,6 +77,16 @@ impl Controller {
         }
     }
 
+    /// The front of the log here, for its figures.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The asks of this controller's clients, for their figures.
+    pub fn forward(&self) -> &Forward {
+        &self.forward
+    }
+
     /// What this controller is doing at this time.
     pub fn status(&self, now: Time) -> Status {
         let (retries, retries_denied) = self.forward.retries();
@@ -92,6 +102,7 @@ impl Controller {
             waiting_bytes: self.queue.waiting_bytes(),
             in_flight: self.queue.in_flight(),
             drain: self.queue.drain(),
+            asks: self.forward.open(),
             forwarded: self.forward.under_way(),
             resting: self.forward.resting(),
             retries,

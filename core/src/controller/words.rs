@@ -223,9 +223,12 @@ pub struct Status {
     pub in_flight: usize,
     /// Time that the log takes for one command, smoothed; zero until it was measured here.
     pub drain: Duration,
-    /// Asks of this controller's clients under way to the leader, unless that is itself.
+    /// Asks of this controller's clients that have no answer, waits aside; at most
+    /// `forward.asks_max`.
+    pub asks: usize,
+    /// Those of them that are under way to the leader, unless that is this controller itself.
     pub forwarded: usize,
-    /// Asks of this controller's clients that rest until the next try, or until somebody leads.
+    /// Those of them that rest until the next try, or until somebody leads.
     pub resting: usize,
     /// Tries that were repeated out of the budget, since this controller started.
     pub retries: u64,

@@ -12,8 +12,12 @@ pub enum Limit {
     AsksPerConnection,
     /// Asks that wait to be proposed.
     Waiting,
+    /// Bytes of them.
+    WaitingBytes,
     /// Commands in one raft entry.
     Batch,
+    /// Bytes of their names.
+    BatchBytes,
     /// Raft entries in flight.
     Flights,
     /// Asks under way to the leader.
@@ -48,12 +52,14 @@ pub enum Limit {
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 20] = [
+    pub const ALL: [Limit; 22] = [
         Limit::Connections,
         Limit::Logins,
         Limit::AsksPerConnection,
         Limit::Waiting,
+        Limit::WaitingBytes,
         Limit::Batch,
+        Limit::BatchBytes,
         Limit::Flights,
         Limit::Forwards,
         Limit::Waits,
@@ -78,7 +84,9 @@ impl Limit {
             Limit::Logins => "logins_max",
             Limit::AsksPerConnection => "asks_per_connection_max",
             Limit::Waiting => "waiting_max",
+            Limit::WaitingBytes => "waiting_bytes_max",
             Limit::Batch => "batch_max",
+            Limit::BatchBytes => "batch_bytes_max",
             Limit::Flights => "flights_max",
             Limit::Forwards => "forwards_max",
             Limit::Waits => "waits_max",
@@ -102,6 +110,7 @@ impl Limit {
         match self {
             Limit::AsksPerConnection
             | Limit::Waiting
+            | Limit::WaitingBytes
             | Limit::Forwards
             | Limit::Waits
             | Limit::Leases
@@ -117,6 +126,7 @@ impl Limit {
             Limit::Connections
             | Limit::Logins
             | Limit::Batch
+            | Limit::BatchBytes
             | Limit::Flights
             | Limit::Inbox
             | Limit::Scrapes

@@ -14,19 +14,18 @@ mod sheet;
 mod text;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_core::lease::{Applied, Entry};
-use portcullis_core::queue::Answer;
-use portcullis_core::{Time, sessions};
+use portcullis_core::queue::{self, Answer};
+use portcullis_core::sessions;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::raft::codec;
 use crate::rpc;
 use labels::{
     ByAnswer, ByDoor, ByEndpoint, ByLimit, ByMethod, ByOperation, ByRequest, ByResult, ByWhy,
@@ -55,8 +54,6 @@ pub struct Metrics {
     juju_applications: Timings<ByResult>,
     applied: Family<ByResult, Counter>,
     applied_entries: Counter,
-    /// When the table last moved on, in microseconds of the host's time.
-    applied_at: AtomicU64,
     syncs: Histogram,
     forwards: Family<ByResult, Counter>,
     peer_requests: Family<ByRequest, Counter>,
@@ -103,8 +100,10 @@ impl Metrics {
         }
         // Batches are far below 2^52.
         self.batch_commands.observe(commands as f64);
-        self.batch_bytes.observe(codec::size(entry) as f64);
+        let bytes = entry.commands.iter().map(|command| queue::size(&command.operation)).sum();
+        self.batch_bytes.observe(bytes as f64);
         self.most(Limit::Batch, commands);
+        self.most(Limit::BatchBytes, bytes);
     }
 
     /// Counts what became of a raft entry that was proposed, and the time that it took.
@@ -115,17 +114,11 @@ impl Metrics {
     }
 
     /// Counts what the table has applied.
-    pub fn applied(&self, now: Time, applied: &Applied) {
-        self.applied_at.store(now.0, Ordering::Relaxed);
+    pub fn applied(&self, applied: &Applied) {
         self.applied_entries.inc();
         for outcome in &applied.outcomes {
             self.applied.get_or_create(&ByResult { result: labels::outcome(outcome) }).inc();
         }
-    }
-
-    /// How long the table, and with it the clock that leases expire by, has stood still.
-    pub fn clock_lag(&self, now: Time) -> Duration {
-        now.since(Time(self.applied_at.load(Ordering::Relaxed)))
     }
 
     /// The histogram of a disk's syncs.

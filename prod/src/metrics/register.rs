@@ -1,7 +1,6 @@
 //! The registry: what every metric is called, and what it says of itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 
 use portcullis_core::sessions;
 use prometheus_client::metrics::counter::Counter;
@@ -49,7 +48,6 @@ impl Metrics {
             juju_applications: Family::new_with_constructor(|| Histogram::new(MILLISECONDS)),
             applied: Family::default(),
             applied_entries: Counter::default(),
-            applied_at: AtomicU64::new(0),
             syncs: Histogram::new(SYNC_SECONDS),
             forwards: Family::default(),
             peer_requests: Family::default(),
@@ -180,7 +178,7 @@ impl Metrics {
         );
         registry.register(
             "portcullis_batch_bytes",
-            "Encoded bytes of one raft entry that carries commands, as proposed by this controller",
+            "Bytes of the commands of one raft entry, as batch_bytes_max counts them, as proposed by this controller",
             self.batch_bytes.clone(),
         );
         registry.register(

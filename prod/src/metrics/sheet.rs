@@ -2,11 +2,12 @@
 
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-/// Gauges with their values.
+/// Gauges and counters with their values.
 #[derive(Debug, Default)]
 pub struct Sheet(Registry);
 
@@ -14,6 +15,11 @@ impl Sheet {
     /// Adds a gauge. `help` is a sentence without its full stop.
     pub fn gauge(&mut self, name: &'static str, help: &'static str, value: f64) {
         self.0.register(name, help, ConstGauge::new(value));
+    }
+
+    /// Adds a count of what has happened since the controller started.
+    pub fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
+        self.0.register(name, help, ConstCounter::new(value));
     }
 
     /// Adds a gauge with a value for each of the label's.

@@ -21,7 +21,9 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::Logins, listener.logins_max),
         (Limit::AsksPerConnection, *asks_per_connection_max),
         (Limit::Waiting, queue.waiting_max),
+        (Limit::WaitingBytes, queue.waiting_bytes_max),
         (Limit::Batch, queue.batch_max),
+        (Limit::BatchBytes, queue.batch_bytes_max),
         // One more is for the clock.
         (Limit::Flights, queue.flights_max + 1),
         (Limit::Forwards, forward.asks_max),
@@ -65,7 +67,7 @@ impl<E: Env> Serve<E> {
         let env = self.env.clone();
         let process = self.env.compute(move || env.process()).await;
         let mut sheet = Sheet::default();
-        self.machine(self.status().await);
+        self.machine(self.status().await, &mut sheet);
         self.log(&mut sheet);
         self.table(&mut sheet);
         self.doors(&mut sheet);
@@ -73,16 +75,18 @@ impl<E: Env> Serve<E> {
         self.metrics.text(&sheet)
     }
 
-    fn machine(&self, status: Option<controller::Status>) {
+    fn machine(&self, status: Option<controller::Status>, sheet: &mut Sheet) {
         if let Some(status) = status {
             for (limit, used) in [
                 (Limit::Waiting, status.waiting),
+                (Limit::WaitingBytes, status.waiting_bytes),
                 (Limit::Flights, status.in_flight),
-                (Limit::Forwards, status.forwarded),
+                (Limit::Forwards, status.asks),
                 (Limit::Waits, status.parked),
             ] {
                 self.metrics.used(limit, used as u64);
             }
+            lease_manager(&status, sheet);
         }
         let inbox = self.inbox.max_capacity() - self.inbox.capacity();
         let calls = self.peers.all().map(|(_, link)| link.calls()).max();
@@ -155,12 +159,6 @@ impl<E: Env> Serve<E> {
             "The time that leases expire by, in this controller's table",
             global.0 as f64 / 1e6,
         );
-        sheet.gauge(
-            "portcullis_clock_lag_seconds",
-            "How long the time that leases expire by has stood still; a commit longer than clock-interval \
-             at most, while all is well",
-            self.metrics.clock_lag(self.env.now()).as_secs_f64(),
-        );
     }
 
     fn doors(&self, sheet: &mut Sheet) {
@@ -217,6 +215,37 @@ impl<E: Env> Serve<E> {
         );
         sheet.gauge("process_max_fds", "Files that the process may have open", files_max);
     }
+}
+
+/// What the machine alone knows of its asks and its clock.
+fn lease_manager(status: &controller::Status, sheet: &mut Sheet) {
+    sheet.gauge(
+        "portcullis_clock_lag_seconds",
+        "How far the time that leases expire by stands behind real time, and so how late they \
+         expire; a commit longer than clock-interval at most, while all is well",
+        status.clock_lag.as_secs_f64(),
+    );
+    sheet.gauge(
+        "portcullis_drain_seconds",
+        "Time that the log takes for one command, as measured on full entries; 0 before there was one",
+        status.drain.as_secs_f64(),
+    );
+    sheet.gauge(
+        "portcullis_resting_asks",
+        "Asks that rest until their next try, or until somebody leads",
+        status.resting as f64,
+    );
+    sheet.counter(
+        "portcullis_retries",
+        "Tries that were repeated out of the budget",
+        status.retries,
+    );
+    sheet.counter(
+        "portcullis_retries_denied",
+        "Tries that would have been repeated, had the budget allowed it",
+        status.retries_denied,
+    );
+    sheet.counter("portcullis_wakes", "Waits that ended because the lease was free", status.wakes);
 }
 
 fn truth(is: bool) -> f64 {

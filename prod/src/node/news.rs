@@ -56,7 +56,7 @@ impl News {
                 match observed {
                     Observed::Applied { index, entry, applied } => {
                         env.saw(Fact::Applied { index, entry, applied });
-                        metrics.applied(env.now(), applied);
+                        metrics.applied(applied);
                         gathered.index = index;
                         if gathered.entries.len() >= ENTRIES_MAX {
                             gathered.entries.clear();

@@ -51,6 +51,8 @@ struct Pending {
     since: Time,
     /// What it is, in the words of metrics.
     operation: &'static str,
+    /// How large it is in a queue.
+    bytes: usize,
     /// Whether a controller asks, for somebody at its own door.
     controller: bool,
     waits: bool,
@@ -211,6 +213,10 @@ impl<E: Env> Surroundings<E> {
             reply,
             since: self.serve.env.now(),
             operation: labels::operation(request),
+            bytes: match request {
+                Request::Apply(operation) => queue::size(operation),
+                Request::Wait(_) => 0,
+            },
             controller,
             waits: matches!(request, Request::Wait(_)),
             sent: false,
@@ -247,14 +253,16 @@ impl<E: Env> Surroundings<E> {
             Answer::Overloaded { .. } if !pending.sent => {
                 let asks = self.guests.get(&ask.connection).map_or(0, |guest| guest.asks);
                 let limits = &self.serve.limits;
-                let status = machine.status(self.serve.env.now());
+                let queue = machine.queue();
                 Some(if !pending.controller && asks > limits.asks_per_connection_max {
                     Limit::AsksPerConnection
                 } else if pending.waits {
                     Limit::Waits
-                } else if status.waiting >= limits.queue.waiting_max {
+                } else if queue.waiting() >= limits.queue.waiting_max {
                     Limit::Waiting
-                } else if status.forwarded >= limits.forward.asks_max {
+                } else if queue.waiting_bytes() + pending.bytes > limits.queue.waiting_bytes_max {
+                    Limit::WaitingBytes
+                } else if machine.forward().open() >= limits.forward.asks_max {
                     Limit::Forwards
                 } else {
                     Limit::Patience

@@ -24,13 +24,6 @@ pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
     postcard::to_extend(value, vec![version]).expect("every length is known")
 }
 
-/// How many bytes [`encode`] makes of a value; makes none itself.
-pub fn size<T: Serialize>(value: &T) -> usize {
-    let size = postcard::experimental::serialized_size(value);
-    // Postcard fails on what `encode` never meets.
-    size.expect("every length is known") + 1
-}
-
 /// The value of the bytes, all of which it must take.
 pub fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, Error> {
     let (&found, rest) = bytes.split_first().ok_or(Error::Malformed)?;
@@ -52,7 +45,6 @@ mod tests {
         let mut bytes = encode(1, &(7_u64, "seven"));
         assert_eq!(decode::<(u64, String)>(1, &bytes), Ok((7, "seven".into())));
         assert_eq!(decode::<(u64, String)>(2, &bytes), Err(Error::Version { found: 1, wanted: 2 }));
-        assert_eq!(size(&(7_u64, "seven")), bytes.len());
         bytes.push(0);
         assert_eq!(decode::<(u64, String)>(1, &bytes), Err(Error::Malformed));
         assert_eq!(decode::<u64>(1, &[]), Err(Error::Malformed));

@@ -217,6 +217,7 @@ impl Handler for Controller {
             in_flight: 0,
             waiting_bytes: 0,
             drain: Duration::ZERO,
+            asks: 0,
             forwarded: 0,
             resting: 0,
             retries: 0,

@@ -117,7 +117,8 @@ mod tests {
 
     use portcullis_core::controller::Request;
     use portcullis_core::lease::{Command, Entry, Key, Operation};
-    use portcullis_core::{AskId, ConnectionId, GlobalTime};
+    use portcullis_core::sessions::Party;
+    use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId};
 
     use super::*;
     use crate::check::tests::{ONE, Story};
@@ -127,8 +128,20 @@ mod tests {
         Operation::Claim { key: Key::default(), holder, duration: Duration::from_secs(60) }
     }
 
+    /// Another controller comes to a leader, and hands it a hundred asks.
+    fn handed() -> Story {
+        let mut story = Story::new(make, "");
+        story.serving(ONE);
+        let (connection, door) = (ConnectionId(3), Door::Controller);
+        let party = Party::Controller(NodeId(2));
+        story.told(0, ONE, Input::Connected { connection, door }).expect("it may come");
+        story.told(0, ONE, Input::LoggedIn { connection, party }).expect("it may come in");
+        (0..100).for_each(|serial| ask(&mut story, serial));
+        story
+    }
+
     fn ask(story: &mut Story, serial: u64) {
-        let ask = AskId { connection: ConnectionId(2), serial };
+        let ask = AskId { connection: ConnectionId(3), serial };
         let (request, patience) = (Request::Apply(claim(serial)), Duration::from_secs(5));
         story
             .told(0, ONE, Input::Asked { ask, request, patience, renews: false })
@@ -144,18 +157,14 @@ mod tests {
 
     #[test]
     fn entries_of_one_command_while_many_wait_are_caught() {
-        let mut story = Story::new(make, "");
-        story.serving(ONE);
-        (0..100).for_each(|serial| ask(&mut story, serial));
+        let mut story = handed();
         assert!((0..8).all(|batch| propose(&mut story, batch, 1).is_ok()));
         assert!(propose(&mut story, 8, 1).is_err());
     }
 
     #[test]
     fn full_entries_and_lonely_asks_are_fine() {
-        let mut story = Story::new(make, "");
-        story.serving(ONE);
-        (0..100).for_each(|serial| ask(&mut story, serial));
+        let mut story = handed();
         assert!(propose(&mut story, 0, 90).is_ok());
         assert!((1..20).all(|batch| propose(&mut story, batch, 1).is_ok()));
     }

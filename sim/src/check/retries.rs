@@ -1,6 +1,6 @@
 //! Retries stay a small share of first tries: load that cannot be carried is not multiplied.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use portcullis_core::controller::{Input, Output};
 use portcullis_core::{AskId, NodeId, Time};
@@ -16,8 +16,10 @@ pub const SHARE_PERCENT: u64 = 20;
 pub const SPARE: u64 = 30;
 
 /// See the module. A try is an ask handed on to the leader; another by the same asker is a first.
+/// One that never left loads nobody: what follows it is no retry.
 struct Retries {
-    sent: BTreeSet<(NodeId, AskId)>,
+    /// Asks without an answer, and whether their last try left.
+    sent: BTreeMap<(NodeId, AskId), bool>,
     firsts: u64,
     retries: u64,
     spare: u64,
@@ -25,7 +27,7 @@ struct Retries {
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
     let spare = SPARE * plan.settings.controllers.count;
-    Some(Box::new(Retries { sent: BTreeSet::new(), firsts: 0, retries: 0, spare }))
+    Some(Box::new(Retries { sent: BTreeMap::new(), firsts: 0, retries: 0, spare }))
 }
 
 impl Check for Retries {
@@ -44,17 +46,21 @@ impl Check for Retries {
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
         match (who, event) {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
-                self.sent.retain(|(owner, _)| *owner != node);
+                self.sent.retain(|(owner, _), _| *owner != node);
             }
             (Who::Controller(node), Event::Ordered(Output::Send { ask, .. })) => {
-                if self.sent.insert((node, *ask)) {
-                    self.firsts += 1;
-                } else {
-                    self.retries += 1;
+                match self.sent.insert((node, *ask), true) {
+                    None => self.firsts += 1,
+                    Some(left) => self.retries += u64::from(left),
                 }
                 if self.retries > self.spare + self.firsts * SHARE_PERCENT / 100 {
                     let Retries { firsts, retries, .. } = self;
                     return Err(format!("{retries} retries after {firsts} first tries"));
+                }
+            }
+            (Who::Controller(node), Event::Told(Input::NotSent { ask })) => {
+                if let Some(left) = self.sent.get_mut(&(node, *ask)) {
+                    *left = false;
                 }
             }
             (Who::Controller(node), Event::Ordered(Output::Answer { ask, .. })) => {
@@ -92,6 +98,16 @@ mod tests {
         assert!((0..100).all(|serial| send(&mut story, serial).is_ok()));
         assert!((0..10).all(|serial| send(&mut story, serial).is_ok()));
         assert!(send(&mut story, 10).is_err());
+    }
+
+    #[test]
+    fn what_never_left_is_no_try() {
+        let mut story = Story::new(make, "");
+        let ask = AskId { connection: ConnectionId(2), serial: 0 };
+        for _ in 0..1_000 {
+            assert!(send(&mut story, 0).is_ok());
+            assert!(story.told(0, ONE, Input::NotSent { ask }).is_ok());
+        }
     }
 
     #[test]
