@@ -30,6 +30,9 @@ ids! {
     ConnectionId = "connection";
     /// One raft entry proposed by one controller, numbered from the start of that process.
     BatchId = "batch";
+    /// One backend of a front, numbered from the start of that process; never used again for
+    /// another.
+    BackendId = "backend";
 }
 
 /// One request of one connection; `serial` is the connection's own count.

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod controller;
 pub mod dialer;
 pub mod forward;
+pub mod front;
 pub mod ids;
 pub mod lease;
 pub mod listener;
@@ -21,7 +22,7 @@ pub mod time;
 pub mod tracker;
 pub mod waits;
 
-pub use ids::{Address, AskId, BatchId, ConnectionId, Door, NodeId};
+pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, NodeId};
 pub use seed::{Rng, Seed};
 pub use time::{GlobalTime, Time, Timeout};
 

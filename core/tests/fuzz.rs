@@ -18,6 +18,8 @@ mod controller;
 mod doors;
 #[path = "fuzz/forward.rs"]
 mod forward;
+#[path = "fuzz/front.rs"]
+mod front;
 #[path = "fuzz/queue.rs"]
 mod queue;
 #[path = "fuzz/rates.rs"]

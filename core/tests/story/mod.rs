@@ -10,6 +10,7 @@ mod clock;
 mod controller;
 mod dialer;
 mod forward;
+mod front;
 mod lease;
 mod listener;
 mod pace;
@@ -53,7 +54,10 @@ where
 
     /// Lets time pass, firing every timeout that is due, in order.
     pub fn run_until(&mut self, text: &str) -> &mut Story<M> {
-        let end = time(text);
+        self.run_to(time(text))
+    }
+
+    fn run_to(&mut self, end: Time) -> &mut Story<M> {
         assert!(end >= self.now, "a story goes forward");
         let mut at_once = 0;
         while let Some(timeout) = self.machine.poll_timeout().filter(|due| due.at <= end) {
@@ -67,6 +71,12 @@ where
         }
         self.now = end;
         self
+    }
+
+    /// Lets so much time pass, as [`run_until`](Story::run_until) does.
+    pub fn run_for(&mut self, text: &str) -> &mut Story<M> {
+        let end = self.now + lasting(text);
+        self.run_to(end)
     }
 
     /// Tells the machine what has happened.
