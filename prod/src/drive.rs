@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use portcullis_core::agent::{self, Agent};
 use portcullis_core::controller::{self, Controller};
+use portcullis_core::front::{self, Front};
 use portcullis_core::{Machine, Time};
 use tokio::sync::mpsc;
 
@@ -46,6 +47,15 @@ impl Observed for Agent {
     }
     fn ordered(output: &agent::Output) -> Fact<'_> {
         Fact::AgentOrdered(output)
+    }
+}
+
+impl Observed for Front {
+    fn told(input: &front::Input) -> Fact<'_> {
+        Fact::FrontTold(input)
+    }
+    fn ordered(output: &front::Output) -> Fact<'_> {
+        Fact::FrontOrdered(output)
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
-use portcullis_core::{Address, Seed, Time, agent, controller};
+use portcullis_core::{Address, Seed, Time, agent, controller, front};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Network, time, tasks, randomness and disk of one host.
@@ -52,6 +52,10 @@ pub trait Env: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
     /// Opens a connection. Bounded by the caller.
     fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// The two ends of a connection that was let in; none where connections have no addresses.
+    fn ends(&self, _: &Self::Stream) -> Option<Ends> {
+        None
+    }
     /// Opens, or creates, a file of the data folder by its plain name.
     fn open(&self, file: &str) -> io::Result<Self::Disk>;
     /// What the process of this host uses; none where it has no process of its own. May take some
@@ -62,6 +66,15 @@ pub trait Env: Clone + Send + Sync + 'static {
     /// Shows what a machine of this host was told or ordered to whoever watches: the log in
     /// production, the checks in simulation.
     fn saw(&self, fact: Fact<'_>);
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Who has dialled.
+    pub from: SocketAddr,
+    /// Which address was dialled.
+    pub to: SocketAddr,
 }
 
 /// What a process uses of what the machine has.
@@ -90,6 +103,10 @@ pub enum Fact<'a> {
     AgentTold(&'a agent::Input),
     /// The client ordered this.
     AgentOrdered(&'a agent::Output),
+    /// The front was told this.
+    FrontTold(&'a front::Input),
+    /// The front ordered this.
+    FrontOrdered(&'a front::Output),
 }
 
 impl fmt::Display for Fact<'_> {
@@ -100,6 +117,8 @@ impl fmt::Display for Fact<'_> {
             Fact::Applied { index, entry, .. } => write!(f, "= applied {index}: {entry}"),
             Fact::AgentTold(input) => write!(f, "< {input}"),
             Fact::AgentOrdered(output) => write!(f, "> {output}"),
+            Fact::FrontTold(input) => write!(f, "< {input}"),
+            Fact::FrontOrdered(output) => write!(f, "> {output}"),
         }
     }
 }

@@ -14,14 +14,26 @@ use openraft_rt_tokio::TokioRuntime;
 use portcullis_core::{Address, Seed, Time};
 use redb::backends::FileBackend;
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tracing::{debug, trace};
 
-use crate::env::{Env, Fact, Process};
+use crate::env::{Ends, Env, Fact, Process};
 
 /// Connections that wait in the kernel until the door accepts them. The kernel lowers it to
 /// `net.core.somaxconn`, 4,096 by default.
 const BACKLOG: u32 = 4_096;
+
+/// Silence after which the kernel asks whether the other end is still there: below the 60 s after
+/// which some clouds forget an idle connection.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(45);
+/// Time between two such questions.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+/// Questions without an answer, after which the connection is broken.
+const KEEPALIVE_MAX: u32 = 4;
+/// Longest time that sent bytes may stay unacknowledged, in milliseconds; the kernel's own patience
+/// is about 15 minutes.
+const UNACKNOWLEDGED_MAX: u32 = 60_000;
 
 /// This machine, as one host with one data folder.
 #[derive(Clone, Debug)]
@@ -77,6 +89,17 @@ pub fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
 pub fn today() -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "certificates are valid by the calendar")]
     SystemTime::now()
+}
+
+/// What every connection is set to: nothing waits for more to send, since every message is written
+/// whole; and an end that is gone without a word is found out.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_MAX)?;
+    Ok(sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MAX)?)
 }
 
 /// The least memory that any control group around this process may have, if one is bounded.
@@ -143,16 +166,20 @@ impl Env for Tokio {
 
     async fn accept(&self, listener: &mut TcpListener) -> io::Result<TcpStream> {
         let (stream, _) = listener.accept().await?;
-        // Every message is written whole, so waiting for more to send only delays it.
-        stream.set_nodelay(true)?;
+        tune(&stream)?;
         Ok(stream)
     }
 
     async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
         #[expect(clippy::disallowed_methods, reason = "this is what Env::connect stands for")]
         let stream = TcpStream::connect(address.as_str()).await?;
-        stream.set_nodelay(true)?;
+        tune(&stream)?;
         Ok(stream)
+    }
+
+    fn ends(&self, stream: &TcpStream) -> Option<Ends> {
+        let (from, to) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+        Some(Ends { from, to })
     }
 
     fn open(&self, file: &str) -> io::Result<FileBackend> {
@@ -186,10 +213,11 @@ impl Env for Tokio {
 
     fn saw(&self, fact: Fact<'_>) {
         match fact {
-            Fact::ControllerTold(_) | Fact::AgentTold(_) => trace!("{fact}"),
-            Fact::ControllerOrdered(_) | Fact::AgentOrdered(_) | Fact::Applied { .. } => {
-                debug!("{fact}");
-            }
+            Fact::ControllerTold(_) | Fact::AgentTold(_) | Fact::FrontTold(_) => trace!("{fact}"),
+            Fact::ControllerOrdered(_)
+            | Fact::AgentOrdered(_)
+            | Fact::FrontOrdered(_)
+            | Fact::Applied { .. } => debug!("{fact}"),
         }
     }
 }

@@ -148,6 +148,8 @@ impl Env for Host {
             Fact::Applied { index, entry, applied } => Event::Applied { index, entry, applied },
             Fact::AgentTold(input) => Event::AgentTold(input),
             Fact::AgentOrdered(output) => Event::AgentOrdered(output),
+            // No scenario has a front among its hosts.
+            Fact::FrontTold(_) | Fact::FrontOrdered(_) => return,
         };
         self.book.record(self.who, event);
     }
