@@ -7,6 +7,7 @@ pub mod config;
 pub mod credentials;
 pub mod drive;
 pub mod env;
+pub mod front;
 pub mod metrics;
 pub mod node;
 pub mod peer;

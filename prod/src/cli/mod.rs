@@ -11,6 +11,7 @@ mod client_file;
 mod dev;
 mod exit;
 mod files;
+mod front;
 mod hash_password;
 mod lease;
 mod load;
@@ -61,6 +62,25 @@ and the next `dev` on it goes on from there. Delete the folder to start over.")]
 Stops on Ctrl-C or SIGTERM: hands the lead over, closes its doors and its log, exits with 0.
 `portcullis check-config FILE` says beforehand whether the file is right.")]
     Run(run::Arguments),
+    /// Balance connections over controllers, or over any servers that speak TLS
+    ///
+    /// A proxy that passes TLS through: clients see the backends' own certificates, and the front
+    /// has none. A connection goes to the healthy backend that has the fewest. While there is none,
+    /// nobody is let in: clients wait in the kernel's backlog.
+    #[command(after_help = "\
+Examples:
+  portcullis front --listen 0.0.0.0:17070 --backend a:17070 --backend b:17070 --health-port 17071
+  portcullis front --listen 127.0.0.1:0 --backend a:17070 --health tcp --print-ports
+  portcullis front --example > front.toml && portcullis front --config front.toml
+
+Signals:
+  SIGTERM, SIGINT  stop accepting, let connections end within --drain, exit with 0; again: at once
+  SIGHUP           read the backends of --config again; those of removed ones may end within drain
+  SIGUSR1          log each backend's state and connections, and what was done so far
+
+Each connection needs two open files, and a port of this host: 28,232 for each backend unless
+net.ipv4.ip_local_port_range is widened.")]
+    Front(front::Arguments),
     /// Show how the controllers are
     Status(status::Arguments),
     /// Claim, extend, give up or list leases
@@ -123,6 +143,7 @@ pub fn main() -> ExitCode {
     let ended = log::start(&arguments.log).and_then(|()| match arguments.command {
         Command::Dev(arguments) => dev::dev(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Front(arguments) => front::front(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
         Command::Load(arguments) => load::load(&arguments),
@@ -166,6 +187,10 @@ mod tests {
             "portcullis dev --dir /tmp/x --controllers 3",
             "portcullis run --config FILE --print-ports",
             "portcullis check-config FILE",
+            "portcullis front --listen [::]:0 --backend a:1 --backend b:1 --health-port 2",
+            "portcullis front --listen 0.0.0.0:1 --backend a:1 --health tcp --proxy-protocol",
+            "portcullis front --config FILE --print-ports --threads 2",
+            "portcullis front --example",
             "portcullis status --json --client FILE",
             "portcullis lease claim mysql mysql/0 --for 60s --namespace application-leadership",
             "portcullis lease list --as mysql/0 --within 5s --log debug",
@@ -186,6 +211,8 @@ mod tests {
         assert_eq!(parse("portcullis lease claim a b --for ever").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis load --multiplex 61").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
+        let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
+        assert_eq!(parse(both).err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis status --quickly").err(), Some(UnknownArgument));
     }
 }

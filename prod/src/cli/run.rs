@@ -97,7 +97,7 @@ async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
 /// From here on a panic, which is a broken invariant, ends the process: a controller that has lost a
 /// task must not look alive. Whoever watches the process starts it again. (While the store is opened,
 /// a panic of its library on damage is caught and reported.)
-fn end_on_panic() {
+pub fn end_on_panic() {
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |what| {
         tell(what);

@@ -25,21 +25,26 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
     faults.0
 }
 
-struct Faults(Vec<Meaning>);
+/// What was found so far.
+pub(super) struct Faults(pub(super) Vec<Meaning>);
 
 impl Faults {
     fn add(&mut self, path: impl Into<String>, says: impl Into<String>) {
         self.0.push(Meaning { path: path.into(), says: says.into() });
     }
 
-    fn check(&mut self, holds: bool, path: &str, says: impl Into<String>) {
+    /// Notes what is wrong with a key, unless it holds.
+    pub(super) fn check(&mut self, holds: bool, path: &str, says: impl Into<String>) {
         if !holds {
             self.add(path, says);
         }
     }
 
     /// Refuses the second of any two that are the same.
-    fn unique<T: Ord + Display>(&mut self, items: impl IntoIterator<Item = (String, T)>) {
+    pub(super) fn unique<T: Ord + Display>(
+        &mut self,
+        items: impl IntoIterator<Item = (String, T)>,
+    ) {
         let mut seen = BTreeMap::new();
         for (path, item) in items {
             let said = format!("{item} is given more than once");
@@ -115,7 +120,8 @@ fn peers(config: &Config, faults: &mut Faults) {
     }
 }
 
-fn address(text: &str, path: String, faults: &mut Faults) {
+/// Refuses what is not `host:port`.
+pub(super) fn address(text: &str, path: String, faults: &mut Faults) {
     let well_formed = text.rsplit_once(':').is_some_and(|(host, port)| {
         let bracketed = host.starts_with('[') && host.ends_with(']');
         let host = !host.is_empty() && (bracketed || !host.contains([':', ' ']));

@@ -18,6 +18,7 @@ use crate::{api, raft};
 
 mod check;
 mod fault;
+pub mod front;
 mod node;
 mod reload;
 

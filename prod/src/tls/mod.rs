@@ -7,6 +7,7 @@
 
 mod authority;
 mod files;
+mod unproved;
 
 use std::io;
 use std::path::Path;
@@ -23,6 +24,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 pub use authority::{Authority, KeyKind, Validity};
 pub use files::{load_certificates, to_pem, write_secret};
+pub use unproved::unproved_client;
 
 /// The protocol that controllers speak among themselves, as ALPN names it.
 pub const ALPN_PEER: &[u8] = b"portcullis-peer/1";
