@@ -181,10 +181,10 @@ pub struct Limits {
     pub silent_max: Duration,
     /// Most asks without an answer on one connection, default 256; more are answered `overloaded`.
     pub asks_per_connection_max: usize,
-    /// Most lease operations that wait to be proposed, default 16,384; more are answered
+    /// Most lease operations that wait to be proposed, default 262,144; more are answered
     /// `overloaded` (seed 004).
     pub waiting_max: usize,
-    /// Most bytes of them, by [`queue::size`], default 4,194,304: at least [`OPERATION_BYTES_MAX`].
+    /// Most bytes of them, by [`queue::size`], default 67,108,864: at least [`OPERATION_BYTES_MAX`].
     pub waiting_bytes_max: usize,
     /// Most lease operations in one raft entry, default 1,024 (measured fastest at 256 to 1,024).
     pub batch_max: usize,
