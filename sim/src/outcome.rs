@@ -27,6 +27,7 @@ pub const SOMETIMES: &[Sight] = &[
     ("api_door_opened_late", |counts| counts.api_door_opened_late > 0),
     ("redirected", |counts| counts.redirects > 0),
     ("forwarded", |counts| counts.forwarded > 0),
+    ("handed_on_again", |counts| counts.tried_again > 0),
     ("granted", |counts| counts.granted > 0),
     ("extended", |counts| counts.extended > 0),
     ("held_by_another", |counts| counts.held_by_another > 0),

@@ -95,7 +95,7 @@ impl Default for Controllers {
             agent_ratelimit_rate: Duration::from_millis(250),
             connections_max: 100_000,
             logins_max: 1_000,
-            waiting_max: 16_384,
+            waiting_max: 262_144,
             batch_max: 1_024,
             backlog: 4_096,
             memory_limit: Bytes(8 << 30),

@@ -54,7 +54,9 @@ impl fmt::Display for Answer {
 /// Limits of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Most asks that wait to be proposed; more are answered `Overloaded`. Above zero.
+    /// Most asks that wait to be proposed; more are answered `Overloaded`. Above zero. By default
+    /// all 180,000 contenders of seed 002 may ask at once: what keeps waits short is that nobody
+    /// gets in who would wait longer than their patience, by the measured drain.
     pub waiting_max: usize,
     /// Most bytes of what waits, by [`size`](super::size); more is answered `Overloaded`. An
     /// operation that is larger by itself never gets in.
@@ -80,9 +82,9 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
-            waiting_max: 16_384,
+            waiting_max: 262_144,
             // A full queue, and a full entry, of operations with names of usual length.
-            waiting_bytes_max: 4 << 20,
+            waiting_bytes_max: 64 << 20,
             batch_max: 1_024,
             batch_bytes_max: 256 << 10,
             renewals_ahead_max: 3,
