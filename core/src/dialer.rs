@@ -4,8 +4,11 @@
 //! users try the last address that worked first. One dial at a time with a gap between them; a
 //! round without success is followed by a [`backoff`], and so is a lost connection,
 //! with the very first dial of an agent drawn too, so that a herd that lost its controller together
-//! does not come back together. A redirect is followed a bounded number of times, and an empty list
-//! of addresses never replaces a good one.
+//! does not come back together. A redirect is followed a bounded number of times.
+//!
+//! A list of addresses never makes a client forget a good one: an empty list is ignored, and if
+//! nobody answers at the addresses that were learned last, the next rounds try those too by which
+//! the client got in before. A controller that lags behind may tell a list that is long out of date.
 //!
 //! ```text
 //!          Started             timeout                Connected      LoggedIn
@@ -32,6 +35,9 @@ pub enum Manner {
     Agent,
     /// The last address that worked first, then the list's order; the first dial is at once.
     User,
+    /// The list's order; the first dial waits a drawn time too. Agents before Juju 2.4 did so, and
+    /// can only be steered by the order that controllers tell them (seed 001).
+    Listed,
 }
 
 /// Limits of dialing.
@@ -151,6 +157,10 @@ pub struct Dialer {
     backoff: Backoff,
     /// Every address known, the last good one first for users.
     addresses: Vec<Address>,
+    /// Addresses that are not among those, but were when the client got in by one of them.
+    proven: Vec<Address>,
+    /// Whether a whole round has failed since the client was last let in.
+    lost: bool,
     /// What this round has yet to try, the next one last.
     round: Vec<Address>,
     redirects: u32,
@@ -166,6 +176,8 @@ impl Dialer {
             config,
             rng: seed.child("dialer", 0).rng(),
             addresses,
+            proven: Vec::new(),
+            lost: false,
             round: Vec::new(),
             redirects: 0,
             phase: Phase::Idle,
@@ -193,9 +205,12 @@ impl Dialer {
 
     fn new_round(&mut self) {
         self.round = self.addresses.clone();
+        if self.lost {
+            self.round.extend_from_slice(&self.proven);
+        }
         match self.config.manner {
             Manner::Agent => self.rng.shuffle(&mut self.round),
-            Manner::User => self.round.reverse(),
+            Manner::User | Manner::Listed => self.round.reverse(),
         }
     }
 
@@ -210,16 +225,25 @@ impl Dialer {
     /// Goes on to the round's next address, or backs off if there is none.
     fn next_address(&mut self, now: Time) {
         if self.round.is_empty() {
+            self.lost = true;
             self.back_off(now, Duration::ZERO);
         } else {
             self.phase = Phase::Pausing { until: now + self.config.gap, why: "next address" };
         }
     }
 
-    fn learn(&mut self, addresses: Vec<Address>) {
-        if !addresses.is_empty() {
-            self.addresses = addresses;
+    /// Takes the list over that was told at `address`. If that is one of those known so far, they
+    /// are good, and are kept in case that the list is not.
+    fn learn(&mut self, address: &Address, addresses: Vec<Address>) {
+        self.lost = false;
+        if addresses.is_empty() || addresses == self.addresses {
+            return;
         }
+        let known = core::mem::replace(&mut self.addresses, addresses);
+        if known.contains(address) {
+            self.proven = known;
+        }
+        self.proven.retain(|proven| !self.addresses.contains(proven));
     }
 
     fn put_first(&mut self, address: Address) {
@@ -239,7 +263,7 @@ impl Machine for Dialer {
                     return;
                 }
                 match self.config.manner {
-                    Manner::Agent => self.back_off(now, Duration::ZERO),
+                    Manner::Agent | Manner::Listed => self.back_off(now, Duration::ZERO),
                     Manner::User => {
                         self.new_round();
                         self.phase = Phase::Pausing { until: now, why: "first dial" };
@@ -259,7 +283,7 @@ impl Machine for Dialer {
             Input::LoggedIn { addresses } => {
                 if let Phase::Greeting { address, .. } = &self.phase {
                     let address = address.clone();
-                    self.learn(addresses);
+                    self.learn(&address, addresses);
                     if self.config.manner == Manner::User {
                         self.put_first(address);
                     }

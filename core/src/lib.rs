@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod agent;
 pub mod backoff;
+pub mod balancer;
 pub mod clock;
 pub mod controller;
 pub mod dialer;

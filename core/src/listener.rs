@@ -43,6 +43,11 @@ pub struct Config {
     pub connections_max: usize,
     /// Most of those that have not logged in yet. Above zero.
     pub logins_max: usize,
+    /// Memory in use, in percent of the limit, from which on the API door lets nobody in: what is
+    /// left is for those inside (seed 001: too many connections lead to OOM kills). At most 100.
+    pub memory_max: u64,
+    /// Memory in use, in percent of the limit, below which it does again. At most `memory_max`.
+    pub memory_again: u64,
     /// Most connections through the controller door at once, proved or not. Above zero. A cluster
     /// needs one for each of its controllers, so this only bounds what strangers can cost.
     pub controller_connections_max: usize,
@@ -58,6 +63,8 @@ impl Default for Config {
             pace: pace::Config::default(),
             connections_max: 100_000,
             logins_max: 256,
+            memory_max: 85,
+            memory_again: 80,
             controller_connections_max: 1_024,
             bind_again: Duration::from_secs(1),
         }
@@ -83,6 +90,8 @@ pub enum Input {
     LoggedIn,
     /// A connection of the door is gone.
     Disconnected { door: Door, logged_in: bool },
+    /// The process uses so many bytes of memory, and dies at the limit, which is above zero.
+    Memory { used: u64, limit: u64 },
     /// The operator has changed the pace or the delay.
     Reconfigured { pace: pace::Config, open_delay: Duration },
     /// The process shuts down.
@@ -100,6 +109,7 @@ impl fmt::Display for Input {
             Input::Connected { door } => write!(f, "connected at {door}"),
             Input::LoggedIn => f.write_str("logged in"),
             Input::Disconnected { door, .. } => write!(f, "disconnected at {door}"),
+            Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
             Input::Reconfigured { pace, open_delay } => {
                 let pace::Config { burst, interval } = pace;
                 write!(f, "reconfigured: {burst}, then one in {interval:?}, delay {open_delay:?}")
@@ -151,6 +161,8 @@ pub struct Listener {
     again: [Option<Time>; 2],
     /// Whether a permit for the API door is out.
     permit: bool,
+    /// Whether memory is short.
+    crowded: bool,
     connections: usize,
     logins: usize,
     /// Connections through the controller door. While there are fewer than may be, and its port is
@@ -163,6 +175,8 @@ impl Listener {
     pub fn new(config: Config) -> Listener {
         assert!(config.connections_max > 0, "a controller without connections serves nobody");
         assert!(config.logins_max > 0, "nobody could ever log in");
+        assert!(config.memory_max <= 100, "beyond the limit there is no memory");
+        assert!(config.memory_again <= config.memory_max, "memory would be short and not short");
         assert!(config.controller_connections_max > 0, "no controller could ever come in");
         Listener {
             pace: Pace::new(config.pace),
@@ -171,6 +185,7 @@ impl Listener {
             bound: [false; 2],
             again: [None; 2],
             permit: false,
+            crowded: false,
             connections: 0,
             logins: 0,
             controllers: 0,
@@ -194,6 +209,13 @@ impl Listener {
         self.connections
     }
 
+    /// How many more the API door would let in; none while it is shut or memory is short.
+    pub fn room_left(&self) -> usize {
+        let open = self.phase == Phase::Open && self.bound[Door::Api as usize] && !self.crowded;
+        let left = self.config.connections_max.saturating_sub(self.connections);
+        if open { left } else { 0 }
+    }
+
     fn open_api(&mut self, out: &mut Vec<Output>) {
         self.phase = Phase::Open;
         out.push(Output::Open { door: Door::Api });
@@ -203,6 +225,7 @@ impl Listener {
         self.phase == Phase::Open
             && self.bound[Door::Api as usize]
             && !self.permit
+            && !self.crowded
             && self.connections < self.config.connections_max
             && self.logins < self.config.logins_max
     }
@@ -281,6 +304,13 @@ impl Machine for Listener {
             Input::Disconnected { door: Door::Api, logged_in } => {
                 self.connections -= 1;
                 self.logins -= usize::from(!logged_in);
+                self.permit(now, out);
+            }
+            Input::Memory { used, limit } => {
+                let percent = u128::from(used) * 100 / u128::from(limit.max(1));
+                let most =
+                    if self.crowded { self.config.memory_again } else { self.config.memory_max };
+                self.crowded = percent >= u128::from(most);
                 self.permit(now, out);
             }
             Input::Reconfigured { pace, open_delay } => {

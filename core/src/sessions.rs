@@ -58,6 +58,8 @@ pub enum Why {
     NotLoggedIn,
     /// The agent did not ping within `silent_max`.
     Silent,
+    /// The controller has more agents than its share, or than its memory can bear.
+    Surplus,
 }
 
 impl fmt::Display for Why {
@@ -65,6 +67,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Why::NotLoggedIn => "not logged in in time",
             Why::Silent => "silent for too long",
+            Why::Surplus => "too many agents",
         })
     }
 }

@@ -10,6 +10,8 @@ mod world;
 
 #[path = "fuzz/agent.rs"]
 mod agent;
+#[path = "fuzz/balancer.rs"]
+mod balancer;
 #[path = "fuzz/clients.rs"]
 mod clients;
 #[path = "fuzz/controller.rs"]

@@ -10,6 +10,7 @@ use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, Door, NodeId, Time, agent};
 
 use crate::agents::Agents;
+use crate::crowd::Crowd;
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::picture::Picture;
@@ -93,6 +94,7 @@ pub struct Counts {
     /// API doors opened while an agent had already been turned away.
     pub api_door_opened_late: u64,
     pub errors: u64,
+    pub crowd: Crowd,
     /// When all agents were connected for the first time and, after the faults, again.
     pub all_connected: Option<Time>,
     pub all_connected_again: Option<Time>,
@@ -104,6 +106,7 @@ impl Counts {
         Counts {
             agents: plan.settings.agents.count as usize,
             lived: Agents::new(plan),
+            crowd: Crowd::new(plan.controllers()),
             controllers: plan.controllers().map(|node| (node, Controller::default())).collect(),
             ..Counts::default()
         }
@@ -111,6 +114,7 @@ impl Counts {
 
     /// Counts one event.
     pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>, facts: &Facts) {
+        self.crowd.note(at, who, event);
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input, facts),
             (Who::Controller(node), Event::Ordered(output)) => {
@@ -196,6 +200,8 @@ impl Counts {
             | Input::Applied { .. }
             | Input::Reconfigured { .. }
             | Input::Restored { .. }
+            | Input::Heard { .. }
+            | Input::Memory { .. }
             | Input::Stopping => {}
         }
     }
@@ -225,6 +231,10 @@ impl Counts {
             | Output::Shut { .. }
             | Output::Propose { .. }
             | Output::Recall { .. }
+            | Output::Welcome { .. }
+            | Output::Refuse { .. }
+            | Output::Redirect { .. }
+            | Output::Tell { .. }
             | Output::Look { .. } => {}
         }
     }
@@ -428,9 +438,11 @@ impl fmt::Display for Counts {
                 ("redirected", self.redirects),
             ],
         )?;
+        row(f, "balance", &[("moved", self.crowd.moved)])?;
         let time = |time: Option<Time>| time.map_or("never".into(), |time| time.to_string());
         writeln!(f, "  {:<22}{}", "all connected at", time(self.all_connected))?;
         writeln!(f, "  {:<22}{}", "and for good at", time(self.all_connected_again))?;
+        writeln!(f, "  {:<22}{}", "even since", time(self.crowd.even))?;
         writeln!(f, "  {:<22}{}", "all answered at", time(self.lived.all_answered))?;
         writeln!(f, "  {:<22}{}", "and for good at", time(self.lived.all_answered_again))?;
         writeln!(f, "\nwaits")?;

@@ -208,7 +208,9 @@ impl Facts {
             | Input::BatchLost { .. }
             | Input::Applied { .. }
             | Input::Reconfigured { .. }
-            | Input::Restored { .. } => {}
+            | Input::Restored { .. }
+            | Input::Heard { .. }
+            | Input::Memory { .. } => {}
         }
     }
 
@@ -273,6 +275,10 @@ impl Facts {
             | Output::Hangup { .. }
             | Output::Send { .. }
             | Output::Recall { .. }
+            | Output::Welcome { .. }
+            | Output::Refuse { .. }
+            | Output::Redirect { .. }
+            | Output::Tell { .. }
             | Output::Look { .. } => {}
         }
     }

@@ -13,6 +13,7 @@ mod agents;
 mod check;
 pub mod cli;
 mod counts;
+mod crowd;
 pub mod disk;
 mod engine;
 mod facts;

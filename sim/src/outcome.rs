@@ -25,6 +25,8 @@ pub const SOMETIMES: &[Sight] = &[
     ("backlog_full", |counts| counts.sum(|one| one.backlog_full) > 0),
     ("dial_failed", |counts| counts.dials_failed > 0),
     ("api_door_opened_late", |counts| counts.api_door_opened_late > 0),
+    ("moved", |counts| counts.crowd.moved > 0),
+    ("refused", |counts| counts.refusals > 0),
     ("redirected", |counts| counts.redirects > 0),
     ("forwarded", |counts| counts.forwarded > 0),
     ("handed_on_again", |counts| counts.tried_again > 0),
@@ -152,6 +154,10 @@ impl<'a> Outcome<'a> {
             ("leader changes", counts.leader_changes.to_string()),
             ("let in, by controller", doors.join(" ")),
             ("dials", counts.dials.to_string()),
+            ("redirected", counts.redirects.to_string()),
+            ("moved", counts.crowd.moved.to_string()),
+            ("leases lost", counts.lived.lost.to_string()),
+            ("even since", counts.crowd.even.map_or("-".into(), |at| at.to_string())),
         ];
         column.extend(self.found.checks.iter().map(|check| {
             let state = match (&check.broke, check.always) {

@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::action::{Action, Claims, Role};
 use crate::action::{Second, seconds};
 use crate::scenario::{Fault, Scenario, Unreadable, Work};
-use crate::settings::{Agents, Controllers, Engine, Expect, Network, Policy, Scale, duration};
+use crate::settings::{
+    Agents, Balance, Controllers, Engine, Expect, Network, Policy, Scale, duration,
+};
 
 /// All of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub struct Settings {
     pub controllers: Controllers,
     pub agents: Agents,
     pub network: Network,
+    pub balance: Balance,
     pub policy: Policy,
     pub expect: Expect,
 }
@@ -89,6 +92,7 @@ impl Plan {
             controllers: scenario.controllers.clone(),
             agents: scenario.agents.clone(),
             network: scenario.network.clone(),
+            balance: scenario.balance.clone(),
             policy: scenario.policy.get_ref().clone(),
             expect: scenario.expect.clone(),
         };

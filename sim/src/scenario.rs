@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::plan::{Action, Claims, Role};
-use crate::settings::{Agents, Controllers, Engine, Expect, Network, Policy, duration};
+use crate::settings::{Agents, Balance, Controllers, Engine, Expect, Network, Policy, duration};
 
 /// One scenario, as its file says it.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Scenario {
     pub agents: Agents,
     #[serde(default)]
     pub network: Network,
+    #[serde(default)]
+    pub balance: Balance,
     #[serde(default = "usual")]
     pub policy: Spanned<Policy>,
     /// What goes wrong.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use portcullis_core::balancer;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -207,6 +208,30 @@ impl Default for Network {
     }
 }
 
+/// What is done about a controller that has more agents than the others; see
+/// [`portcullis_core::balancer::Config`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Balance {
+    pub policy: balancer::Policy,
+    pub surplus: u64,
+    pub refuse_one_in: u64,
+    #[serde(with = "duration")]
+    pub moves_rate: Duration,
+    #[serde(with = "duration")]
+    pub move_again_after: Duration,
+}
+
+impl Default for Balance {
+    /// As production has them.
+    fn default() -> Balance {
+        let config = balancer::Config::default();
+        let balancer::Config { policy, surplus, refuse_one_in, .. } = config;
+        let balancer::Config { moves_rate, move_again_after, .. } = config;
+        Balance { policy, surplus, refuse_one_in, moves_rate, move_again_after }
+    }
+}
+
 /// Knobs that switch one of the documents' failed designs on, for `negative/` alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -216,6 +241,12 @@ pub struct Policy {
     pub backoff: bool,
     /// Whether asks are refused once `waiting-max` wait (seed 002: "we can't shed the load").
     pub bounded_queue: bool,
+    /// Whether agents try the controllers in a random order (seed 001: "the clients will target a
+    /// single controller").
+    pub shuffle: bool,
+    /// Whether a controller lets nobody in beyond `connections-max`, or while memory is short (seed
+    /// 001: "no hard limit on the number of client connections").
+    pub ceiling: bool,
     /// Whether an entry carries what waits (Juju's `batch-raft-fsm` did not fit the interface that
     /// it was to fill). Without it each carries one command.
     pub batches: bool,
@@ -238,6 +269,8 @@ impl Default for Policy {
         Policy {
             backoff: true,
             bounded_queue: true,
+            shuffle: true,
+            ceiling: true,
             batches: true,
             our_transport: true,
             extend_deadline: true,

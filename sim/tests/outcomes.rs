@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The folders of scenarios, each with its test.
+const FOLDERS: [&str; 5] = ["balance", "herd", "lease", "negative", "startup"];
+
 const SIM: &str = env!("CARGO_BIN_EXE_portcullis-sim");
 
 fn root() -> PathBuf {
@@ -62,6 +65,11 @@ fn pages(folder: &str) {
 }
 
 #[test]
+fn balance() {
+    pages("balance");
+}
+
+#[test]
 fn startup() {
     pages("startup");
 }
@@ -81,27 +89,52 @@ fn negative() {
     pages("negative");
 }
 
-/// The old way for leases collapses under the load that this project's survives: the same
-/// scenario but for the transport, one column each.
-#[test]
-fn the_old_way_stands_beside_ours() {
+/// Runs scenarios beside each other and compares the page with `snapshots/compare/`.
+fn stand_beside<const N: usize>(name: &str, files: [&str; N]) -> [PathBuf; N] {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(root().join("snapshots").join("compare"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    let files = ["negative/pubsub-transport.toml", "lease/api-transport.toml"];
     let files = files.map(|file| root().join("scenarios").join(file));
     let output = Command::new(SIM).arg("compare").args(&files).output();
     let output = output.expect("the program was built");
     let page = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    settings.bind(|| insta::assert_snapshot!(name, page));
+    files
+}
+
+/// The old way for leases collapses under the load that this project's survives: the same
+/// scenario but for the transport, one column each.
+#[test]
+fn the_old_way_stands_beside_ours() {
+    let files = ["negative/pubsub-transport.toml", "lease/api-transport.toml"];
+    let files = stand_beside("pubsub-transport", files);
     let load = |file: &PathBuf| {
         let mut table: toml::Table = text(file).parse().expect("a scenario is TOML");
         table["controllers"].as_table_mut().expect("it is one").remove("features");
         ["controllers", "agents", "workload", "acts"].map(|key| table[key].to_string())
     };
     assert_eq!(load(&files[0]), load(&files[1]), "the load is not the same");
-    settings.bind(|| insta::assert_snapshot!("pubsub-transport", page));
+}
+
+/// What may be done about a controller that comes back to no connections: the same loss of the same
+/// controller under each policy.
+#[test]
+fn the_policies_stand_beside_each_other() {
+    let files = [
+        "negative/no-balance.toml",
+        "balance/random-refusal.toml",
+        "balance/order.toml",
+        "balance/shed.toml",
+        "balance/comes-back.toml",
+    ];
+    let files = stand_beside("balance", files);
+    let load = |file: &PathBuf| {
+        let table: toml::Table = text(file).parse().expect("a scenario is TOML");
+        ["controllers", "agents", "fault", "acts"].map(|key| table[key].to_string())
+    };
+    assert!(files.iter().all(|file| load(file) == load(&files[0])), "the load is not the same");
 }
 
 #[test]
@@ -110,14 +143,13 @@ fn every_folder_has_its_test() {
     let folders: BTreeSet<String> = folders
         .map(|folder| folder.expect("it can be read").file_name().to_string_lossy().into_owned())
         .collect();
-    let tested = ["herd", "lease", "negative", "startup"].map(String::from);
-    assert_eq!(folders, BTreeSet::from(tested));
+    assert_eq!(folders, BTreeSet::from(FOLDERS.map(String::from)));
 }
 
 #[test]
 fn every_snapshot_belongs_to_a_scenario() {
     let snapshots = root().join("snapshots");
-    for folder in ["herd", "lease", "negative", "startup"] {
+    for folder in FOLDERS {
         let mut known = BTreeSet::new();
         for name in names(folder) {
             let engines = engines(folder, &name);

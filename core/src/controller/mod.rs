@@ -5,6 +5,7 @@
 //! and no further; a wait into the waiting room), what is cancelled when a connection goes, and
 //! when this controller is stable.
 
+mod balance;
 mod words;
 
 use alloc::collections::BTreeMap;
@@ -13,9 +14,10 @@ use core::mem;
 use core::time::Duration;
 
 use crate::Machine;
+use crate::balancer::{self, Balancer};
 use crate::clock::{self, Anchor, Clock};
 use crate::forward::{self, Forward};
-use crate::ids::{AskId, ConnectionId, Door, NodeId};
+use crate::ids::{AskId, ConnectionId, NodeId};
 use crate::listener::{self, Listener};
 use crate::queue::{self, Answer, Queue};
 use crate::seed::Seed;
@@ -45,6 +47,7 @@ pub struct Controller {
     asks_per_connection_max: usize,
     listener: Listener,
     sessions: Sessions,
+    balancer: Balancer,
     queue: Queue,
     forward: Forward,
     waits: Waits,
@@ -66,6 +69,7 @@ impl Controller {
             asks_per_connection_max: config.asks_per_connection_max,
             listener: Listener::new(config.listener),
             sessions: Sessions::new(config.sessions),
+            balancer: Balancer::new(config.balancer, config.node, seed),
             queue: Queue::new(config.queue),
             forward: Forward::new(config.forward, config.node, seed),
             waits: Waits::new(config.waits),
@@ -170,6 +174,7 @@ impl Controller {
     fn disconnected(&mut self, now: Time, connection: ConnectionId, out: &mut Vec<Output>) {
         let Some((door, party)) = self.sessions.get(connection) else { return };
         self.sessions.handle(now, sessions::Input::Disconnected { connection }, &mut Vec::new());
+        self.weigh(now, balancer::Input::Disconnected { connection }, out);
         let first = AskId { connection, serial: 0 };
         let last = AskId { connection, serial: u64::MAX };
         let asks: Vec<AskId> = self.asks.range(first..=last).map(|(ask, _)| *ask).collect();
@@ -311,7 +316,10 @@ impl Machine for Controller {
 
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
-            Input::Started => self.listen(now, listener::Input::Started, out),
+            Input::Started => {
+                self.listen(now, listener::Input::Started, out);
+                self.weigh(now, balancer::Input::Started, out);
+            }
             Input::Opened { door } => self.listen(now, listener::Input::Opened { door }, out),
             Input::NotOpened { door } => self.listen(now, listener::Input::NotOpened { door }, out),
             Input::Connected { connection, door } => {
@@ -319,18 +327,7 @@ impl Machine for Controller {
                 self.sessions.handle(now, input, &mut Vec::new());
                 self.listen(now, listener::Input::Connected { door }, out);
             }
-            Input::LoggedIn { connection, party } => {
-                let Some((door, None)) = self.sessions.get(connection) else { return };
-                let input = sessions::Input::LoggedIn { connection, party };
-                self.sessions.handle(now, input, &mut Vec::new());
-                if door == Door::Api {
-                    self.listen(now, listener::Input::LoggedIn, out);
-                }
-                if party == Party::Controller(self.node) {
-                    self.self_connected = Some(connection);
-                    self.stability(now, out);
-                }
-            }
+            Input::LoggedIn { connection, party } => self.logged_in(now, connection, party, out),
             Input::Pinged { connection } => {
                 let input = sessions::Input::Pinged { connection };
                 self.sessions.handle(now, input, &mut Vec::new());
@@ -382,7 +379,17 @@ impl Machine for Controller {
             Input::Reconfigured { pace, open_delay } => {
                 self.listen(now, listener::Input::Reconfigured { pace, open_delay }, out);
             }
-            Input::Stopping => self.listen(now, listener::Input::Stopping, out),
+            Input::Heard { from, load } => {
+                self.weigh(now, balancer::Input::Heard { from, load }, out);
+            }
+            Input::Memory { used, limit } => {
+                self.listen(now, listener::Input::Memory { used, limit }, out);
+                self.weigh(now, balancer::Input::Memory { used, limit }, out);
+            }
+            Input::Stopping => {
+                self.listen(now, listener::Input::Stopping, out);
+                self.weigh(now, balancer::Input::Stopping, out);
+            }
         }
     }
 
@@ -390,6 +397,7 @@ impl Machine for Controller {
         [
             self.listener.poll_timeout(),
             self.sessions.poll_timeout(),
+            self.balancer.poll_timeout(),
             self.queue.poll_timeout(),
             self.forward.poll_timeout(),
             self.waits.poll_timeout(),
@@ -411,6 +419,10 @@ impl Machine for Controller {
         let mut orders = Vec::new();
         self.sessions.handle_timeout(now, &mut orders);
         out.extend(orders.into_iter().map(Output::from));
+
+        let mut orders = Vec::new();
+        self.balancer.handle_timeout(now, &mut orders);
+        self.weighed(now, orders, out);
 
         let mut orders = Vec::new();
         self.queue.handle_timeout(now, &mut orders);

@@ -7,12 +7,13 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::balancer::Load;
 use crate::ids::{AskId, BatchId, ConnectionId, Door, NodeId};
 use crate::lease::{Entry, Key, Operation, Outcome};
 use crate::queue::Answer;
 use crate::sessions::{Party, Why};
 use crate::time::GlobalTime;
-use crate::{clock, forward, listener, pace, queue, sessions, waits};
+use crate::{balancer, clock, forward, listener, pace, queue, sessions, waits};
 
 /// Limits of a controller and of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Config {
     pub listener: listener::Config,
     /// The connections.
     pub sessions: sessions::Config,
+    /// Which agents go elsewhere.
+    pub balancer: balancer::Config,
     /// The front of the log.
     pub queue: queue::Config,
     /// The way to the leader.
@@ -43,6 +46,7 @@ impl Config {
             node,
             listener: listener::Config::default(),
             sessions: sessions::Config::default(),
+            balancer: balancer::Config::default(),
             queue: queue::Config::default(),
             forward: forward::Config::default(),
             waits: waits::Config::default(),
@@ -81,7 +85,7 @@ pub enum Input {
     NotOpened { door: Door },
     /// A connection was let in by the door's permit.
     Connected { connection: ConnectionId, door: Door },
-    /// Its party has proved who it is.
+    /// Its party has proved who it is, and wants to be let in.
     LoggedIn { connection: ConnectionId, party: Party },
     /// Its party said that it is there.
     Pinged { connection: ConnectionId },
@@ -115,6 +119,10 @@ pub enum Input {
     Applied { index: u64, released: Vec<Key> },
     /// This controller's copy of the table was replaced by a snapshot up to log entry `index`.
     Restored { index: u64 },
+    /// Another controller has told its load.
+    Heard { from: NodeId, load: Load },
+    /// The process uses so many bytes of memory, and dies at the limit, which is above zero.
+    Memory { used: u64, limit: u64 },
     /// The operator has changed the pace of the API door or the delay before it opens.
     Reconfigured { pace: pace::Config, open_delay: Duration },
     /// The process shuts down.
@@ -153,6 +161,8 @@ impl fmt::Display for Input {
                 write!(f, "applied {index}, released {}", released.len())
             }
             Input::Restored { index } => write!(f, "restored at {index}"),
+            Input::Heard { from, load } => write!(f, "{from} has {load}"),
+            Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
             Input::Reconfigured { pace, open_delay } => {
                 let (pace, open_delay) = (*pace, *open_delay);
                 listener::Input::Reconfigured { pace, open_delay }.fmt(f)
@@ -171,6 +181,15 @@ pub enum Output {
     Accept { door: Door },
     /// Stop listening at the door; connections stay.
     Shut { door: Door },
+    /// Let the party in that has proved who it is. Of the controllers that it is told about, `first`
+    /// comes first.
+    Welcome { connection: ConnectionId, first: Option<NodeId> },
+    /// Do not let it in; it tries elsewhere, or here again.
+    Refuse { connection: ConnectionId },
+    /// Send the party to that controller, whether it was let in or only asked to be.
+    Redirect { connection: ConnectionId, to: NodeId },
+    /// Tell every other controller; what is not heard is told again soon.
+    Tell { load: Load },
     /// Cut the connection, and say when it is gone.
     Hangup { connection: ConnectionId, why: Why },
     /// Propose the entry, and say what came of it under this name.
@@ -192,6 +211,13 @@ impl fmt::Display for Output {
             Output::Open { door } => write!(f, "open {door}"),
             Output::Accept { door } => write!(f, "accept at {door}"),
             Output::Shut { door } => write!(f, "shut {door}"),
+            Output::Welcome { connection, first: None } => write!(f, "welcome {connection}"),
+            Output::Welcome { connection, first: Some(first) } => {
+                write!(f, "welcome {connection}, {first} first")
+            }
+            Output::Refuse { connection } => write!(f, "refuse {connection}"),
+            Output::Redirect { connection, to } => write!(f, "redirect {connection} to {to}"),
+            Output::Tell { load } => write!(f, "tell of {load}"),
             Output::Hangup { connection, why } => write!(f, "hang up {connection}: {why}"),
             Output::Propose { batch, entry } => write!(f, "propose {batch}: {entry}"),
             Output::Send { ask, to, operation, patience } => {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use portcullis_core::balancer::{Load, Policy};
 use portcullis_core::controller::{Config, Controller, Input, Output, Request};
 use portcullis_core::lease::{Entry, Leases};
 use portcullis_core::queue::Answer;
@@ -18,6 +19,8 @@ struct Cluster {
     binding: BTreeSet<Door>,
     permits: BTreeMap<Door, u64>,
     connections: BTreeMap<ConnectionId, (Door, Option<Party>)>,
+    /// Who proved who it is, and waits to be let in.
+    proved: BTreeMap<ConnectionId, Party>,
     serial: u64,
     asks: Ledger<AskId>,
     leader: Option<NodeId>,
@@ -47,12 +50,16 @@ impl World for Cluster {
         config.forward.budget.reserve = rng.below(4) as u32;
         config.forward.asks_max = rng.below(4) as usize + 1;
         config.waits.waits_max = rng.below(4) as usize + 1;
+        config.balancer.policy = Policy::Redirect;
+        config.balancer.surplus_least = 1;
+        config.balancer.move_again_after = Duration::from_secs(rng.below(100));
         config.asks_per_connection_max = rng.below(4) as usize + 1;
         let world = Cluster {
             config: config.clone(),
             binding: BTreeSet::new(),
             permits: BTreeMap::new(),
             connections: BTreeMap::new(),
+            proved: BTreeMap::new(),
             serial: 0,
             asks: Ledger::new(),
             leader: None,
@@ -70,7 +77,12 @@ impl World for Cluster {
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<Input> {
-        let input = match rng.below(20) {
+        let input = match rng.below(22) {
+            20 => {
+                let load = Load { agents: rng.below(4), room: rng.below(3) };
+                Some(Input::Heard { from: NodeId(rng.below(2) + 2), load })
+            }
+            21 => Some(Input::Memory { used: rng.below(100), limit: 100 }),
             0 => Some(Input::Started),
             1 => self.bind(rng),
             2..4 => self.enter(rng),
@@ -122,6 +134,24 @@ impl World for Cluster {
                     self.looks.insert(ask, key);
                 }
                 Output::Answer { ask, .. } => self.asks.answer(ask),
+                Output::Welcome { connection, .. } => {
+                    let party = self.proved.remove(&connection);
+                    assert!(party.is_some(), "{connection} did not ask to be let in");
+                    let session = self.connections.get_mut(&connection);
+                    session.expect("whoever is let in is there").1 = party;
+                    self.note_stability(now);
+                }
+                Output::Refuse { connection } => {
+                    let party = self.proved.remove(&connection);
+                    assert_eq!(party, Some(Party::Agent), "only agents are refused");
+                }
+                Output::Redirect { connection, to } => {
+                    let inside = self.connections.get(&connection).and_then(|(_, party)| *party);
+                    let party = self.proved.remove(&connection).or(inside);
+                    assert_eq!(party, Some(Party::Agent), "only agents are sent elsewhere");
+                    assert_ne!(to, SELF, "an agent is sent to where it is");
+                }
+                Output::Tell { load } => assert!(load.room <= 5, "more room than there may be"),
             }
         }
     }
@@ -163,6 +193,7 @@ impl World for Cluster {
     }
 
     fn settled(&self, machine: &Controller) {
+        assert!(self.proved.is_empty(), "never answered: {:?}", self.proved);
         assert!(self.asks.is_settled(), "never answered: {:?}", self.asks.open());
         let status = machine.status(Time(0));
         let left = [status.connections, status.waiting, status.in_flight, status.forwarded];
@@ -211,9 +242,11 @@ impl Cluster {
         let connection = self.any_connection(rng)?;
         let parties = [Party::Agent, Party::User, Party::Controller(NodeId(rng.below(3) + 1))];
         let drawn = parties[rng.below(3) as usize];
-        let (_, party) = self.connections.get_mut(&connection)?;
-        // A second login is ignored.
-        party.get_or_insert(drawn);
+        let (_, party) = self.connections[&connection];
+        // Once it is let in, another login is ignored.
+        if party.is_none() {
+            self.proved.insert(connection, drawn);
+        }
         Some(Input::LoggedIn { connection, party: drawn })
     }
 
@@ -224,6 +257,7 @@ impl Cluster {
             return Some(Input::Pinged { connection });
         }
         self.connections.remove(&connection);
+        self.proved.remove(&connection);
         Some(Input::Disconnected { connection })
     }
 

@@ -21,6 +21,8 @@ struct Outside {
     let_in: Vec<Time>,
     inside: usize,
     logging_in: usize,
+    /// Whether memory is short, by a reading of its own.
+    crowded: bool,
     controllers: usize,
 }
 
@@ -37,6 +39,7 @@ impl World for Outside {
             logins_max: rng.below(3) as usize + 1,
             controller_connections_max: rng.below(3) as usize + 1,
             bind_again: Duration::from_millis(rng.below(2_000)),
+            ..listener::Config::default()
         };
         let world = Outside {
             config: config.clone(),
@@ -50,13 +53,19 @@ impl World for Outside {
             let_in: Vec::new(),
             inside: 0,
             logging_in: 0,
+            crowded: false,
             controllers: 0,
         };
         (world, Listener::new(config))
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
-        match rng.below(13) {
+        match rng.below(14) {
+            13 => {
+                let used = rng.below(100);
+                self.crowded = used >= if self.crowded { 80 } else { 85 };
+                Some(listener::Input::Memory { used, limit: 100 })
+            }
             0 => {
                 self.started = true;
                 Some(listener::Input::Started)
@@ -109,6 +118,7 @@ impl World for Outside {
                     *permits += 1;
                     assert_eq!(*permits, 1, "one permit at a time");
                     if door == Door::Api {
+                        assert!(!self.crowded, "somebody is let in while memory is short");
                         self.let_in.push(now);
                     }
                 }

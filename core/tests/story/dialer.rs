@@ -155,6 +155,32 @@ fn an_empty_list_is_ignored() {
 }
 
 #[test]
+fn a_list_out_of_date_does_not_make_it_forget() {
+    let gone = vec![Address::new("gone:17070")];
+    let mut story = story(Manner::User);
+    story.run_until("0s").tell(Input::Connected).tell(Input::LoggedIn { addresses: gone });
+    story.at("5s").tell(Input::Disconnected);
+    for due in ["10s", "11s", "30s", "31s", "32s", "33s"] {
+        story.run_until(due).tell(Input::Failed);
+    }
+    story
+        .run_until("60s")
+        .tell(Input::Connected)
+        .tell(logged_in())
+        .ask("addresses", addresses)
+        .reads("dialer/a_list_out_of_date_does_not_make_it_forget");
+}
+
+#[test]
+fn others_follow_the_list() {
+    let mut story = story(Manner::Listed);
+    for due in ["5s", "6s", "7s", "20s", "21s", "22s"] {
+        story.run_until(due).tell(Input::Failed);
+    }
+    story.reads("dialer/others_follow_the_list");
+}
+
+#[test]
 fn stopped_and_started_again() {
     story(Manner::User)
         .run_until("0s")

@@ -146,6 +146,21 @@ fn a_full_house_lets_in_for_each_that_leaves() {
 }
 
 #[test]
+fn nobody_enters_while_memory_is_short() {
+    one_door(Config::default())
+        .tell(Input::Memory { used: 84, limit: 100 })
+        .tell(Input::Connected { door: API })
+        .ask("room left", |listener| listener.room_left().to_string())
+        .tell(Input::Memory { used: 85, limit: 100 })
+        .ask("room left", |listener| listener.room_left().to_string())
+        .tell(Input::Connected { door: API })
+        .tell(Input::Memory { used: 80, limit: 100 })
+        .run_until("10s")
+        .tell(Input::Memory { used: 79, limit: 100 })
+        .reads("listener/nobody_enters_while_memory_is_short");
+}
+
+#[test]
 fn nobody_enters_while_too_many_log_in() {
     one_door(Config { logins_max: 1, ..Config::default() })
         .tell(Input::Connected { door: API })

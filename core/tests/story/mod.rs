@@ -6,6 +6,7 @@
 
 mod agent;
 mod backoff;
+mod balancer;
 mod clock;
 mod controller;
 mod dialer;

@@ -1,5 +1,6 @@
 //! What is behind each method of the facades.
 
+use portcullis_core::NodeId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,12 +38,17 @@ pub(super) fn login(place: &Place, request: &Request) -> Result<Login, Error> {
 }
 
 /// What a party that is let in is told.
-pub(super) fn welcome(place: &Place, identity: &Identity, cluster: &Cluster) -> Value {
+pub(super) fn welcome(
+    place: &Place,
+    identity: &Identity,
+    cluster: &Cluster,
+    first: Option<NodeId>,
+) -> Value {
     let found = FACADES.iter().filter(|facade| facade.found(place));
     let facades: Vec<Value> =
         found.map(|facade| json!({ "name": facade.name, "versions": facade.versions })).collect();
     let mut welcome = json!({
-        "servers": cluster.addresses(),
+        "servers": cluster.addresses_from(first),
         "controller-tag": format!("controller-{}", cluster.uuid),
         "server-version": SERVER_VERSION,
         "facades": facades,

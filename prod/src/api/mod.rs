@@ -116,8 +116,9 @@ pub struct Login {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// They are in. `runs_controller` says that they are the machine of a controller, which may
-    /// claim what only one controller at a time may do, and leases in everybody's name.
-    Welcome { identity: Identity, runs_controller: bool },
+    /// claim what only one controller at a time may do, and leases in everybody's name. Of the
+    /// controllers they are told of, `first` comes first.
+    Welcome { identity: Identity, runs_controller: bool, first: Option<NodeId> },
     /// There is no such name, or the password is wrong: they shall not know which.
     Refused,
     /// There is no such model.
@@ -215,6 +216,13 @@ impl Cluster {
     /// Every controller's addresses, a list each.
     pub fn addresses(&self) -> Vec<&Vec<HostPort>> {
         self.servers.values().collect()
+    }
+
+    /// The same, with those of one controller before the others.
+    pub fn addresses_from(&self, first: Option<NodeId>) -> Vec<&Vec<HostPort>> {
+        let others = self.servers.iter().filter(|(node, _)| Some(**node) != first);
+        let first = first.and_then(|node| self.servers.get(&node));
+        first.into_iter().chain(others.map(|(_, addresses)| addresses)).collect()
     }
 }
 

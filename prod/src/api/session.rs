@@ -275,9 +275,9 @@ impl<H: Handler> Visit<'_, H> {
     fn judged(&self, verdict: Verdict) -> (Phase, rpc::Outcome) {
         let error = |message: &str, code| Err(Error::new(message, code));
         match verdict {
-            Verdict::Welcome { identity, runs_controller } => {
+            Verdict::Welcome { identity, runs_controller, first } => {
                 let cluster = self.handler.cluster().borrow().clone();
-                let welcome = method::welcome(&self.place, &identity, &cluster);
+                let welcome = method::welcome(&self.place, &identity, &cluster, first);
                 let identity = Arc::new(identity);
                 (Phase::Known { identity, runs_controller }, Ok(welcome))
             }

@@ -150,11 +150,12 @@ pub fn why(why: sessions::Why) -> &'static str {
     match why {
         sessions::Why::NotLoggedIn => "not-logged-in",
         sessions::Why::Silent => "silent",
+        sessions::Why::Surplus => "surplus",
     }
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 9] = [
+pub const PEER_REQUESTS: [&str; 10] = [
     "ping",
     "append",
     "vote",
@@ -164,6 +165,7 @@ pub const PEER_REQUESTS: [&str; 9] = [
     "read-index",
     "ask",
     "recall",
+    "load",
 ];
 
 /// What a controller asks of another.
@@ -178,6 +180,7 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::ReadIndex => "read-index",
         peer::Request::Ask { .. } => "ask",
         peer::Request::Recall { .. } => "recall",
+        peer::Request::Load(_) => "load",
     }
 }
 

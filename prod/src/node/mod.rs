@@ -38,7 +38,7 @@ use crate::tls::{self, Certificate};
 use news::News;
 use peers::Peers;
 use serve::Serve;
-use shell::{Arrival, Surroundings};
+use shell::{Arrival, Greeting, Surroundings};
 
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 4_096;
@@ -190,7 +190,7 @@ impl<E: Env> Node<E> {
             closing: CancellationToken::new(),
             tls: config.certificate.server()?,
             peer: peer::Config::new(node, &config.cluster),
-            peers: Peers::new(links),
+            peers: Peers::new(node, links),
             raft,
             leases,
             news: news.clone(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
 use portcullis_core::queue::Answer;
 use portcullis_core::{Address, AskId, NodeId};
@@ -35,6 +36,7 @@ pub enum Asked {
 
 /// See the module.
 pub struct Peers<E: Env> {
+    me: NodeId,
     links: Links<E>,
     serials: AtomicU64,
     /// The numbers under which asks are under way, for their recalls.
@@ -43,8 +45,8 @@ pub struct Peers<E: Env> {
 
 impl<E: Env> Peers<E> {
     /// Nothing is under way.
-    pub fn new(links: Links<E>) -> Peers<E> {
-        Peers { links, serials: AtomicU64::new(1), under_way: Mutex::default() }
+    pub fn new(me: NodeId, links: Links<E>) -> Peers<E> {
+        Peers { me, links, serials: AtomicU64::new(1), under_way: Mutex::default() }
     }
 
     /// Starts a link to every controller. This one dials itself wherever it has bound its port.
@@ -137,6 +139,21 @@ impl<E: Env> Peers<E> {
                 let patience = Duration::from_secs(1);
                 if let Err(failure) = link.call(&Request::Recall { serial }, patience).await {
                     tracing::debug!(%to, %ask, %failure, "recall not delivered");
+                }
+            });
+        }
+    }
+
+    /// Tells every other controller that can be reached how many agents this one has. Who does not
+    /// hear it is told again soon.
+    pub fn tell(&self, env: &E, load: Load) {
+        let others = self.links.iter().filter(|(node, _)| **node != self.me);
+        for (&to, link) in others.filter(|(_, link)| link.connected()) {
+            let link = link.clone();
+            env.spawn(async move {
+                let patience = Duration::from_secs(1);
+                if let Err(failure) = link.call(&Request::Load(load), patience).await {
+                    tracing::debug!(%to, %failure, "load not told");
                 }
             });
         }

@@ -17,10 +17,10 @@ use tracing::debug;
 
 use super::news::News;
 use super::peers::Peers;
-use super::{Arrival, Ports};
+use super::{Arrival, Greeting, Ports};
 use crate::api::{
-    self, Changed, Cluster, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page, Pins,
-    Place, Query, Verdict, Watch,
+    self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
+    Pins, Place, Query, Verdict, Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
@@ -235,6 +235,10 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
                 serve.tell(Input::Cancelled { ask }).await;
                 Reply::Recalled
             }
+            peer::Request::Load(load) => {
+                serve.tell(Input::Heard { from: self.peer, load }).await;
+                Reply::Pong
+            }
             request => peer::raft_reply(&serve.raft, request).await.unwrap_or(Reply::Stopped),
         }
     }
@@ -265,8 +269,24 @@ impl<E: Env> api::Handler for Serve<E> {
             Identity::Controller(_) | Identity::Unit { .. } | Identity::Machine(_) => Party::Agent,
             Identity::User(_) => Party::User,
         };
-        self.tell(Input::LoggedIn { connection, party }).await;
-        Verdict::Welcome { identity, runs_controller }
+        let (reply, greeting) = oneshot::channel();
+        self.arrive(Arrival::LoggedIn { connection, party, reply }).await;
+        match greeting.await {
+            Ok(Greeting::Welcome { first }) => {
+                Verdict::Welcome { identity, runs_controller, first }
+            }
+            // Without an answer the connection is gone, and nobody is told this.
+            Ok(Greeting::Refuse) | Err(_) => Verdict::TryAgain { retry_after: Duration::ZERO },
+            Ok(Greeting::Redirect { to }) => {
+                let cluster = self.cluster.borrow();
+                Verdict::Redirect(Elsewhere {
+                    servers: cluster.servers.get(&to).cloned().into_iter().collect(),
+                    authority: cluster.authority.clone(),
+                    controller: Some(cluster.uuid.clone()),
+                    consent: false,
+                })
+            }
+        }
     }
 
     async fn pinged(&self, connection: ConnectionId) {

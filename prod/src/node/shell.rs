@@ -30,10 +30,23 @@ pub enum Arrival {
     Bound { door: Door, address: std::net::SocketAddr },
     /// A connection was let in; cancel `cut` to end it.
     Connected { connection: ConnectionId, door: Door, cut: CancellationToken },
+    /// A party has proved who it is, and listens for what becomes of it.
+    LoggedIn { connection: ConnectionId, party: Party, reply: oneshot::Sender<Greeting> },
     /// Somebody asks, and listens for the answer.
     Asked { ask: AskId, request: Request, patience: Duration, reply: oneshot::Sender<Answer> },
     /// Somebody wants to know what the controller is doing.
     Status { reply: oneshot::Sender<Status> },
+}
+
+/// What becomes of a party that has proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// It is in. Of the controllers that it is told about, `first` comes first.
+    Welcome { first: Option<NodeId> },
+    /// It is not let in this time.
+    Refuse,
+    /// It belongs to that controller.
+    Redirect { to: NodeId },
 }
 
 /// Somebody who was let in and is not gone.
@@ -67,6 +80,8 @@ pub struct Surroundings<E: Env> {
     opened: BTreeMap<Door, Opened>,
     connections: Connections,
     guests: BTreeMap<ConnectionId, Guest>,
+    /// Who has proved who it is, and waits to be let in.
+    logins: BTreeMap<ConnectionId, (Party, oneshot::Sender<Greeting>)>,
     asks: BTreeMap<AskId, Pending>,
     ports: watch::Sender<Ports>,
 }
@@ -80,6 +95,7 @@ impl<E: Env> Surroundings<E> {
             opened: BTreeMap::new(),
             connections: Connections::default(),
             guests: BTreeMap::new(),
+            logins: BTreeMap::new(),
             asks: BTreeMap::new(),
             ports,
         }
@@ -92,6 +108,23 @@ impl<E: Env> Surroundings<E> {
         };
         let opened = Opened::open(self.serve.clone(), door, address, self.connections.clone());
         self.opened.insert(door, opened);
+    }
+
+    fn cut(&self, connection: ConnectionId) {
+        if let Some(guest) = self.guests.get(&connection) {
+            guest.cut.cancel();
+        }
+    }
+
+    /// Answers a login; false if there is none to be answered.
+    fn greet(&mut self, connection: ConnectionId, greeting: Greeting) -> bool {
+        let Some((party, reply)) = self.logins.remove(&connection) else { return false };
+        if let Greeting::Welcome { .. } = greeting {
+            self.note(&Input::LoggedIn { connection, party });
+        }
+        // Whoever waited may be gone by this time; the machine will be told so.
+        let _ = reply.send(greeting);
+        true
     }
 
     /// Whether somebody asks to hold on to what is held, by this controller's copy of the table.
@@ -286,6 +319,9 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
     fn admit(&mut self, machine: &Controller, arrival: Arrival) -> Option<Input> {
         match arrival {
             Arrival::Told(input) => {
+                if let Input::Disconnected { connection } = &input {
+                    self.logins.remove(connection);
+                }
                 self.note(&input);
                 Some(input)
             }
@@ -296,6 +332,10 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             Arrival::Connected { connection, door, cut } => {
                 self.connected(connection, door, cut);
                 Some(Input::Connected { connection, door })
+            }
+            Arrival::LoggedIn { connection, party, reply } => {
+                self.logins.insert(connection, (party, reply));
+                Some(Input::LoggedIn { connection, party })
             }
             Arrival::Asked { ask, request, patience, reply } => {
                 let renews = self.renews(&request);
@@ -325,12 +365,25 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                     self.ports.send_modify(|ports| ports.set(door, None));
                 }
             }
-            Output::Hangup { connection, why } => {
-                if let Some(guest) = self.guests.get(&connection) {
-                    debug!(%connection, %why, "hang up");
-                    self.metrics().cut(why);
-                    guest.cut.cancel();
+            Output::Welcome { connection, first } => {
+                self.greet(connection, Greeting::Welcome { first });
+            }
+            Output::Refuse { connection } => {
+                self.greet(connection, Greeting::Refuse);
+            }
+            Output::Redirect { connection, to } => {
+                // Juju's protocol has a word for this at the login and none later: whoever is in is
+                // disconnected, and finds another controller, or is sent on from here.
+                if !self.greet(connection, Greeting::Redirect { to }) {
+                    debug!(%connection, %to, "disconnected, to be redirected");
+                    self.cut(connection);
                 }
+            }
+            Output::Tell { load } => self.serve.peers.tell(&self.serve.env, load),
+            Output::Hangup { connection, why } => {
+                debug!(%connection, %why, "hang up");
+                self.metrics().cut(why);
+                self.cut(connection);
             }
             Output::Propose { batch, entry } => self.propose(batch, entry),
             Output::Send { ask, to, operation, patience } => {

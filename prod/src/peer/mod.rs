@@ -30,6 +30,7 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use portcullis_core::NodeId;
+use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
 use portcullis_core::queue::Answer;
 use serde::{Deserialize, Serialize};
@@ -84,13 +85,15 @@ pub enum Request<R: AsyncRuntime> {
     Ask { serial: u64, operation: Operation, patience: Duration },
     /// Nobody waits for that ask any more.
     Recall { serial: u64 },
+    /// How many agents the asking controller has.
+    Load(Load),
 }
 
 /// The answer to a [`Request`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub enum Reply<R: AsyncRuntime> {
-    /// To [`Request::Ping`].
+    /// To [`Request::Ping`] and [`Request::Load`].
     Pong,
     /// To [`Request::Append`].
     Appended(AppendEntriesResponse<Types<R>>),

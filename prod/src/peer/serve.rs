@@ -160,7 +160,9 @@ pub async fn raft_reply<R: AsyncRuntime>(
             let index = raft::read_index(raft).await;
             Some(Reply::ReadIndex(index.map_err(|not_leader| not_leader.leader)))
         }
-        request @ (Request::Ask { .. } | Request::Recall { .. }) => return Err(request),
+        request @ (Request::Ask { .. } | Request::Recall { .. } | Request::Load(_)) => {
+            return Err(request);
+        }
     };
     Ok(reply.unwrap_or(Reply::Stopped))
 }

@@ -120,7 +120,7 @@ impl Handler for Controller {
             (_, Some(identity)) => {
                 let machines = self.cluster.borrow().machines();
                 let runs_controller = machines.contains(&identity.tag());
-                Verdict::Welcome { identity, runs_controller }
+                Verdict::Welcome { identity, runs_controller, first: None }
             }
             (_, None) => Verdict::Refused,
         }

@@ -102,6 +102,8 @@ impl DoorOrder {
             | Input::Applied { .. }
             | Input::Reconfigured { .. }
             | Input::Restored { .. }
+            | Input::Heard { .. }
+            | Input::Memory { .. }
             | Input::Stopping => {}
         }
         let stable = doors.itself.is_some() && doors.leader_known;
@@ -149,6 +151,10 @@ impl DoorOrder {
             | Output::Propose { .. }
             | Output::Send { .. }
             | Output::Recall { .. }
+            | Output::Welcome { .. }
+            | Output::Refuse { .. }
+            | Output::Redirect { .. }
+            | Output::Tell { .. }
             | Output::Look { .. }
             | Output::Answer { .. } => Ok(()),
         }

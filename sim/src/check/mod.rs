@@ -8,16 +8,21 @@ pub mod black_box;
 mod bounded;
 mod clock_moves;
 mod connected;
+mod contained;
 mod door_order;
+mod even;
 mod gentle;
 mod kept;
 mod linearizable;
 mod no_error;
+mod no_ping_pong;
 mod one_answer;
 mod one_holder;
 mod paced;
 mod retries;
+mod taken_over;
 mod timely;
+mod unhurried;
 
 use std::fmt;
 
@@ -84,6 +89,11 @@ pub const ALL: &[(&str, Make)] = &[
     ("timely", timely::make),
     ("batched", batched::make),
     ("retries", retries::make),
+    ("even", even::make),
+    ("no_ping_pong", no_ping_pong::make),
+    ("unhurried", unhurried::make),
+    ("taken_over", taken_over::make),
+    ("contained", contained::make),
     ("connected", connected::make),
     ("no_error", no_error::make),
 ];
@@ -123,6 +133,10 @@ pub(crate) mod tests {
         let scenario = scenario.expect("the tests' scenarios are right");
         Plan::draw("test", &scenario, Engine::Direct, 1, None)
     }
+
+    /// A plan that gives every check something to say.
+    const ALL_CONCERNED: &str =
+        "[controllers]\ncontroller-api-port = 17022\n[balance]\npolicy = \"redirect\"\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {
@@ -172,7 +186,7 @@ pub(crate) mod tests {
     #[test]
     fn every_check_goes_by_its_name() {
         for (name, make) in ALL {
-            let plan = plan("[controllers]\ncontroller-api-port = 17022\n");
+            let plan = plan(ALL_CONCERNED);
             let check = make(&plan).expect("this plan concerns every check");
             assert_eq!(check.name(), *name);
         }
@@ -182,7 +196,7 @@ pub(crate) mod tests {
     fn the_readme_ties_every_check_to_its_sentence() {
         let readme = include_str!("../../README.md");
         for (name, make) in ALL {
-            let plan = plan("[controllers]\ncontroller-api-port = 17022\n");
+            let plan = plan(ALL_CONCERNED);
             let check = make(&plan).expect("this plan concerns every check");
             let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
             let row = row.unwrap_or_else(|| panic!("the README has no row for {name}"));

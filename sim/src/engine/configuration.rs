@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::{
-    Address, NodeId, agent, backoff, controller, dialer, listener, pace, tracker,
+    Address, NodeId, agent, backoff, balancer, controller, dialer, listener, pace, tracker,
 };
 
 use crate::plan::Plan;
@@ -27,6 +27,18 @@ pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
         logins_max: set.logins_max,
         ..listener::Config::default()
     };
+    let balance = &plan.settings.balance;
+    config.balancer = balancer::Config {
+        policy: balance.policy,
+        surplus: balance.surplus,
+        refuse_one_in: balance.refuse_one_in,
+        moves_rate: balance.moves_rate,
+        move_again_after: balance.move_again_after,
+        ..balancer::Config::default()
+    };
+    if !plan.settings.policy.ceiling {
+        config.listener.connections_max = usize::MAX;
+    }
     if plan.settings.policy.bounded_queue {
         config.queue.waiting_max = set.waiting_max;
     } else {
@@ -45,11 +57,11 @@ pub fn agent(plan: &Plan, number: u32) -> agent::Config {
     tracker.duration = set.claim;
     tracker.renew_after = set.renew;
     let mut dialer = dialer(plan);
-    dialer.manner = match set.home {
-        Home::Any => dialer::Manner::Agent,
+    match set.home {
+        Home::Any => {}
         // Who has a home returns to whoever served it last, as users do.
-        Home::ByUnit => dialer::Manner::User,
-    };
+        Home::ByUnit => dialer.manner = dialer::Manner::User,
+    }
     agent::Config { dialer, tracker: Some(tracker), ..agent::Config::default() }
 }
 
@@ -76,19 +88,32 @@ pub fn holder(plan: &Plan, number: u32) -> String {
 /// The law of the clients' dials. Without backoff they come back within a millisecond, for ever.
 fn dialer(plan: &Plan) -> dialer::Config {
     let set = &plan.settings.agents.backoff;
+    let manner =
+        if plan.settings.policy.shuffle { dialer::Manner::Agent } else { dialer::Manner::Listed };
     if plan.settings.policy.backoff {
         let backoff = backoff::Config { first: set.first, most: set.most, growth: set.growth };
-        dialer::Config { backoff, ..dialer::Config::default() }
+        dialer::Config { manner, backoff, ..dialer::Config::default() }
     } else {
         let once = Duration::from_millis(1);
         let backoff = backoff::Config { first: once, most: once, growth: 100 };
-        dialer::Config { backoff, gap: once, ..dialer::Config::default() }
+        dialer::Config { manner, backoff, gap: once, ..dialer::Config::default() }
     }
 }
 
 /// Where every controller's API door is.
 pub fn addresses(plan: &Plan) -> Vec<Address> {
-    plan.controllers().map(|node| Address::from(format!("{node}:{API_PORT}"))).collect()
+    plan.controllers().map(address).collect()
+}
+
+/// The same, with one of them before the others.
+pub fn addresses_from(plan: &Plan, first: Option<NodeId>) -> Vec<Address> {
+    let others = plan.controllers().filter(|node| Some(*node) != first);
+    first.into_iter().chain(others).map(address).collect()
+}
+
+/// Where a controller's API door is.
+pub fn address(node: NodeId) -> Address {
+    Address::from(format!("{node}:{API_PORT}"))
 }
 
 /// The same as the agent with this number knows it: its home first, if it has one.

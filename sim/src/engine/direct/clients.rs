@@ -211,7 +211,8 @@ impl World<'_> {
                 link.wanted = false;
                 self.links.release(id);
             }
-            Down::LoggedIn | Down::Pong | Down::Answer { .. } => {}
+            Down::Welcome { .. } | Down::Refused | Down::Redirected { .. } => {}
+            Down::Pong | Down::Answer { .. } => {}
         }
         match caller {
             Caller::Client(number) => self.client_told(number, down, greeted),
@@ -223,7 +224,11 @@ impl World<'_> {
         let client = &mut self.clients[number as usize];
         let input = match down {
             Down::Connected => Input::Connected,
-            Down::LoggedIn => Input::LoggedIn { addresses: configuration::addresses(self.plan) },
+            Down::Welcome { first } => {
+                Input::LoggedIn { addresses: configuration::addresses_from(self.plan, first) }
+            }
+            Down::Refused => Input::Refused { retry_after: Duration::ZERO },
+            Down::Redirected { to } => Input::Redirected { to: vec![configuration::address(to)] },
             Down::Pong => Input::Ponged,
             Down::Answer { serial, answer } => {
                 client.owed.retain(|(_, owed)| *owed != serial);

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use portcullis_core::balancer::Load;
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
 use portcullis_core::{ConnectionId, Door, NodeId, Time};
@@ -56,8 +57,16 @@ pub enum Up {
     Knock,
     Login,
     Ping,
-    Ask { serial: u64, request: Request, patience: Duration },
-    TakeBack { serial: u64 },
+    Ask {
+        serial: u64,
+        request: Request,
+        patience: Duration,
+    },
+    TakeBack {
+        serial: u64,
+    },
+    /// From another controller: how many agents it has.
+    Load(Load),
     Close,
 }
 
@@ -66,7 +75,17 @@ pub enum Up {
 pub enum Down {
     /// The TLS handshake is done.
     Connected,
-    LoggedIn,
+    /// The login was right, and the client is in; if there is one, it is told of this controller
+    /// before the others.
+    Welcome {
+        first: Option<NodeId>,
+    },
+    /// The login was right, but the client may not come in now.
+    Refused,
+    /// The client shall go there, whether it was in or not.
+    Redirected {
+        to: NodeId,
+    },
     Pong,
     Answer {
         serial: u64,

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use portcullis_core::balancer::Load;
 use portcullis_core::controller::{Input, Request};
 use portcullis_core::lease::Operation;
 use portcullis_core::{AskId, Door, NodeId};
@@ -54,8 +55,9 @@ impl World<'_> {
         let peer = self.process(node).peers.entry(to).or_default();
         match down {
             Down::Connected => self.send(id, Message::Up(Up::Login)),
-            Down::LoggedIn => peer.link = Some((id, true)),
-            Down::Pong => {}
+            Down::Welcome { .. } => peer.link = Some((id, true)),
+            // A controller is neither refused nor sent elsewhere.
+            Down::Pong | Down::Refused | Down::Redirected { .. } => {}
             Down::Answer { serial, answer } => {
                 if let Some(ask) = peer.answered(serial) {
                     self.tell(node, Input::Answered { ask, answer });
@@ -74,6 +76,16 @@ impl World<'_> {
             self.tell(node, Input::Lost { ask });
         }
         self.heap.push(self.now + CALL_AGAIN, Event::Call(life, to));
+    }
+
+    /// Tells every other controller that can be reached how many agents this one has.
+    pub(super) fn tell_load(&mut self, node: NodeId, load: Load) {
+        let peers = self.process(node).peers.iter();
+        let others = peers.filter(|(to, _)| **to != node).filter_map(|(_, peer)| peer.link);
+        let links: Vec<LinkId> = others.filter(|(_, in_)| *in_).map(|(link, _)| link).collect();
+        for link in links {
+            self.send(link, Message::Up(Up::Load(load)));
+        }
     }
 
     /// Hands an ask on to another controller.

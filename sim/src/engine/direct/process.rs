@@ -40,6 +40,8 @@ pub struct Process {
     pub asks: u64,
     /// Highest memory use that was recorded.
     recorded: u64,
+    /// Percent of memory in use that the machine was told last.
+    told: u64,
     /// When the processor is done with all handshakes and logins.
     busy_until: Time,
     syncs: Syncs,
@@ -83,6 +85,7 @@ impl Process {
             open: 0,
             asks: 0,
             recorded: 0,
+            told: 0,
             busy_until: Time(0),
             syncs: Syncs::default(),
             timer: Time(u64::MAX),
@@ -169,6 +172,14 @@ impl Process {
             self.recorded = memory.0;
         }
         grown
+    }
+}
+
+impl Process {
+    /// Whether memory use has changed by a percent of the limit since this last said so.
+    pub fn moved(&mut self, memory: Bytes, limit: Bytes) -> bool {
+        let percent = memory.0 * 100 / limit.0.max(1);
+        std::mem::replace(&mut self.told, percent) != percent
     }
 }
 

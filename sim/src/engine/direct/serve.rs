@@ -85,6 +85,14 @@ impl World<'_> {
                 let port = std::mem::take(self.process(node).door(door));
                 port.backlog.into_iter().for_each(|link| self.let_go(link));
             }
+            Output::Welcome { connection, first } => {
+                self.reply(node, connection, Down::Welcome { first });
+            }
+            Output::Refuse { connection } => self.reply(node, connection, Down::Refused),
+            Output::Redirect { connection, to } => {
+                self.reply(node, connection, Down::Redirected { to });
+            }
+            Output::Tell { load } => self.tell_load(node, load),
             Output::Hangup { connection, .. } => {
                 if let Some(link) = self.process(node).disconnect(connection) {
                     self.let_go(link);
@@ -105,13 +113,17 @@ impl World<'_> {
                 self.tell(node, Input::Looked { ask, held });
             }
             Output::Answer { ask, answer } => {
-                let process = self.process(node);
-                process.asks -= 1;
-                if let Some(link) = process.link(ask.connection) {
-                    let answer = Down::Answer { serial: ask.serial, answer };
-                    self.send(link, Message::Down(answer));
-                }
+                self.process(node).asks -= 1;
+                let answer = Down::Answer { serial: ask.serial, answer };
+                self.reply(node, ask.connection, answer);
             }
+        }
+    }
+
+    /// Says something on a connection, unless that is gone.
+    fn reply(&mut self, node: NodeId, connection: ConnectionId, down: Down) {
+        if let Some(link) = self.process(node).link(connection) {
+            self.send(link, Message::Down(down));
         }
     }
 
@@ -138,7 +150,7 @@ impl World<'_> {
     /// Something from a caller arrives.
     pub(super) fn arrive_up(&mut self, id: LinkId, up: Up) {
         let Some(link) = self.links.get(id) else { return };
-        let (node, door) = (link.node, link.door);
+        let (node, door, caller) = (link.node, link.door, link.caller);
         let connection = match link.served {
             Served::Knocking => return self.knocked(id, node, door),
             // Whoever closes before being let in is found out about afterwards.
@@ -167,6 +179,11 @@ impl World<'_> {
             }
             Up::TakeBack { serial } => {
                 self.tell(node, Input::Cancelled { ask: AskId { connection, serial } });
+            }
+            Up::Load(load) => {
+                if let Caller::Controller(from) = caller {
+                    self.tell(node, Input::Heard { from, load });
+                }
             }
             Up::Close => self.closed(id, node, connection),
         }
@@ -204,7 +221,7 @@ impl World<'_> {
         }
     }
 
-    /// The login is checked; in this engine it always succeeds.
+    /// The login is checked; in this engine it is always right. The machine says what comes of it.
     pub(super) fn checked(&mut self, id: LinkId) {
         let Some(link) = self.links.get(id) else { return };
         let (node, caller) = (link.node, link.caller);
@@ -216,7 +233,6 @@ impl World<'_> {
             Caller::Controller(node) => Party::Controller(node),
         };
         self.tell(node, Input::LoggedIn { connection, party });
-        self.send(id, Message::Down(Down::LoggedIn));
     }
 
     /// The controller finds the caller gone.
@@ -240,7 +256,7 @@ impl World<'_> {
         self.links.release(id);
     }
 
-    /// Records a process's memory, and kills it for it.
+    /// Records a process's memory, tells its machine, and kills it for it.
     pub(super) fn weigh(&mut self, node: NodeId) {
         let per_connection = self.plan.settings.controllers.memory_per_connection;
         let process = self.process(node);
@@ -251,8 +267,11 @@ impl World<'_> {
         if process.grown(memory) {
             self.record(Who::Controller(node), Fact::Memory(memory));
         }
-        if memory > self.memory_limit {
+        let limit = self.memory_limit;
+        if memory > limit {
             self.kill(node, memory);
+        } else if self.plan.settings.policy.ceiling && self.process(node).moved(memory, limit) {
+            self.tell(node, Input::Memory { used: memory.0, limit: limit.0 });
         }
     }
 }

@@ -158,6 +158,8 @@ impl Rival {
             | Input::LoggedIn { .. }
             | Input::Pinged { .. }
             | Input::Reconfigured { .. }
+            | Input::Heard { .. }
+            | Input::Memory { .. }
             | Input::Stopping => {}
         }
         self.advance(now, raft, out);
@@ -234,6 +236,8 @@ fn concerns_core(input: &Input) -> bool {
         | Input::Applied { .. }
         | Input::Restored { .. }
         | Input::Reconfigured { .. }
+        | Input::Heard { .. }
+        | Input::Memory { .. }
         | Input::Stopping => true,
     }
 }

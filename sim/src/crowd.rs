@@ -1,0 +1,152 @@
+//! Which agents each controller has, and since when.
+//!
+//! Decides nothing: it follows who is let in and who is gone, for the figures and the checks of the
+//! balance between controllers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_core::controller::{Input, Output};
+use portcullis_core::sessions::{Party, Why};
+use portcullis_core::{ConnectionId, NodeId, Time};
+
+use crate::history::{Event, Who};
+use crate::stage::Deed;
+
+/// How far from even a controller may be, in percent of an even share.
+const PERCENT: u64 = 10;
+/// So many agents off are nothing, however small the share is.
+const LEAST: u64 = 5;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub struct Crowd {
+    /// By controller, who was let in, and when. A controller that is down has none.
+    inside: BTreeMap<NodeId, BTreeMap<ConnectionId, Time>>,
+    /// Agents that proved who they are, and have no answer yet.
+    asking: BTreeSet<(NodeId, ConnectionId)>,
+    /// Agents that were sent elsewhere and are still there.
+    leaving: BTreeSet<(NodeId, ConnectionId)>,
+    /// How many were moved: sent elsewhere, or made to leave, after they had been let in.
+    pub moved: u64,
+    /// Since when the controllers are even; none if they are not.
+    pub even: Option<Time>,
+}
+
+/// An agent that is moved by an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// How long it had been let in.
+    pub after: std::time::Duration,
+}
+
+impl Crowd {
+    /// Nobody is anywhere.
+    pub fn new(controllers: impl Iterator<Item = NodeId>) -> Crowd {
+        Crowd {
+            inside: controllers.map(|node| (node, BTreeMap::new())).collect(),
+            asking: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            moved: 0,
+            even: None,
+        }
+    }
+
+    /// Takes note of one event, and says whether it moves somebody.
+    pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>) -> Option<Move> {
+        match (who, event) {
+            (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
+                self.died(at, node);
+            }
+            (_, Event::Did(Deed::Crash(node))) => self.died(at, *node),
+            (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
+            (Who::Controller(node), Event::Ordered(output)) => {
+                return self.ordered(at, node, output);
+            }
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_) | Event::Did(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
+        }
+        None
+    }
+
+    /// Takes note of what a controller was told.
+    fn told(&mut self, at: Time, node: NodeId, input: &Input) {
+        if let Input::LoggedIn { connection, party: Party::Agent } = input {
+            self.asking.insert((node, *connection));
+        } else if let Input::Disconnected { connection } = input {
+            self.asking.remove(&(node, *connection));
+            self.leaving.remove(&(node, *connection));
+            if let Some(inside) = self.inside.get_mut(&node) {
+                inside.remove(connection);
+            }
+            self.weigh(at);
+        }
+    }
+
+    /// Takes note of what a controller ordered, and says whether that moves somebody.
+    fn ordered(&mut self, at: Time, node: NodeId, output: &Output) -> Option<Move> {
+        match output {
+            Output::Welcome { connection, .. } => {
+                if self.asking.remove(&(node, *connection)) {
+                    self.inside.entry(node).or_default().insert(*connection, at);
+                    self.weigh(at);
+                }
+                None
+            }
+            Output::Redirect { connection, .. } => {
+                let since = self.since(node, *connection)?;
+                self.leaving.insert((node, *connection)).then(|| self.moves(at, since))
+            }
+            Output::Hangup { connection, why: Why::Surplus } => {
+                let since = self.since(node, *connection)?;
+                (!self.leaving.contains(&(node, *connection))).then(|| self.moves(at, since))
+            }
+            Output::Hangup { why: Why::NotLoggedIn | Why::Silent, .. }
+            | Output::Refuse { .. }
+            | Output::Open { .. }
+            | Output::Accept { .. }
+            | Output::Shut { .. }
+            | Output::Tell { .. }
+            | Output::Propose { .. }
+            | Output::Send { .. }
+            | Output::Recall { .. }
+            | Output::Look { .. }
+            | Output::Answer { .. } => None,
+        }
+    }
+
+    /// A process is gone, and everybody with it.
+    fn died(&mut self, at: Time, node: NodeId) {
+        self.inside.insert(node, BTreeMap::new());
+        self.asking.retain(|(owner, _)| *owner != node);
+        self.leaving.retain(|(owner, _)| *owner != node);
+        self.weigh(at);
+    }
+
+    /// When an agent was let in; none if it was not.
+    fn since(&self, node: NodeId, connection: ConnectionId) -> Option<Time> {
+        self.inside.get(&node)?.get(&connection).copied()
+    }
+
+    /// The first controller that is too far from an even share, with what it has and the share.
+    pub fn uneven(&self) -> Option<(NodeId, u64, u64)> {
+        let counts = self.inside.iter().map(|(node, inside)| (*node, inside.len() as u64));
+        let counts: Vec<(NodeId, u64)> = counts.collect();
+        let share = counts.iter().map(|(_, agents)| agents).sum::<u64>() / counts.len() as u64;
+        let most = (share * PERCENT / 100).max(LEAST);
+        let off = counts.into_iter().find(|(_, agents)| agents.abs_diff(share) > most);
+        off.map(|(node, agents)| (node, agents, share))
+    }
+
+    fn moves(&mut self, at: Time, since: Time) -> Move {
+        self.moved += 1;
+        Move { after: at.since(since) }
+    }
+
+    fn weigh(&mut self, at: Time) {
+        self.even = match self.uneven() {
+            Some(_) => None,
+            None => self.even.or(Some(at)),
+        };
+    }
+}
