@@ -58,6 +58,11 @@ pub trait Env: Clone + Send + Sync + 'static {
     }
     /// Opens, or creates, a file of the data folder by its plain name.
     fn open(&self, file: &str) -> io::Result<Self::Disk>;
+    /// Bytes of memory that the process of this host uses, and how many it may; none where it has no
+    /// process of its own. Cheap enough to ask several times a second.
+    fn memory(&self) -> Option<(u64, u64)> {
+        None
+    }
     /// What the process of this host uses; none where it has no process of its own. May take some
     /// milliseconds.
     fn process(&self) -> Option<Process> {

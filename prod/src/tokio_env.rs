@@ -193,18 +193,24 @@ impl Env for Tokio {
         })
     }
 
-    fn process(&self) -> Option<Process> {
-        let status = fs::read_to_string("/proc/self/status").ok()?;
-        let kibibytes = |text: &str, key: &str| {
+    fn memory(&self) -> Option<(u64, u64)> {
+        let kibibytes = |file: &str, key: &str| {
+            let text = fs::read_to_string(file).ok()?;
             let line = text.lines().find_map(|line| line.strip_prefix(key))?;
             Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1_024)
         };
-        let machine = fs::read_to_string("/proc/meminfo").ok()?;
+        let machine = kibibytes("/proc/meminfo", "MemTotal:")?;
+        let limit = group_memory().unwrap_or(u64::MAX).min(machine);
+        Some((kibibytes("/proc/self/status", "VmRSS:")?, limit))
+    }
+
+    fn process(&self) -> Option<Process> {
+        let (memory, memory_max) = self.memory()?;
         let limits = fs::read_to_string("/proc/self/limits").ok()?;
         let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
         Some(Process {
-            memory: kibibytes(&status, "VmRSS:")?,
-            memory_max: group_memory().unwrap_or(u64::MAX).min(kibibytes(&machine, "MemTotal:")?),
+            memory,
+            memory_max,
             // Reading the folder opens one more.
             files: u64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()? - 1,
             files_max: files.split_whitespace().next()?.parse().unwrap_or(u64::MAX),

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
+use portcullis_core::dialer;
+
 use super::fault::Meaning;
 use super::{
     CONTROLLER_CONNECTIONS_LEAST, Config, ITEMS_MOST, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
@@ -19,6 +21,7 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
     files(config, &mut faults);
     peers(config, &mut faults);
     limits(config, &mut faults);
+    balance(config, &mut faults);
     raft(config, &mut faults);
     models(config, &mut faults);
     credentials(config, &mut faults);
@@ -195,6 +198,21 @@ fn limits(config: &Config, faults: &mut Faults) {
     for (key, duration) in durations {
         faults.check(!duration.is_zero(), &format!("limits.{key}"), "must be above zero");
     }
+}
+
+fn balance(config: &Config, faults: &mut Faults) {
+    let balance = &config.balance;
+    faults.check(balance.surplus > 0, "balance.surplus", "must be above zero");
+    faults.check(!balance.moves_rate.is_zero(), "balance.moves-rate", "must be above zero");
+    let steady = dialer::Config::default().steady_after;
+    let says = format!(
+        "must be above {}, when an agent counts as settled and may follow redirects again",
+        humantime::format_duration(steady),
+    );
+    let settled = balance.move_again_after > steady;
+    faults.check(settled, "balance.move-again-after", says.as_str());
+    let says = "must be above 1, or nobody would ever come in";
+    faults.check(balance.refuse_one_in > 1, "balance.refuse-one-in", says);
 }
 
 fn raft(config: &Config, faults: &mut Faults) {

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::raft;
 
+mod balance;
 mod check;
 mod fault;
 pub mod front;
@@ -23,6 +24,7 @@ mod limits;
 mod node;
 mod reload;
 
+pub use balance::Balance;
 pub use fault::{ConfigError, Fault};
 pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
@@ -88,6 +90,9 @@ pub struct Config {
     /// What bounds this controller's memory and patience.
     #[serde(default)]
     pub limits: Limits,
+    /// How controllers even each other out (seed 001).
+    #[serde(default)]
+    pub balance: Balance,
     /// The pace of raft.
     #[serde(default)]
     pub raft: Raft,
@@ -331,6 +336,7 @@ impl Config {
                 wake_gap: self.limits.wake_gap,
                 ..defaults.waits
             },
+            balancer: self.balance.balancer(),
             asks_per_connection_max: self.limits.asks_per_connection_max,
             clock_interval: self.raft.clock_interval,
             ..defaults

@@ -46,6 +46,7 @@ impl Config {
             ("tls", self.tls != other.tls),
             ("peer", peers(self) != peers(other)),
             ("limits", self.limits != other.limits),
+            ("balance", self.balance != other.balance),
             ("raft", self.raft != other.raft),
             ("user, unit, machine", logins(self) != logins(other)),
         ];

@@ -281,6 +281,21 @@ fn limits_have_bounds() {
 }
 
 #[test]
+fn the_balance_has_bounds() {
+    for (key, says) in [
+        ("policy = \"best\"", "unknown variant `best`"),
+        ("surplus = 0", "balance.surplus: must be above zero"),
+        ("moves-rate = \"0s\"", "balance.moves-rate: must be above zero"),
+        ("move-again-after = \"0s\"", "balance.move-again-after: must be above "),
+        ("refuse-one-in = 1", "balance.refuse-one-in: must be above 1"),
+        ("policy = \"redirect\"", "fine"),
+    ] {
+        let said = said("[limits]", &format!("[balance]\n{key}\n[limits]"));
+        assert!(said.contains(says), "{key}: {said}");
+    }
+}
+
+#[test]
 fn a_model_is_here_or_elsewhere() {
     let elsewhere = "[[moved-model]]\nuuid = \"deadbeef-0bad-400d-8000-4b1d0d06f00d\"\n\
                      api-addresses = []\nca = \"lost.pem\"\ncontroller-uuid = \"x\"\n";

@@ -40,6 +40,9 @@ use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
 
+/// Time from one look at the memory in use to the next: a herd of 1,000 connections a second takes
+/// a few MiB in it.
+const MEMORY_EVERY: Duration = Duration::from_millis(250);
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 4_096;
 /// Most connections to the metrics address at a time; the next waits in the backlog.
@@ -215,6 +218,9 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
+        if env.memory().is_some() {
+            env.spawn(serve.clone().until_closing(memory(serve.clone())));
+        }
         serve.tell(Input::Started).await;
         Ok(Node { serve, ports })
     }
@@ -289,6 +295,19 @@ async fn roles<E: Env>(serve: Arc<Serve<E>>) {
             }
         };
         serve.tell(input).await;
+    }
+}
+
+/// Tells the machine how much memory there is in use, so that its door shuts before the kernel
+/// kills (seed 001). A percent of the limit more or less is no news.
+async fn memory<E: Env>(serve: Arc<Serve<E>>) {
+    let mut told = 0;
+    while let Some((used, limit)) = serve.env.memory() {
+        if used.abs_diff(told) >= limit / 100 {
+            told = used;
+            serve.tell(Input::Memory { used, limit }).await;
+        }
+        serve.env.sleep_until(serve.env.now() + MEMORY_EVERY).await;
     }
 }
 
