@@ -322,6 +322,8 @@ pub struct Health {
     pub standing: Standing,
     /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
     pub conditions: Vec<(&'static str, bool)>,
+    /// Connections through the API door, for whoever stands before several controllers.
+    pub connections: u64,
 }
 
 /// How a controller is, in Juju's words.

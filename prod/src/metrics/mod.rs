@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use portcullis_core::lease::{Applied, Entry};
 use portcullis_core::queue::{self, Answer};
-use portcullis_core::sessions;
+use portcullis_core::{Door, sessions};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -111,6 +111,13 @@ impl Metrics {
         self.commits.get_or_create(&ByResult { result }).observe(took.as_secs_f64());
         let result = if result == "committed" { "success" } else { "failure" };
         self.juju_applications.get_or_create(&ByResult { result }).observe(milliseconds(took));
+    }
+
+    /// How many connections there are through a door.
+    pub fn connections(&self, door: Door) -> u64 {
+        let endpoint = ByEndpoint { endpoint: labels::door(door) };
+        let connections = self.juju_connections.get_or_create(&endpoint).get();
+        u64::try_from(connections).unwrap_or_default()
     }
 
     /// Counts what the table has applied.

@@ -3,7 +3,7 @@
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::lease::{LEASES_MAX, PINS_MAX};
-use portcullis_core::{NodeId, controller};
+use portcullis_core::{Door, NodeId, controller};
 
 use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Serve};
 use crate::api::{Health, Standing};
@@ -59,7 +59,7 @@ impl<E: Env> Serve<E> {
         if self.two_doors {
             conditions.insert(0, ("controller-door-open", ports.controller.is_some()));
         }
-        Health { standing, conditions }
+        Health { standing, conditions, connections: self.metrics.connections(Door::Api) }
     }
 
     /// Everything that Prometheus wants to know.
@@ -170,7 +170,7 @@ impl<E: Env> Serve<E> {
             [("controller", ports.controller), ("api", ports.api)]
                 .map(|(door, port)| (door.to_owned(), truth(port.is_some()))),
         );
-        let Health { standing, conditions } = self.health();
+        let Health { standing, conditions, .. } = self.health();
         sheet.gauges(
             "portcullis_condition",
             "Whether a condition of readiness holds, 1 or 0, as /health names them",

@@ -176,7 +176,7 @@ async fn metrics_and_health_are_shown_at_two_places() {
     let world = World::start().await;
     let health = world.plain("GET /health").await;
     let conditions = "holds controller-door-open\nholds connected-to-itself\nholds leader-known\n\
-                      holds api-door-open\n";
+                      holds api-door-open\nconnections 0\n";
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
     assert!(health.ends_with(&format!("\r\n\r\nrunning\n{conditions}")), "{health}");
     assert!(world.plain("GET /elsewhere").await.starts_with("HTTP/1.1 404 "));

@@ -232,6 +232,7 @@ impl Handler for Controller {
         Health {
             standing: *self.standing.lock().expect("no panic"),
             conditions: vec![("leader-known", true), ("api-door-open", false)],
+            connections: 7,
         }
     }
 
