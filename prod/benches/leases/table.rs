@@ -126,7 +126,8 @@ impl fmt::Display for Table {
                     (Better::Less, Some(ours), Some(etcd)) => Some(etcd / ours),
                     (_, _, _) => None,
                 };
-                match ratio {
+                // Ten milliseconds are the least that the kernel counts of a processor.
+                match ratio.filter(|ratio| ratio.is_finite()) {
                     Some(ratio) => writeln!(f, " {:>8}", format!("{ratio:.1}x"))?,
                     None => writeln!(f)?,
                 }
