@@ -6,6 +6,8 @@ mod forwarded;
 mod foul;
 #[path = "live/hung_up.rs"]
 mod hung_up;
+#[path = "live/memory.rs"]
+mod memory;
 #[path = "live/moved.rs"]
 mod moved;
 #[path = "live/world.rs"]

@@ -191,6 +191,7 @@ fn a_leader_cancels_what_waits_for_certain() {
         story.tell(asked(serial));
     }
     story
+        .ask("status", |controller| format!("{:?}", controller.status(time("0s"))))
         .tell(Input::Cancelled { ask: ask(9, 1) })
         .tell(Input::Cancelled { ask: ask(9, 5) })
         .reads("controller/a_leader_cancels_what_waits_for_certain");

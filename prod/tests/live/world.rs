@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -83,12 +84,26 @@ pub struct Host {
     pub gate: Gate,
     /// Every address that a client on it was ordered to dial.
     pub dials: Arc<Mutex<Vec<Address>>>,
+    /// How much of a thousand bytes of memory is in use.
+    pub memory: Arc<AtomicU64>,
+    /// How much of it was seen last by whoever looked.
+    pub memory_seen: Arc<AtomicU64>,
+    /// How much its controller was told of, each time.
+    pub memory_told: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Host {
     pub fn new(seed: u64) -> Host {
         let tokio = Tokio::start("nowhere".into(), Ports::Reserved).expect("there is entropy");
-        Host { tokio, seed: Seed(seed), gate: Gate::default(), dials: Arc::default() }
+        Host {
+            tokio,
+            seed: Seed(seed),
+            gate: Gate::default(),
+            dials: Arc::default(),
+            memory: Arc::new(AtomicU64::new(100)),
+            memory_seen: Arc::default(),
+            memory_told: Arc::default(),
+        }
     }
 
     pub fn soon(&self) -> Time {
@@ -142,9 +157,17 @@ impl Env for Host {
     fn open(&self, _: &str) -> io::Result<Disk> {
         Ok(Disk { bytes: InMemoryBackend::new(), gate: self.gate.clone() })
     }
+    fn memory(&self) -> Option<(u64, u64)> {
+        let used = self.memory.load(Ordering::Relaxed);
+        self.memory_seen.store(used, Ordering::Relaxed);
+        Some((used, 1_000))
+    }
     fn saw(&self, fact: Fact<'_>) {
         if let Fact::AgentOrdered(Output::Dial { address }) = fact {
             self.dials.lock().unwrap().push(address.clone());
+        }
+        if let Fact::ControllerTold(controller::Input::Memory { used, .. }) = fact {
+            self.memory_told.lock().unwrap().push(*used);
         }
     }
 }
