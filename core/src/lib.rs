@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod admission;
 pub mod agent;
 pub mod backoff;
 pub mod balancer;

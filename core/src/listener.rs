@@ -41,7 +41,8 @@ pub struct Config {
     /// Most connections through the API door at once; Juju has no such limit (seed 001). Above
     /// zero.
     pub connections_max: usize,
-    /// Most of those that have not logged in yet. Above zero.
+    /// Most of those that have not logged in yet, however many
+    /// [`admission`](crate::admission) allows. Above zero.
     pub logins_max: usize,
     /// Memory in use, in percent of the limit, from which on the API door lets nobody in: what is
     /// left is for those inside (seed 001: too many connections lead to OOM kills). At most 100.
@@ -92,6 +93,8 @@ pub enum Input {
     Disconnected { door: Door, logged_in: bool },
     /// The process uses so many bytes of memory, and dies at the limit, which is above zero.
     Memory { used: u64, limit: u64 },
+    /// So many may be logging in at once, by what the controller is measured to serve.
+    Allowed { logins: usize },
     /// The operator has changed the pace or the delay.
     Reconfigured { pace: pace::Config, open_delay: Duration },
     /// The process shuts down.
@@ -110,6 +113,7 @@ impl fmt::Display for Input {
             Input::LoggedIn => f.write_str("logged in"),
             Input::Disconnected { door, .. } => write!(f, "disconnected at {door}"),
             Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
+            Input::Allowed { logins } => write!(f, "allowed {logins} logins at once"),
             Input::Reconfigured { pace, open_delay } => {
                 let pace::Config { burst, interval } = pace;
                 write!(f, "reconfigured: {burst}, then one in {interval:?}, delay {open_delay:?}")
@@ -165,6 +169,8 @@ pub struct Listener {
     crowded: bool,
     connections: usize,
     logins: usize,
+    /// How many logins may be in progress at once; at most `logins_max` whatever this says.
+    allowed: usize,
     /// Connections through the controller door. While there are fewer than may be, and its port is
     /// bound, a permit for it is out.
     controllers: usize,
@@ -180,6 +186,7 @@ impl Listener {
         assert!(config.controller_connections_max > 0, "no controller could ever come in");
         Listener {
             pace: Pace::new(config.pace),
+            allowed: config.logins_max,
             config,
             phase: Phase::Idle,
             bound: [false; 2],
@@ -227,7 +234,7 @@ impl Listener {
             && !self.permit
             && !self.crowded
             && self.connections < self.config.connections_max
-            && self.logins < self.config.logins_max
+            && self.logins < self.allowed.min(self.config.logins_max)
     }
 
     fn permit_controller(&self, out: &mut Vec<Output>) {
@@ -311,6 +318,10 @@ impl Machine for Listener {
                 let most =
                     if self.crowded { self.config.memory_again } else { self.config.memory_max };
                 self.crowded = percent >= u128::from(most);
+                self.permit(now, out);
+            }
+            Input::Allowed { logins } => {
+                self.allowed = logins;
                 self.permit(now, out);
             }
             Input::Reconfigured { pace, open_delay } => {

@@ -14,10 +14,11 @@ use core::mem;
 use core::time::Duration;
 
 use crate::Machine;
+use crate::admission::{self, Admission};
 use crate::balancer::{self, Balancer};
 use crate::clock::{self, Anchor, Clock};
 use crate::forward::{self, Forward};
-use crate::ids::{AskId, ConnectionId, NodeId};
+use crate::ids::{AskId, ConnectionId, Door, NodeId};
 use crate::listener::{self, Listener};
 use crate::queue::{self, Answer, Queue};
 use crate::seed::Seed;
@@ -45,6 +46,7 @@ enum Role {
 pub struct Controller {
     node: NodeId,
     asks_per_connection_max: usize,
+    admission: Admission,
     listener: Listener,
     sessions: Sessions,
     balancer: Balancer,
@@ -67,6 +69,7 @@ impl Controller {
         Controller {
             node: config.node,
             asks_per_connection_max: config.asks_per_connection_max,
+            admission: Admission::new(config.admission, config.listener.logins_max),
             listener: Listener::new(config.listener),
             sessions: Sessions::new(config.sessions),
             balancer: Balancer::new(config.balancer, config.node, seed),
@@ -102,6 +105,10 @@ impl Controller {
             },
             api_door: self.listener.phase().into(),
             connections: self.sessions.len(),
+            logins: self.admission.logins(),
+            logins_allowed: self.admission.limit(),
+            login_time: self.admission.time(),
+            login_time_least: self.admission.shortest(),
             waiting: self.queue.waiting(),
             waiting_bytes: self.queue.waiting_bytes(),
             in_flight: self.queue.in_flight(),
@@ -186,6 +193,9 @@ impl Controller {
             self.stability(now, out);
         }
         let logged_in = party.is_some();
+        if door == Door::Api {
+            self.measure(now, admission::Input::Disconnected { connection }, out);
+        }
         self.listen(now, listener::Input::Disconnected { door, logged_in }, out);
     }
 
@@ -317,6 +327,8 @@ impl Machine for Controller {
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Started => {
+                let logins = self.admission.limit();
+                self.listen(now, listener::Input::Allowed { logins }, out);
                 self.listen(now, listener::Input::Started, out);
                 self.weigh(now, balancer::Input::Started, out);
             }
@@ -325,6 +337,9 @@ impl Machine for Controller {
             Input::Connected { connection, door } => {
                 let input = sessions::Input::Connected { connection, door };
                 self.sessions.handle(now, input, &mut Vec::new());
+                if door == Door::Api {
+                    self.measure(now, admission::Input::Connected { connection }, out);
+                }
                 self.listen(now, listener::Input::Connected { door }, out);
             }
             Input::LoggedIn { connection, party } => self.logged_in(now, connection, party, out),
@@ -395,6 +410,7 @@ impl Machine for Controller {
 
     fn poll_timeout(&self) -> Option<Timeout> {
         [
+            self.admission.poll_timeout(),
             self.listener.poll_timeout(),
             self.sessions.poll_timeout(),
             self.balancer.poll_timeout(),
@@ -411,6 +427,10 @@ impl Machine for Controller {
         let mut orders = Vec::new();
         self.clock.handle_timeout(now, &mut orders);
         self.ticked(now, orders, out);
+
+        let mut orders = Vec::new();
+        self.admission.handle_timeout(now, &mut orders);
+        self.measured(now, orders, out);
 
         let mut orders = Vec::new();
         self.listener.handle_timeout(now, &mut orders);

@@ -21,6 +21,8 @@ struct Outside {
     let_in: Vec<Time>,
     inside: usize,
     logging_in: usize,
+    /// How many may be logging in, as it was told last.
+    allowed: usize,
     /// Whether memory is short, by a reading of its own.
     crowded: bool,
     controllers: usize,
@@ -53,6 +55,7 @@ impl World for Outside {
             let_in: Vec::new(),
             inside: 0,
             logging_in: 0,
+            allowed: config.logins_max,
             crowded: false,
             controllers: 0,
         };
@@ -60,7 +63,11 @@ impl World for Outside {
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
-        match rng.below(14) {
+        match rng.below(15) {
+            14 => {
+                self.allowed = rng.below(5) as usize + 1;
+                Some(listener::Input::Allowed { logins: self.allowed })
+            }
             13 => {
                 let used = rng.below(100);
                 self.crowded = used >= if self.crowded { 80 } else { 85 };
@@ -119,6 +126,7 @@ impl World for Outside {
                     assert_eq!(*permits, 1, "one permit at a time");
                     if door == Door::Api {
                         assert!(!self.crowded, "somebody is let in while memory is short");
+                        assert!(self.logging_in < self.allowed, "too many are logging in");
                         self.let_in.push(now);
                     }
                 }

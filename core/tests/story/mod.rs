@@ -4,6 +4,7 @@
 //! the shell would. What comes of it is a transcript in the machines' own words: `<` is what the
 //! machine was told, `>` what it ordered, `~` a timeout that fired.
 
+mod admission;
 mod agent;
 mod backoff;
 mod balancer;
