@@ -1,11 +1,11 @@
 //! How many may be logging in at once: as many as this controller is measured to serve.
 //!
-//! Seed 000 wants the flood of agents let in no faster than a controller bears it, and Juju's bucket
-//! guesses how fast that is: 180,000 agents at four a second take half a day, on any machine. So the
-//! guess is replaced by a measurement. What is steered is the *number of logins in progress* at the
-//! API door, handshake and all; everybody else waits in the kernel's backlog. By Little's law that
-//! number is throughput times duration, and beyond what the processor can do at once a larger number
-//! buys longer logins and not one more a second.
+//! Seed 000 wants the flood of agents let in no faster than a controller bears it, and Juju's
+//! bucket guesses how fast that is: 180,000 agents at four a second take half a day, on any machine.
+//! So the guess is replaced by a measurement. What is steered is the *number of logins in progress*
+//! at the API door, handshake and all; everybody else waits in the kernel's backlog. By Little's law
+//! that number is throughput times duration, and beyond what the processor can do at once a larger
+//! number buys longer logins and not one more a second.
 //!
 //! The law, decided once per window and only if the limit was reached in it:
 //!
@@ -13,7 +13,7 @@
 //!   nobody logged in at all ──────────────────────▶ grow: those inside wait for themselves
 //!   time > 2 × shortest ─────────────────────────▶ shrink by a fifth, as a trial
 //!   otherwise ───────────────────────────────────▶ grow, as a trial
-//!   a shrink that cost logins a second ──────────▶ taken back: this time is the shortest from now on
+//!   a shrink that cost logins a second ──────────▶ taken back: the time counts as the shortest
 //!   a growth that brought time and no logins ────▶ taken back, and none tried for a while
 //! ```
 //!
@@ -24,8 +24,8 @@
 //! much makes the first windows long and growth useless, so the limit stays low. A processor that
 //! stalls costs one shrink. Who is cut for never logging in ends no login and measures nothing.
 //!
-//! Vegas keeps the shortest time in a sliding window; here it is kept until a trial refutes it, as a
-//! herd can outlast any window, and its own congestion would become the measure.
+//! Vegas keeps the shortest time in a sliding window; here it is kept until a trial refutes it, as
+//! a herd can outlast any window, and its own congestion would become the measure.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

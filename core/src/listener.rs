@@ -63,7 +63,7 @@ impl Default for Config {
             open_delay: Duration::from_secs(2),
             pace: pace::Config::default(),
             connections_max: 100_000,
-            logins_max: 256,
+            logins_max: 1_024,
             memory_max: 85,
             memory_again: 80,
             controller_connections_max: 1_024,

@@ -42,6 +42,7 @@ impl Config {
             ("data-dir", self.data_dir != other.data_dir),
             ("bind-address", self.bind_address != other.bind_address),
             ("api-port", self.api_port != other.api_port),
+            ("accept", self.accept != other.accept),
             ("controller-api-port", self.controller_api_port != other.controller_api_port),
             ("tls", self.tls != other.tls),
             ("peer", peers(self) != peers(other)),
