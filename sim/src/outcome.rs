@@ -23,6 +23,7 @@ pub const SOMETIMES: &[Sight] = &[
     ("crashed", |counts| counts.crashes > 0),
     ("oom_killed", |counts| counts.sum(|one| one.killed) > 0),
     ("backlog_full", |counts| counts.sum(|one| one.backlog_full) > 0),
+    ("hung_up", |counts| counts.sum(|one| one.hangups) > 0),
     ("dial_failed", |counts| counts.dials_failed > 0),
     ("api_door_opened_late", |counts| counts.api_door_opened_late > 0),
     ("moved", |counts| counts.crowd.moved > 0),

@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use portcullis_core::balancer;
+use portcullis_core::admission::Accept;
+use portcullis_core::{admission, balancer, pace};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -56,13 +57,19 @@ pub struct Controllers {
     /// From being stable to opening the API door.
     #[serde(with = "duration")]
     pub api_port_open_delay: Duration,
-    /// Agents let in at once. Zero switches the pace off.
-    pub agent_ratelimit_max: u32,
+    /// What decides how fast agents are let in.
+    pub accept: Accept,
+    /// Agents let in at once. Zero switches the pace off; an adaptive door has none but for this
+    /// key and the next, a paced one Juju's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_ratelimit_max: Option<u32>,
     /// From one agent let in to the next, once the burst is spent.
-    #[serde(with = "duration")]
-    pub agent_ratelimit_rate: Duration,
+    #[serde(skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    pub agent_ratelimit_rate: Option<Duration>,
     /// Most connections at once.
     pub connections_max: usize,
+    /// Least logins at once that an adaptive door lets in.
+    pub logins_min: usize,
     /// Most logins at once.
     pub logins_max: usize,
     /// Most asks that wait to be proposed.
@@ -78,6 +85,9 @@ pub struct Controllers {
     /// Direct: time of the processor for one TLS handshake.
     #[serde(with = "duration")]
     pub handshake_cost: Duration,
+    /// Direct: from a process's start to its first calls to controllers, while its workers come up.
+    #[serde(with = "duration")]
+    pub call_after: Duration,
     /// Direct: time of one write that must be durable.
     #[serde(with = "duration")]
     pub sync_time: Duration,
@@ -92,9 +102,11 @@ impl Default for Controllers {
             features: vec![Feature::RaftApiLeases],
             controller_api_port: 0,
             api_port_open_delay: Duration::from_secs(2),
-            agent_ratelimit_max: 10,
-            agent_ratelimit_rate: Duration::from_millis(250),
+            accept: Accept::Adaptive,
+            agent_ratelimit_max: None,
+            agent_ratelimit_rate: None,
             connections_max: 100_000,
+            logins_min: admission::Config::default().logins_min,
             logins_max: 1_000,
             waiting_max: 262_144,
             batch_max: 1_024,
@@ -102,8 +114,22 @@ impl Default for Controllers {
             memory_limit: Bytes(8 << 30),
             memory_per_connection: Bytes(48 << 10),
             handshake_cost: Duration::from_micros(250),
+            call_after: Duration::ZERO,
             sync_time: Duration::from_millis(2),
         }
+    }
+}
+
+impl Controllers {
+    /// The bucket before the API door.
+    pub fn pace(&self) -> pace::Config {
+        let (max, rate) = (self.agent_ratelimit_max, self.agent_ratelimit_rate);
+        let juju = pace::Config::default();
+        let burst = match self.accept {
+            Accept::Adaptive if max.is_none() && rate.is_none() => 0,
+            Accept::Adaptive | Accept::Paced => max.unwrap_or(juju.burst),
+        };
+        pace::Config { burst, interval: rate.unwrap_or(juju.interval) }
     }
 }
 
@@ -128,6 +154,14 @@ pub struct Agents {
     pub arrive: Duration,
     /// Where they look for a controller first.
     pub home: Home,
+    /// Direct: percent of them that are slow to log in.
+    pub slow: u64,
+    /// Direct: how long these take from being connected to logging in.
+    #[serde(with = "duration")]
+    pub slow_login: Duration,
+    /// Direct: percent of them that connect, and until the faults are over neither log in nor leave,
+    /// as a host does that hangs.
+    pub mute: u64,
     /// The usual scale on direct, where `count` is a large one that is run with `--full`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direct: Option<Scale>,
@@ -147,6 +181,9 @@ impl Default for Agents {
             backoff: Backoff::default(),
             arrive: Duration::from_secs(1),
             home: Home::Any,
+            slow: 0,
+            slow_login: Duration::from_secs(8),
+            mute: 0,
             direct: None,
             turmoil: None,
         }
@@ -247,6 +284,8 @@ pub struct Policy {
     /// Whether a controller lets nobody in beyond `connections-max`, or while memory is short (seed
     /// 001: "no hard limit on the number of client connections").
     pub ceiling: bool,
+    /// Direct, with one door: what becomes of those who come before a controller is stable.
+    pub strangers: Strangers,
     /// Whether an entry carries what waits (Juju's `batch-raft-fsm` did not fit the interface that
     /// it was to fill). Without it each carries one command.
     pub batches: bool,
@@ -264,6 +303,24 @@ pub struct Policy {
     pub retry_budget: bool,
 }
 
+/// What the one door does with those who come before a controller is connected to itself and knows a
+/// leader: seed 000 tried it all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strangers {
+    /// They wait in the backlog for a permit, as everybody does.
+    Wait,
+    /// Accept returns an error for each that is no controller ("First attempt with that was to close
+    /// the connection and return an error instead"), and the server backs off.
+    Error,
+    /// Each that is no controller is accepted and closed ("Second attempt was to return the
+    /// connection but close it first").
+    Close,
+    /// All are turned away but the controller itself ("an Accept that rejects everything that isn't
+    /// local until we get a local connection").
+    Reject,
+}
+
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
@@ -271,6 +328,7 @@ impl Default for Policy {
             bounded_queue: true,
             shuffle: true,
             ceiling: true,
+            strangers: Strangers::Wait,
             batches: true,
             our_transport: true,
             extend_deadline: true,
@@ -289,6 +347,10 @@ impl Policy {
     /// Whether an engine knows the way that leases go, and the knobs turn anything there.
     pub fn fits(&self, controllers: &Controllers, engine: Engine) -> Result<(), &'static str> {
         let mended = self.extend_deadline && self.definite_denials && self.retry_budget;
+        let waits = self.strangers == Strangers::Wait;
+        if !waits && (controllers.controller_api_port != 0 || engine != Engine::Direct) {
+            return Err("`strangers` need the one door of `direct`");
+        }
         match (self.old_way(controllers), engine) {
             (true, Engine::Turmoil) => Err("`direct` alone knows the old way for leases"),
             (false, _) if !mended => Err("this knob needs `our-transport = false`"),
@@ -408,6 +470,16 @@ pub mod duration {
     /// The same where the key may be absent.
     pub mod optional {
         use super::*;
+
+        pub fn serialize<S: Serializer>(
+            duration: &Option<Duration>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => super::serialize(duration, to),
+                None => to.serialize_none(),
+            }
+        }
 
         pub fn deserialize<'de, D: Deserializer<'de>>(
             from: D,

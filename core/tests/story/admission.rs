@@ -62,6 +62,31 @@ fn growth_without_use_is_taken_back() {
 }
 
 #[test]
+fn a_shrink_that_costs_logins_is_taken_back() {
+    let mut story = story(small());
+    come(&mut story, 0..2);
+    story.run_until("0.25s");
+    log_in(&mut story, 0..2);
+    come(&mut story, 2..6);
+    story.run_until("0.5s");
+    log_in(&mut story, 2..6);
+    // Eight take longer and are no more a second: back to four.
+    come(&mut story, 6..14);
+    story.run_until("1.1s");
+    log_in(&mut story, 6..14);
+    // Four take as long: shrink.
+    come(&mut story, 14..18);
+    story.run_until("1.7s");
+    log_in(&mut story, 14..18);
+    // Three take as long too, and are fewer a second: those who come are far away.
+    come(&mut story, 18..21);
+    story.run_until("2.3s");
+    log_in(&mut story, 18..21);
+    asked(&mut story);
+    story.reads("admission/a_shrink_that_costs_logins_is_taken_back");
+}
+
+#[test]
 fn those_who_never_log_in_do_not_close_the_door() {
     let mut story = story(small());
     come(&mut story, 0..2);

@@ -9,6 +9,7 @@ mod bounded;
 mod clock_moves;
 mod connected;
 mod contained;
+mod controllers_in;
 mod door_order;
 mod even;
 mod gentle;
@@ -78,6 +79,7 @@ pub type Make = fn(&Plan) -> Option<Box<dyn Check>>;
 /// Every check, by name.
 pub const ALL: &[(&str, Make)] = &[
     ("door_order", door_order::make),
+    ("controllers_in", controllers_in::make),
     ("paced", paced::make),
     ("bounded", bounded::make),
     ("gentle", gentle::make),
@@ -135,8 +137,7 @@ pub(crate) mod tests {
     }
 
     /// A plan that gives every check something to say.
-    const ALL_CONCERNED: &str =
-        "[controllers]\ncontroller-api-port = 17022\n[balance]\npolicy = \"redirect\"\n";
+    const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n[balance]\npolicy = \"redirect\"\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

@@ -27,10 +27,10 @@ struct Bucket {
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
-    let settings = &plan.settings.controllers;
-    let interval = u64::try_from(settings.agent_ratelimit_rate.as_micros()).unwrap_or(u64::MAX);
-    (settings.agent_ratelimit_max > 0 && interval > 0).then(|| {
-        let burst = u64::from(settings.agent_ratelimit_max);
+    let pace = plan.settings.controllers.pace();
+    let interval = u64::try_from(pace.interval.as_micros()).unwrap_or(u64::MAX);
+    (pace.burst > 0 && interval > 0).then(|| {
+        let burst = u64::from(pace.burst);
         Box::new(Paced { burst, interval, controllers: BTreeMap::new() }) as Box<dyn Check>
     })
 }
@@ -103,25 +103,26 @@ mod tests {
     use super::*;
     use crate::check::tests::{ONE, Story};
 
+    const JUJU: &str = "[controllers]\naccept = \"paced\"\n";
     const ACCEPT: Output = Output::Accept { door: Door::Api };
 
     #[test]
     fn the_eleventh_of_a_burst_is_caught() {
-        let mut story = Story::new(make, "");
+        let mut story = Story::new(make, JUJU);
         assert!((0..10).all(|_| story.ordered(0, ONE, ACCEPT).is_ok()));
         assert!(story.ordered(249, ONE, ACCEPT).is_err());
     }
 
     #[test]
     fn one_an_interval_after_the_burst_is_fine() {
-        let mut story = Story::new(make, "");
+        let mut story = Story::new(make, JUJU);
         assert!((0..10).all(|_| story.ordered(0, ONE, ACCEPT).is_ok()));
         assert!((1..20).all(|count| story.ordered(count * 250, ONE, ACCEPT).is_ok()));
     }
 
     #[test]
     fn a_connection_without_a_permit_is_caught() {
-        let mut story = Story::new(make, "");
+        let mut story = Story::new(make, JUJU);
         let input = Input::Connected { connection: ConnectionId(1), door: Door::Api };
         assert!(story.told(0, ONE, input).is_err());
     }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use portcullis_core::admission::Accept;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::{
-    Address, NodeId, agent, backoff, balancer, controller, dialer, listener, pace, tracker,
+    Address, NodeId, agent, backoff, balancer, controller, dialer, listener, tracker,
 };
 
 use crate::plan::Plan;
@@ -20,12 +19,12 @@ pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
 pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     let set = &plan.settings.controllers;
     let mut config = controller::Config::new(node);
-    // Scenarios are about the bucket, whatever logins are measured to take.
-    config.admission.accept = Accept::Paced;
+    config.admission.accept = set.accept;
+    config.admission.logins_min = set.logins_min;
     config.listener = listener::Config {
         controller_door: set.controller_api_port != 0,
         open_delay: set.api_port_open_delay,
-        pace: pace::Config { burst: set.agent_ratelimit_max, interval: set.agent_ratelimit_rate },
+        pace: set.pace(),
         connections_max: set.connections_max,
         logins_max: set.logins_max,
         ..listener::Config::default()

@@ -7,10 +7,10 @@ use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
 use portcullis_core::{Door, Machine, Seed, Time};
 
-use super::World;
 use super::claims::Claimant;
 use super::configuration;
 use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::{Event, World};
 use crate::history::{Event as Fact, Who};
 
 /// A client gives a request up this long after its patience has ended, as production's does.
@@ -147,7 +147,8 @@ impl World<'_> {
                 self.clients[number as usize].link = Some(link);
                 self.send(link, Message::Up(Up::Knock));
             }
-            Output::Login => self.send_up(number, Up::Login),
+            Output::Login => self.log_in(number),
+            Output::Hangup if self.is_mute(number) => self.fall_silent(number),
             Output::Hangup => self.hang_up(number),
             Output::Ping => self.send_up(number, Up::Ping),
             Output::Send { serial, request, patience } => {
@@ -164,6 +165,46 @@ impl World<'_> {
             Output::Answer { answer, .. } => self.claimed(number, &answer),
             Output::Lead { .. } | Output::Follow => {}
         }
+    }
+
+    /// Logs in: at once, late, or never while the faults last.
+    fn log_in(&mut self, number: u32) {
+        let agents = &self.plan.settings.agents;
+        let slow = self.lot(number) < agents.mute + agents.slow;
+        match self.clients[number as usize].link {
+            Some(_) if self.is_mute(number) => {}
+            Some(link) if slow && number < agents.count => {
+                self.heap.push(self.now + agents.slow_login, Event::SlowLogin(number, link));
+            }
+            Some(_) | None => self.send_up(number, Up::Login),
+        }
+    }
+
+    /// A slow agent logs in, if it is still connected.
+    pub(super) fn log_in_late(&mut self, number: u32, link: LinkId) {
+        if self.clients[number as usize].link == Some(link) {
+            self.send_up(number, Up::Login);
+        }
+    }
+
+    /// What decides whether an agent is slow: drawn from below 100, and the same for all its life.
+    fn lot(&self, number: u32) -> u64 {
+        let agent = Seed(self.plan.settings.seed).child("agent", u64::from(number));
+        agent.child("slow", 0).0 % 100
+    }
+
+    fn is_mute(&self, number: u32) -> bool {
+        let agents = &self.plan.settings.agents;
+        let mute = agents.mute > 0 && number < agents.count && self.lot(number) < agents.mute;
+        mute && self.now < self.plan.acts_until()
+    }
+
+    /// A host that hangs closes nothing: whoever it was connected to must find out.
+    fn fall_silent(&mut self, number: u32) {
+        let Some(id) = self.clients[number as usize].link.take() else { return };
+        let Some(link) = self.links.get(id) else { return };
+        link.wanted = false;
+        self.links.release(id);
     }
 
     /// Sends something over a client's link, if it has one.

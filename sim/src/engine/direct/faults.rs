@@ -83,7 +83,8 @@ impl World<'_> {
         self.tell(node, Input::Started);
         let life = self.process(node).life;
         for to in self.plan.controllers() {
-            self.heap.push(self.now, Event::Call(life, to));
+            let at = self.now + self.plan.settings.controllers.call_after;
+            self.heap.push(at, Event::Call(life, to));
         }
     }
 

@@ -106,8 +106,10 @@ impl World<'_> {
 
     /// A letter arrives.
     pub(super) fn deliver(&mut self, letter: Letter) {
+        let locked = self.locks_out(letter.to);
         let process = self.process(letter.to);
         let fate = match &process.raft {
+            Some(_) if locked => Fate::Refused,
             Some(node) => Fate::Arrived { raft: node.raft(), life: process.life.number },
             None => Fate::Refused,
         };

@@ -18,6 +18,7 @@
 mod claims;
 mod clients;
 mod faults;
+mod gate;
 mod heap;
 mod link;
 mod log;
@@ -66,6 +67,10 @@ enum Event {
     Shaken(LinkId),
     /// The processor has checked the login of a link.
     Checked(LinkId),
+    /// The API door of a controller goes on accepting.
+    Accepts(Life),
+    /// An agent that was slow to log in does.
+    SlowLogin(u32, LinkId),
     /// A controller's timer.
     Timer(NodeId),
     /// A message between raft nodes arrives.
@@ -216,6 +221,8 @@ impl<'a> World<'a> {
             Event::Arrives(link, Message::Down(down)) => self.arrive_down(link, down),
             Event::Shaken(link) => self.shaken(link),
             Event::Checked(link) => self.checked(link),
+            Event::Accepts(life) => self.accept_again(life),
+            Event::SlowLogin(client, link) => self.log_in_late(client, link),
             Event::Timer(node) => self.controller_due(node),
             Event::Letter(letter) => self.deliver(letter),
             Event::Written(life, write) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use portcullis_core::controller::Controller;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
 
+use super::gate::Gate;
 use super::link::LinkId;
 use super::raft::{Disk, Life, Node};
 use super::rival::Rival;
@@ -42,6 +43,8 @@ pub struct Process {
     recorded: u64,
     /// Percent of memory in use that the machine was told last.
     told: u64,
+    /// What turns strangers away, in a failed design.
+    pub gate: Gate,
     /// When the processor is done with all handshakes and logins.
     busy_until: Time,
     syncs: Syncs,
@@ -86,6 +89,7 @@ impl Process {
             asks: 0,
             recorded: 0,
             told: 0,
+            gate: Gate::default(),
             busy_until: Time(0),
             syncs: Syncs::default(),
             timer: Time(u64::MAX),

@@ -128,16 +128,24 @@ impl World<'_> {
     }
 
     /// Lets the next connection in, if there is a permit and somebody waits.
-    fn accept(&mut self, node: NodeId, door: Door) {
-        let now = self.now;
-        let handshake = self.plan.settings.controllers.handshake_cost;
-        let process = self.process(node);
-        let port = process.door(door);
+    pub(super) fn accept(&mut self, node: NodeId, door: Door) {
+        if door == Door::Api && self.turns_away(node) {
+            return self.turn_away(node);
+        }
+        let port = self.process(node).door(door);
         if !port.permit {
             return;
         }
-        let Some(id) = port.backlog.pop_front() else { return };
-        port.permit = false;
+        if let Some(id) = port.backlog.pop_front() {
+            self.let_in(node, door, id);
+        }
+    }
+
+    /// Lets in who was first in the backlog.
+    pub(super) fn let_in(&mut self, node: NodeId, door: Door, id: LinkId) {
+        let (now, handshake) = (self.now, self.plan.settings.controllers.handshake_cost);
+        let process = self.process(node);
+        process.door(door).permit = false;
         let connection = process.connect(id);
         let shaken = process.work(now, handshake);
         self.tell(node, Input::Connected { connection, door });

@@ -1,0 +1,220 @@
+//! Controllers come in to themselves and to each other, whoever else is at the door.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use portcullis_core::controller::Input;
+use portcullis_core::sessions::Party;
+use portcullis_core::{ConnectionId, NodeId, Time};
+
+use super::{Check, Sentence};
+use crate::facts::Facts;
+use crate::history::{Event, Who};
+use crate::plan::Plan;
+use crate::stage::{Deed, Place};
+
+/// From when two controllers run and nothing is wrong between any, to the connection between them.
+/// Two calls that nobody answers, of 5 s and a wait each, are not too many.
+pub const IN_WITHIN: Duration = Duration::from_secs(15);
+
+/// See the module. Follows connections itself: `facts` forget who had which.
+#[derive(Default)]
+struct ControllersIn {
+    /// Who runs, and since when.
+    up: BTreeMap<NodeId, Time>,
+    /// By the controller that was called and its connection, who called.
+    inside: BTreeMap<(NodeId, ConnectionId), NodeId>,
+    /// When the last connection of one at another went.
+    lost: BTreeMap<(NodeId, NodeId), Time>,
+    /// Controllers that the plan keeps dead, and routes that it disturbs.
+    dead: BTreeSet<NodeId>,
+    disturbed: BTreeSet<(Place, Place)>,
+    calm: Time,
+    /// Who must be connected to whom next, and by when.
+    due: Option<(Time, NodeId, NodeId)>,
+}
+
+pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
+    Some(Box::new(ControllersIn::default()))
+}
+
+impl Check for ControllersIn {
+    fn name(&self) -> &'static str {
+        "controllers_in"
+    }
+
+    fn sentence(&self) -> Sentence {
+        Sentence {
+            seed: "000",
+            text: "it needs to connect to itself over the API for many of the workers, and \
+                   additionally every other agent is also trying to connect to the controllers at \
+                   the same time.",
+        }
+    }
+
+    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+        if let Some((due, node, to)) = self.due
+            && at > due
+        {
+            return Err(format!("{node} is not connected to {to} for {IN_WITHIN:?}"));
+        }
+        let changed = match (who, event) {
+            (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
+            (Who::Controller(node), Event::Killed(_)) => {
+                self.gone(at, node);
+                true
+            }
+            (_, Event::Did(deed)) => self.did(at, deed),
+            (_, Event::Told(_) | Event::Killed(_) | Event::Ordered(_) | Event::Memory(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::BacklogFull | Event::Error(_)) => false,
+        };
+        if changed {
+            self.due = self.next();
+        }
+        Ok(())
+    }
+}
+
+impl ControllersIn {
+    /// Takes note of what a controller was told; says whether it matters.
+    fn told(&mut self, at: Time, node: NodeId, input: &Input) -> bool {
+        match input {
+            Input::Started => {
+                self.gone(at, node);
+                self.up.insert(node, at);
+                true
+            }
+            Input::Stopping => {
+                self.gone(at, node);
+                true
+            }
+            Input::LoggedIn { connection, party: Party::Controller(from) } => {
+                self.inside.insert((node, *connection), *from);
+                true
+            }
+            Input::Disconnected { connection } => {
+                let from = self.inside.remove(&(node, *connection));
+                if let Some(from) = from {
+                    self.lost.insert((from, node), at);
+                }
+                from.is_some()
+            }
+            Input::LoggedIn { party: Party::Agent | Party::User, .. }
+            | Input::Opened { .. }
+            | Input::NotOpened { .. }
+            | Input::Connected { .. }
+            | Input::Pinged { .. }
+            | Input::Asked { .. }
+            | Input::Cancelled { .. }
+            | Input::Answered { .. }
+            | Input::NotSent { .. }
+            | Input::Lost { .. }
+            | Input::Looked { .. }
+            | Input::Led { .. }
+            | Input::Followed { .. }
+            | Input::Committed { .. }
+            | Input::NotProposed { .. }
+            | Input::BatchLost { .. }
+            | Input::Applied { .. }
+            | Input::Restored { .. }
+            | Input::Heard { .. }
+            | Input::Memory { .. }
+            | Input::Reconfigured { .. } => false,
+        }
+    }
+
+    /// Takes note of a deed; says whether it matters.
+    fn did(&mut self, at: Time, deed: &Deed) -> bool {
+        match deed {
+            Deed::Crash(node) => {
+                self.dead.insert(*node);
+                self.gone(at, *node);
+            }
+            Deed::Restart(node) => {
+                self.dead.remove(node);
+            }
+            Deed::Cut { from, to } | Deed::Hold { from, to } => {
+                self.disturbed.insert((*from, *to));
+            }
+            Deed::Slow { from, to, by } if !by.is_zero() => {
+                self.disturbed.insert((*from, *to));
+            }
+            Deed::Mend { from, to } | Deed::Release { from, to } | Deed::Slow { from, to, .. } => {
+                self.disturbed.remove(&(*from, *to));
+            }
+            Deed::SlowDisk { .. }
+            | Deed::Herd
+            | Deed::RestartAgents
+            | Deed::Limit(_)
+            | Deed::Claim(_)
+            | Deed::Settle => return false,
+        }
+        self.calm = at;
+        true
+    }
+
+    /// A process is gone, and with it whoever it had let in; the others find out in their time.
+    fn gone(&mut self, at: Time, node: NodeId) {
+        self.up.remove(&node);
+        self.inside.retain(|(at, _), _| *at != node);
+        self.calm = at;
+    }
+
+    fn next(&self) -> Option<(Time, NodeId, NodeId)> {
+        if !self.dead.is_empty() || !self.disturbed.is_empty() {
+            return None;
+        }
+        let connected: BTreeSet<(NodeId, NodeId)> =
+            self.inside.iter().map(|((to, _), from)| (*from, *to)).collect();
+        let pairs = self.up.iter().flat_map(|one| self.up.iter().map(move |other| (one, other)));
+        pairs
+            .filter(|((from, _), (to, _))| !connected.contains(&(**from, **to)))
+            .map(|((from, one), (to, other))| {
+                let lost = self.lost.get(&(*from, *to)).copied().unwrap_or_default();
+                (*one.max(other).max(&lost).max(&self.calm) + IN_WITHIN, *from, *to)
+            })
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_core::Door;
+
+    use super::*;
+    use crate::check::tests::{ONE, Story, TWO};
+
+    fn log_in(story: &mut Story, at: u64, who: Who, number: u64, from: u64) -> Result<(), String> {
+        let (connection, party) = (ConnectionId(number), Party::Controller(NodeId(from)));
+        story.told(at, who, Input::Connected { connection, door: Door::Api })?;
+        story.told(at, who, Input::LoggedIn { connection, party })
+    }
+
+    #[test]
+    fn a_controller_that_stays_outside_is_caught() {
+        let mut story = Story::new(make, "");
+        assert!(story.told(0, ONE, Input::Started).is_ok());
+        assert!(story.told(0, TWO, Input::Started).is_ok());
+        for (number, from) in [(1, 1), (2, 2)] {
+            assert!(log_in(&mut story, 1_000, ONE, number, from).is_ok());
+        }
+        assert!(log_in(&mut story, 1_000, TWO, 1, 2).is_ok());
+        assert!(story.event(15_000, ONE, Event::BacklogFull).is_ok());
+        assert!(story.event(15_001, ONE, Event::BacklogFull).is_err(), "one is not at two");
+    }
+
+    #[test]
+    fn those_who_are_in_and_those_who_are_cut_off_are_not() {
+        let mut story = Story::new(make, "");
+        assert!(story.told(0, ONE, Input::Started).is_ok());
+        assert!(log_in(&mut story, 1_000, ONE, 1, 1).is_ok());
+        assert!(story.event(90_000, ONE, Event::BacklogFull).is_ok());
+        assert!(story.event(90_000, Who::World, Event::Did(&Deed::Crash(NodeId(2)))).is_ok());
+        let gone = Input::Disconnected { connection: ConnectionId(1) };
+        assert!(story.told(90_000, ONE, gone).is_ok());
+        assert!(story.event(190_000, Who::World, Event::Did(&Deed::Restart(NodeId(2)))).is_ok());
+        assert!(story.event(205_000, ONE, Event::BacklogFull).is_ok());
+        assert!(story.event(205_001, ONE, Event::BacklogFull).is_err());
+    }
+}
