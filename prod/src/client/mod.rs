@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::addresses;
 use portcullis_core::agent::{self, Agent, Input, Output};
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
@@ -17,7 +18,7 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{HostPort, Place};
+use crate::api::Place;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
 use crate::tls;
@@ -252,16 +253,18 @@ impl<E: Env> Surroundings<E> {
             };
             match line.login(&pass, deadline).await {
                 Ok(welcome) => {
-                    let addresses = addresses(&welcome.servers);
+                    let addresses = addresses::to_dial(&welcome.servers);
                     Arrival::Heard { generation, input: Input::LoggedIn { addresses } }
                 }
                 Err(error) => match error {
                     NotIn::TryAgain { retry_after } => {
                         trouble(Input::Refused { retry_after }, error)
                     }
-                    NotIn::Redirected { servers, authority } => {
-                        Arrival::Redirected { generation, to: addresses(&servers), authority }
-                    }
+                    NotIn::Redirected { servers, authority } => Arrival::Redirected {
+                        generation,
+                        to: addresses::to_dial(&servers),
+                        authority,
+                    },
                     NotIn::Refused(_) => {
                         trouble(Input::Refused { retry_after: Duration::ZERO }, error)
                     }
@@ -365,9 +368,4 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
         }
         None
     }
-}
-
-/// Every address of every controller.
-fn addresses(servers: &[Vec<HostPort>]) -> Vec<Address> {
-    servers.iter().flatten().map(|to| Address::from(to.joined())).collect()
 }

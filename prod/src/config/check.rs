@@ -118,7 +118,7 @@ fn peers(config: &Config, faults: &mut Faults) {
         );
         address(&peer.controller_address, path(at, "controller-address"), faults);
         for (nth, given) in peer.api_addresses.iter().enumerate() {
-            address(given, path(at, &format!("api-addresses.{nth}")), faults);
+            address(&given.address, path(at, &format!("api-addresses.{nth}")), faults);
         }
     }
 }

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::raft;
 
+mod api_address;
 mod balance;
 mod check;
 mod fault;
@@ -24,6 +25,7 @@ mod limits;
 mod node;
 mod reload;
 
+pub use api_address::ApiAddress;
 pub use balance::Balance;
 pub use fault::{ConfigError, Fault};
 pub use limits::{
@@ -66,6 +68,10 @@ pub struct Config {
     /// is one door, and controllers come in with everybody else (seed 000).
     #[serde(default)]
     pub controller_api_port: u16,
+    /// The space that agents are to reach controllers by, none by default (Juju). A controller
+    /// without an address in it is told of with all that it has. Live, as in Juju.
+    #[serde(default)]
+    pub juju_mgmt_space: Option<String>,
     /// Wait between stable and opening the API door, default `"2s"` (Juju). Only with a controller
     /// door. Live, as in Juju.
     #[serde(default = "default::api_port_open_delay", with = "duration")]
@@ -134,9 +140,9 @@ pub struct Peer {
     /// `host:port` where the other controllers dial it: its controller door, or its API door if it
     /// has no other.
     pub controller_address: String,
-    /// Each `host:port` of its API door that agents are told of; at least one. Live: whoever
-    /// watches them is told of a change.
-    pub api_addresses: Vec<String>,
+    /// Where agents and users are told that its API door is; at least one. Live: whoever watches
+    /// them is told of a change.
+    pub api_addresses: Vec<ApiAddress>,
 }
 
 /// The pace of raft. Above zero, in the order `heartbeat` < `election-min` < `election-max`.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::Time;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::Request as Wish;
 use portcullis_core::queue;
 use rustls::ClientConfig;
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite;
 
-use crate::api::{Asked, HostPort, LeaseList, Named, Outcome, Place, StatusReport};
+use crate::api::{Asked, LeaseList, Named, Outcome, Place, StatusReport};
 use crate::env::Env;
 use crate::rpc::{self, Limits, Socket, code, nullable};
 use crate::tls;
