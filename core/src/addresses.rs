@@ -184,36 +184,3 @@ pub fn to_dial(servers: &[Vec<HostPort>]) -> Vec<Address> {
     let in_turn = (0..most).flat_map(|at| servers.iter().filter_map(move |of| of.get(at)));
     in_turn.map(|address| Address::from(address.joined())).collect()
 }
-
-/// Where controllers are, as one agent remembers it: the last good word.
-///
-/// Not a [`Machine`](crate::Machine): it is asked, and orders nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Book {
-    servers: Vec<Vec<HostPort>>,
-}
-
-impl Book {
-    /// What was remembered last, perhaps nothing.
-    pub fn new(servers: Vec<Vec<HostPort>>) -> Book {
-        Book { servers }
-    }
-
-    /// One list a controller, none of them empty.
-    pub fn servers(&self) -> &[Vec<HostPort>] {
-        &self.servers
-    }
-
-    /// Takes what a controller tells, and says whether that is to be written down. A list without
-    /// any address is never taken over a good one (Juju's bug 1888453 was that it was), and one
-    /// with the same addresses in the same order is no news.
-    pub fn told(&mut self, servers: &[Vec<HostPort>]) -> bool {
-        let told: Vec<Vec<HostPort>> =
-            servers.iter().filter(|server| !server.is_empty()).cloned().collect();
-        let news = !told.is_empty() && told != self.servers;
-        if news {
-            self.servers = told;
-        }
-        news
-    }
-}

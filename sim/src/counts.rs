@@ -305,6 +305,7 @@ impl Counts {
             agent::Output::Hangup => self.connected(at, facts),
             agent::Output::Login
             | agent::Output::Ping
+            | agent::Output::Remember { .. }
             | agent::Output::Send { .. }
             | agent::Output::Answer { .. }
             | agent::Output::Lead { .. }
@@ -339,6 +340,7 @@ impl Counts {
                 self.agents_started += u64::from(starts && (agent as usize) < self.agents);
             }
             agent::Input::Connected
+            | agent::Input::Told { .. }
             | agent::Input::Ponged
             | agent::Input::Answered { .. }
             | agent::Input::Asked { .. }

@@ -153,6 +153,7 @@ impl Facts {
             agent::Input::Connected
             | agent::Input::Failed
             | agent::Input::Refused { .. }
+            | agent::Input::Told { .. }
             | agent::Input::Ponged
             | agent::Input::Answered { .. }
             | agent::Input::Asked { .. } => {}

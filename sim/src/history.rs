@@ -342,6 +342,7 @@ fn told(input: &agent::Input) -> u64 {
         agent::Input::Answered { serial, answer } => 9 | kind(answer) << 8 | serial << 16,
         agent::Input::Asked { token, .. } => 10 | token << 8,
         agent::Input::Stopped => 11,
+        agent::Input::Told { addresses } => 12 | (addresses.len() as u64) << 8,
     }
 }
 
@@ -360,6 +361,7 @@ fn ordered(output: &agent::Output) -> u64 {
         agent::Output::Answer { token, answer } => 37 | kind(answer) << 8 | token << 16,
         agent::Output::Lead { fence } => 38 | fence << 8,
         agent::Output::Follow => 39,
+        agent::Output::Remember { addresses } => 40 | (addresses.len() as u64) << 8,
     }
 }
 

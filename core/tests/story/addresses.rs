@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use portcullis_core::addresses::{Book, HostPort, Scope, for_agents, for_clients, to_dial};
+use portcullis_core::addresses::{HostPort, Scope, for_agents, for_clients, to_dial};
 
 use super::snapshot;
 
@@ -72,17 +72,4 @@ fn each_controller_is_met_soon() {
     let servers = [server("10.0.0.1 8.8.8.1"), server(""), server("10.0.0.2 8.8.8.2 fd00::2")];
     let order = to_dial(&servers).iter().map(|at| format!("{at}\n")).collect::<String>();
     snapshot("addresses/each_controller_is_met_soon", &order);
-}
-
-#[test]
-fn a_good_list_is_never_given_up_for_nothing() {
-    let mut book = Book::default();
-    assert!(!book.told(&[]), "nothing is no news to one who knows nothing");
-    assert!(book.told(&[server("10.0.0.1"), server("10.0.0.2")]));
-    assert!(!book.told(&[server("10.0.0.1"), server("10.0.0.2")]), "the same is no news");
-    assert!(!book.told(&[]), "an empty list is not written");
-    assert!(!book.told(&[Vec::new(), Vec::new()]), "nor is one of nothing but empty ones");
-    assert_eq!(book.servers(), [server("10.0.0.1"), server("10.0.0.2")]);
-    assert!(book.told(&[server("10.0.0.3"), Vec::new()]), "a controller without any is left out");
-    assert_eq!(book.servers(), [server("10.0.0.3")]);
 }

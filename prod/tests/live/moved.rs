@@ -62,6 +62,7 @@ fn client(cluster: &Cluster) -> Client {
         addresses: vec![Address::new(&cluster.addresses[&1].to_string())],
         tls: cluster.client.clone(),
         pass: Pass { tag: "user-admin".into(), password: "secret".into() },
+        follows: None,
         place: Place::Model(MOVING.into()),
     };
     Client::start(&cluster.host, config)

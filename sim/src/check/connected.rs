@@ -61,6 +61,7 @@ impl Check for Connected {
                 | agent::Output::Login
                 | agent::Output::Hangup
                 | agent::Output::Ping
+                | agent::Output::Remember { .. }
                 | agent::Output::Send { .. }
                 | agent::Output::Answer { .. },
             )
@@ -68,6 +69,7 @@ impl Check for Connected {
                 agent::Input::Connected
                 | agent::Input::Failed
                 | agent::Input::LoggedIn { .. }
+                | agent::Input::Told { .. }
                 | agent::Input::Refused { .. }
                 | agent::Input::Redirected { .. }
                 | agent::Input::Disconnected

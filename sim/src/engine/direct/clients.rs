@@ -162,7 +162,7 @@ impl World<'_> {
                 self.send_up(number, Up::Ask { serial, request, patience });
             }
             Output::Answer { answer, .. } => self.claimed(number, &answer),
-            Output::Lead { .. } | Output::Follow => {}
+            Output::Remember { .. } | Output::Lead { .. } | Output::Follow => {}
         }
     }
 

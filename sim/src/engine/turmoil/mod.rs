@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use portcullis::api::{self, CONTROLLER_MODEL, Model, Place as About};
 use portcullis::client::wire::Pass;
-use portcullis::client::{self, Client};
+use portcullis::client::{self, Client, Follows};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::Env;
 use portcullis::node::{self, Doors, Node};
@@ -214,6 +214,7 @@ impl Stageplay {
             agent,
             addresses,
             tls: tls.clone(),
+            follows: Follows::of(&tag),
             pass: Pass { tag, password: PASSWORD.into() },
             place: About::Model(configuration::MODEL.into()),
         }
