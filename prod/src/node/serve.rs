@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::news::News;
 use super::peers::Peers;
-use super::{Arrival, Greeting, Ports};
+use super::{Arrival, Greeting, Ports, metrics_port};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Verdict, Watch,
@@ -134,9 +134,12 @@ impl<E: Env> Serve<E> {
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
             }
-            Ok((_, Arrived::Http)) if door == Door::Controller => {
-                debug!(%connection, "not a controller: the controller door is for controllers");
-            }
+            // The controller door is for controllers, and for whoever asks how this one is.
+            Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {
+                biased;
+                () = cut.cancelled() => {}
+                () = Box::pin(metrics_port::tell_health(self, stream)) => {}
+            },
             Ok((stream, Arrived::Http)) => {
                 let hangup = async move {
                     cut.cancelled().await;
