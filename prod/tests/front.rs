@@ -289,7 +289,7 @@ fn a_front_says_what_its_file_means_or_what_is_wrong_with_it() {
         (good.replace("17073", "17070"), "front.toml:2:19: metrics-address: has the port of"),
         (good.replace("17073", "x"), "front.toml:2:19: metrics-address: invalid socket address"),
         (good.replace("= 10", "= 0"), "front.toml:8:19: limits.connections-max: must be above"),
-        (good.replace(":17071", ""), "front.toml:5:18: backend.0.health-address: "),
+        (good.replace(":17071", ""), "front.toml:5:18: backend.health-address: "),
         (good.replace("= true", "= 1"), "front.toml:6:18: "),
         (good.replace("[[backend]]\naddress", "[[backend]]\nadress"), "front.toml:4:1: "),
     ];

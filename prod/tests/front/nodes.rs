@@ -129,7 +129,8 @@ fn until(at: SocketAddr, backend: SocketAddr, says: &str) {
 fn figure(at: SocketAddr, series: &str) -> u64 {
     let text = shown(at, "/metrics");
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series}: {text}"))
+    let value = value.and_then(|value| value.trim_end_matches(".0").parse().ok());
+    value.unwrap_or_else(|| panic!("no {series}: {text}"))
 }
 
 #[test]

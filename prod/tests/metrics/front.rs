@@ -70,8 +70,8 @@ impl World {
 
     /// A client, and what it counts as once its backend has it.
     async fn enter(&self) -> (TcpStream, Scraped) {
-        let client = TcpStream::connect(self.front.bound()).expect("it listens");
         let before = self.scrape().await.sum("portcullis_front_joined_total", &[]);
+        let client = TcpStream::connect(self.front.bound()).expect("it listens");
         loop {
             let scraped = self.scrape().await;
             if scraped.sum("portcullis_front_joined_total", &[]) > before {
