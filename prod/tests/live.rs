@@ -12,5 +12,7 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/proxied.rs"]
+mod proxied;
 #[path = "live/world.rs"]
 mod world;

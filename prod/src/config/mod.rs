@@ -14,6 +14,7 @@ use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::node::Net;
 use crate::raft;
 
 mod api_address;
@@ -80,6 +81,11 @@ pub struct Config {
     /// there by default. Port 0 lets the kernel choose.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,
+    /// Addresses and nets, such as `"10.0.0.7"` or `"10.0.0.0/8"`, of fronts that begin each
+    /// connection to the API door with a PROXY header, version 2: there it must be, and it is
+    /// believed. None by default. Only with a controller door, for controllers send no header.
+    #[serde(default)]
+    pub proxy_protocol: Vec<Net>,
     /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
     /// paced. Live, as in Juju; unlike there, a change refills no bucket.
     #[serde(default = "default::agent_ratelimit_max")]

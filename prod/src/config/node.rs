@@ -42,6 +42,7 @@ impl Config {
                 controller: self.has_controller_door().then(|| at(self.controller_api_port)),
             },
             metrics: self.metrics_address,
+            proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),
             peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
             servers,

@@ -45,6 +45,7 @@ impl Config {
             ("bind-address", self.bind_address != other.bind_address),
             ("api-port", self.api_port != other.api_port),
             ("controller-api-port", self.controller_api_port != other.controller_api_port),
+            ("proxy-protocol", self.proxy_protocol != other.proxy_protocol),
             ("tls", self.tls != other.tls),
             ("peer", peers(self) != peers(other)),
             ("limits", self.limits != other.limits),

@@ -182,6 +182,17 @@ fn doors_that_share_a_port_are_refused() {
 }
 
 #[test]
+fn fronts_that_say_who_dials_need_nets_and_a_door_beside_theirs() {
+    let keys = "proxy-protocol = [\"10.0.0.0/33\"]\ncontroller-api-port = 17071";
+    let wrong = said("controller-api-port = 17071", keys);
+    assert!(wrong.starts_with("controller.toml:5:"), "{wrong}");
+    assert!(wrong.contains("\"10.0.0.0/33\": an address has 32 bits"), "{wrong}");
+    let wrong = said("controller-api-port = 17071", "proxy-protocol = [\"10.0.0.0/8\"]");
+    let says = "controller.toml:5:18: proxy-protocol: needs a controller-api-port: with one door";
+    assert!(wrong.contains(says), "{wrong}");
+}
+
+#[test]
 fn metrics_need_an_address_of_their_own() {
     let said = |address: &str| {
         said("api-port-open-delay = \"2s\"", &format!("metrics-address = {address:?}"))

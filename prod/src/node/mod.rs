@@ -11,6 +11,7 @@ mod figures;
 mod metrics_port;
 mod news;
 mod peers;
+mod proxied;
 mod serve;
 mod shell;
 
@@ -40,6 +41,8 @@ use news::News;
 use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
+
+pub use proxied::Net;
 
 /// Time from one look at the memory in use to the next: a herd of 1,000 connections a second takes
 /// a few MiB in it.
@@ -80,6 +83,8 @@ pub struct Config {
     pub doors: Doors,
     /// Where to show metrics to whoever asks, by plain HTTP.
     pub metrics: Option<SocketAddr>,
+    /// Fronts, whose connections to the API door begin with a PROXY header.
+    pub proxied: Vec<Net>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
     /// Every controller of the cluster, this one included, with the address controllers dial.
@@ -196,6 +201,7 @@ impl<E: Env> Node<E> {
             inbox,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
+            proxied: config.proxied,
             tls: config.certificate.server()?,
             peer: peer::Config::new(node, &config.cluster),
             peers: Peers::new(node, links),

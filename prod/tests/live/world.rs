@@ -12,7 +12,7 @@ use std::time::Duration;
 use portcullis::api::{self, CONTROLLER_MODEL, Model, Place};
 use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
-use portcullis::env::{Env, Fact};
+use portcullis::env::{Ends, Env, Fact};
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
@@ -155,6 +155,9 @@ impl Env for Host {
     async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
         self.tokio.connect(address).await
     }
+    fn ends(&self, stream: &TcpStream) -> Option<Ends> {
+        self.tokio.ends(stream)
+    }
     fn open(&self, _: &str) -> io::Result<Disk> {
         Ok(Disk { bytes: InMemoryBackend::new(), gate: self.gate.clone() })
     }
@@ -246,6 +249,7 @@ impl Cluster {
                 }],
                 moved: BTreeMap::new(),
                 metrics: None,
+                proxied: Vec::new(),
             };
             adjust(&mut config);
             let host = Host::new(*id);

@@ -83,6 +83,7 @@ impl Check for Connected {
             | Event::Did(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Killed(_)
             | Event::Error(_) => {}

@@ -95,6 +95,7 @@ impl Check for Kept {
             | Event::Did(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Killed(_)
             | Event::Error(_) => {}

@@ -172,6 +172,7 @@ impl Stageplay {
                 controller: self.two_doors().then(|| any(controller_port)),
             },
             metrics: None,
+            proxied: Vec::new(),
             cluster: CLUSTER.into(),
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
