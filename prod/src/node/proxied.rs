@@ -11,13 +11,12 @@ use std::str::FromStr;
 
 use portcullis_core::{ConnectionId, Door};
 use serde::{Deserialize, Deserializer, de};
-use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
 use super::Serve;
 use crate::env::Env;
 use crate::front::proxy;
-use crate::tls::{self, Arrived};
+use crate::tls::{self, Arrived, TlsStream};
 
 /// Addresses that have their first bits in common, such as `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
