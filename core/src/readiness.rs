@@ -7,7 +7,8 @@
 //! * `self-connected`: it has reached itself, by the way that controllers use;
 //! * `led`: a leader is known and can be reached, or this controller leads;
 //! * `caught-up`: its copy of the table has applied what the leader had committed when that was
-//!   first heard of in this life. Afterwards it is lost only by falling far behind;
+//!   first heard of in this life. Afterwards it is lost only by falling far behind, and then met
+//!   again once all is applied that it lacked;
 //! * `worker NAME`: each worker that the embedding program has named is stable.
 
 use alloc::collections::BTreeMap;
@@ -187,12 +188,8 @@ impl Readiness {
     }
 
     fn is_caught_up(&self) -> bool {
-        let Some(target) = self.target else { return false };
-        if self.caught_up.met {
-            self.committed.saturating_sub(self.applied) <= self.config.behind_max
-        } else {
-            self.applied >= target
-        }
+        let behind = self.committed.saturating_sub(self.applied);
+        self.target.is_some_and(|target| target <= self.applied) && behind <= self.config.behind_max
     }
 
     /// Works out every condition anew, and tells what has changed.

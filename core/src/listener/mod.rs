@@ -30,6 +30,7 @@
 //! is held: it waits with nothing but its first words read, and is let in when its turn comes.
 
 mod held;
+mod ports;
 mod words;
 
 use alloc::vec::Vec;
@@ -40,6 +41,7 @@ use crate::pace::Pace;
 use crate::sessions::Why;
 use crate::time::{Time, Timeout};
 use held::Held;
+use ports::{Permit, Port};
 pub use words::{Config, Input, Kind, Output};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,23 +51,6 @@ enum Phase {
     Settling { since: Time },
     Open,
     Closed,
-}
-
-/// What became of a door's port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Port {
-    Shut,
-    Binding,
-    /// It could not be bound, and is tried again then.
-    Again(Time),
-    Bound,
-}
-
-/// A permit that is out at a door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Permit {
-    Accept,
-    Hold,
 }
 
 const DOORS: [Door; 2] = [Door::Controller, Door::Api];
@@ -192,6 +177,12 @@ impl Listener {
             && self.logins + coming < self.config.logins_max
     }
 
+    /// Whether one more controller may come in, by its own word.
+    fn controller_room(&self) -> bool {
+        let coming = usize::from(self.permits[Door::Controller as usize].is_some());
+        self.controllers + coming < self.config.controller_connections_max
+    }
+
     /// Whether somebody waits for the pace: at the door, or perhaps in the backlog.
     fn wants_pace(&self) -> bool {
         let backlog = self.bound(Door::Api)
@@ -202,16 +193,17 @@ impl Listener {
 
     /// Lets in whoever may come in: controllers first, then those who are held, then the backlog.
     fn permit(&mut self, now: Time, out: &mut Vec<Output>) {
-        while self.controllers < self.config.controller_connections_max {
-            let kind = Kind::Controller;
-            let Some(connection) = self.held.first(kind) else { break };
+        let kind = Kind::Controller;
+        while self.controller_room()
+            && let Some(connection) = self.held.first(kind)
+        {
             self.held.remove(connection);
             self.controllers += 1;
             out.push(Output::Admit { connection, kind });
         }
         if self.bound(Door::Controller)
             && self.permits[Door::Controller as usize].is_none()
-            && self.controllers < self.config.controller_connections_max
+            && self.controller_room()
         {
             self.give(Door::Controller, Permit::Accept, out);
         }
@@ -273,6 +265,17 @@ impl Listener {
                 Some(Timeout { at: lost + self.config.lost_max, why: "shut the api door" })
             }
             Phase::Idle | Phase::Waiting | Phase::Closed => None,
+        }
+    }
+
+    /// Ends a phase whose time has come.
+    fn turn(&mut self, now: Time) {
+        if self.phase_ends().is_some_and(|due| due.at <= now) {
+            match self.phase {
+                Phase::Settling { .. } => self.phase = Phase::Open,
+                Phase::Open => self.phase = Phase::Waiting,
+                Phase::Idle | Phase::Waiting | Phase::Closed => {}
+            }
         }
     }
 
@@ -356,6 +359,7 @@ impl Machine for Listener {
                 out.extend(all.map(|connection| Output::Hangup { connection, why }));
             }
         }
+        self.turn(now);
         self.arrange(out);
         self.permit(now, out);
     }
@@ -372,13 +376,7 @@ impl Machine for Listener {
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
-        if self.phase_ends().is_some_and(|due| due.at <= now) {
-            match self.phase {
-                Phase::Settling { .. } => self.phase = Phase::Open,
-                Phase::Open => self.phase = Phase::Waiting,
-                Phase::Idle | Phase::Waiting | Phase::Closed => {}
-            }
-        }
+        self.turn(now);
         for port in &mut self.ports {
             if let Port::Again(at) = *port
                 && at <= now
