@@ -141,7 +141,7 @@ impl<'a> World<'a> {
             links: Links::default(),
             stuck: Vec::new(),
             held: Vec::new(),
-            processes: plan.controllers().map(Process::new).collect(),
+            processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
             clients: Vec::new(),
             drawn_before: 0,
             inbox: Inbox::default(),

@@ -339,6 +339,8 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Herd => cue(cues, Cue::Herd),
         Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
+        Deed::Stop(_) | Deed::ControllerPort { .. } => {}
+        Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
     }
 }
