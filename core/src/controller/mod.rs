@@ -92,6 +92,16 @@ impl Controller {
         }
     }
 
+    /// The doors, for what they wait for.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// What this controller is ready by.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// The front of the log here, for its figures.
     pub fn queue(&self) -> &Queue {
         &self.queue

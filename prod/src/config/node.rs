@@ -1,10 +1,8 @@
 //! The configuration in the words of the node.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use portcullis_core::{Address, NodeId};
-
-use super::{Config, Peer};
+use super::Config;
 use crate::api::{self, HostPort};
 use crate::credentials::{Credentials, Hashed, Identity};
 use crate::tls::{self, Certificate};
@@ -13,9 +11,7 @@ use crate::{node, raft, rpc};
 impl Config {
     /// What a node is started with. Reads the certificates.
     pub fn node(&self) -> Result<node::Config, tls::Error> {
-        let at = |port| SocketAddr::new(self.bind_address, port);
-        let address = |peer: &Peer| Address::new(&peer.controller_address);
-        let node::Live { servers, models, moved, .. } = self.live()?;
+        let node::Live { peers, doors, servers, models, moved, .. } = self.live()?;
         let limits = &self.limits;
         Ok(node::Config {
             controller: self.controller(),
@@ -36,13 +32,10 @@ impl Config {
                 patience: limits.patience,
                 ..api::Config::default()
             },
-            doors: node::Doors {
-                api: at(self.api_port),
-                controller: self.has_controller_door().then(|| at(self.controller_api_port)),
-            },
+            doors,
             metrics: self.metrics_address,
             cluster: self.controller_uuid.clone(),
-            peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
+            peers,
             servers,
             certificate: Certificate::load(&self.tls.cert, &self.tls.key, &self.tls.ca)?,
             credentials: self.credentials(),

@@ -7,6 +7,7 @@
 
 mod authority;
 mod files;
+mod hello;
 mod unproved;
 
 use std::io;
@@ -24,6 +25,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 pub use authority::{Authority, KeyKind, Validity};
 pub use files::{load_certificates, to_pem, write_secret};
+pub use hello::{HELLO_MAX, Hello};
 pub use unproved::unproved_client;
 
 /// The protocol that controllers speak among themselves, as ALPN names it.
@@ -132,7 +134,11 @@ pub async fn arrive<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
+    arrived(TlsAcceptor::from(Arc::clone(config)).accept(stream).await?)
+}
+
+/// Who is at the other end of a finished handshake.
+fn arrived<S>(stream: server::TlsStream<S>) -> io::Result<(server::TlsStream<S>, Arrived)> {
     let (_, session) = stream.get_ref();
     if session.alpn_protocol() != Some(ALPN_PEER) {
         return Ok((stream, Arrived::Http));

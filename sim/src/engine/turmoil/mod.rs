@@ -154,7 +154,7 @@ impl Stageplay {
         let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         let controller_port = self.plan.settings.controllers.controller_api_port;
         let peer_port = if self.two_doors() { controller_port } else { API_PORT };
-        let peer = |node: NodeId| (node, Address::from(format!("{node}:{peer_port}")));
+        let peer = |node: NodeId| (node, vec![Address::from(format!("{node}:{peer_port}"))]);
         let server = |node: NodeId| {
             let at = HostPort {
                 value: node.to_string(),
@@ -172,7 +172,8 @@ impl Stageplay {
             api: api::Config::default(),
             doors: Doors {
                 api: any(API_PORT),
-                controller: self.two_doors().then(|| any(controller_port)),
+                controller: self.two_doors().then(|| any(controller_port).into()),
+                controllers_first: false,
             },
             metrics: None,
             cluster: CLUSTER.into(),
