@@ -19,13 +19,14 @@ pub mod lease;
 pub mod listener;
 pub mod pace;
 pub mod queue;
+pub mod readiness;
 pub mod seed;
 pub mod sessions;
 pub mod time;
 pub mod tracker;
 pub mod waits;
 
-pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, NodeId};
+pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, Name, NodeId};
 pub use seed::{Rng, Seed};
 pub use time::{GlobalTime, Time, Timeout};
 

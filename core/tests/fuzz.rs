@@ -28,5 +28,7 @@ mod gate;
 mod queue;
 #[path = "fuzz/rates.rs"]
 mod rates;
+#[path = "fuzz/readiness.rs"]
+mod readiness;
 #[path = "fuzz/waiting.rs"]
 mod waiting;

@@ -18,6 +18,7 @@ mod lease;
 mod listener;
 mod pace;
 mod queue;
+mod readiness;
 mod sessions;
 mod tracker;
 mod waits;

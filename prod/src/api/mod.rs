@@ -44,7 +44,7 @@ use crate::rpc;
 
 pub use facades::FACADES;
 pub use history::{CHANGES_MAX, Found, History, Mark};
-pub use leases::{Asked, LeaseItem, LeaseList, NAME_MAX, Named, StatusReport};
+pub use leases::{Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, StatusReport};
 pub use outcome::Outcome;
 
 /// The version that clients are told. libjuju refuses any whose major is not 3.
@@ -299,8 +299,10 @@ pub struct Changed {
 pub struct Health {
     /// In a word.
     pub standing: Standing,
+    /// What the API door does, or waits for.
+    pub api_door: &'static str,
     /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
-    pub conditions: Vec<(&'static str, bool)>,
+    pub conditions: Vec<(String, bool)>,
     /// Connections through the API door, for whoever stands before several controllers.
     pub connections: u64,
 }

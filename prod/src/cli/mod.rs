@@ -60,7 +60,8 @@ and the next `dev` on it goes on from there. Delete the folder to start over.")]
     Dev(dev::Arguments),
     /// Run one controller
     #[command(after_help = "\
-Stops on Ctrl-C or SIGTERM: hands the lead over, closes its doors and its log, exits with 0.
+Stops on Ctrl-C or SIGTERM: lets agents go within drain-max, hands the lead over, exits with 0; again:
+at once. SIGHUP reads the file again.
 `portcullis check-config FILE` says beforehand whether the file is right.")]
     Run(run::Arguments),
     /// Balance connections over controllers, or over any servers that speak TLS

@@ -20,6 +20,7 @@ use crate::raft;
 mod api_address;
 mod balance;
 mod check;
+mod doors;
 mod fault;
 pub mod front;
 mod limits;
@@ -28,6 +29,7 @@ mod reload;
 
 pub use api_address::ApiAddress;
 pub use balance::Balance;
+pub use doors::{ControllerDoor, Mode};
 pub use fault::{ConfigError, Fault};
 pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
@@ -66,15 +68,34 @@ pub struct Config {
     #[serde(default = "default::api_port")]
     pub api_port: u16,
     /// Port of the controller door: 0 to 65535, not `api-port` (Juju). With 0, the default, there
-    /// is one door, and controllers come in with everybody else (seed 000).
+    /// is none, and controllers come in where everybody does (seed 000). Live.
     #[serde(default)]
     pub controller_api_port: u16,
     /// The space that agents are to reach controllers by, none by default (Juju). A controller
     /// without an address in it is told of with all that it has. Live, as in Juju.
     #[serde(default)]
     pub juju_mgmt_space: Option<String>,
-    /// Wait between stable and opening the API door, default `"2s"` (Juju). Only with a controller
-    /// door. Live, as in Juju.
+    /// Who dials `controller-api-port`: `"peers"`, the default, is every controller; `"self"` is
+    /// this one alone, for sites that cannot open a port in their firewall (seed 000). Then the
+    /// others use the API door, and `controllers-first` goes without saying. Live.
+    #[serde(default)]
+    pub controller_door: Option<ControllerDoor>,
+    /// A Unix socket instead of `controller-api-port`, for this controller alone: relative to
+    /// `data-dir`, at most [`LOCAL_PATH_MAX`](crate::tokio_env::LOCAL_PATH_MAX) bytes with the
+    /// folder, mode 0600. Live.
+    #[serde(default)]
+    pub controller_socket: Option<PathBuf>,
+    /// Whether the API door lets controllers in at once and holds everybody else until this
+    /// controller is stable; default `false`, unless the controller door is for this one alone.
+    /// Live.
+    #[serde(default)]
+    pub controllers_first: Option<bool>,
+    /// File that says as JSON which ports are bound, for whoever chose port 0 (seed 000): replaced
+    /// whole at every change, removed on a clean stop. None by default.
+    #[serde(default)]
+    pub ports_file: Option<PathBuf>,
+    /// Wait between stable and letting agents in, default `"2s"` (Juju). Not with one door that is
+    /// open at once. Live, as in Juju.
     #[serde(default = "default::api_port_open_delay", with = "duration")]
     pub api_port_open_delay: Duration,
     /// `ip:port` where anybody who reaches it is shown `/metrics` and `/health` by plain HTTP; not
@@ -144,7 +165,7 @@ pub struct Peer {
     /// Its `controller-id`.
     pub id: u64,
     /// `host:port` where the other controllers dial it: its controller door, or its API door if it
-    /// has no other.
+    /// has no other for them. Where nobody answers they try its `api-addresses` too. Live.
     pub controller_address: String,
     /// Where agents and users are told that its API door is; at least one. Live: whoever watches
     /// them is told of a change.
@@ -262,6 +283,8 @@ impl Config {
         for path in [&mut config.data_dir, ca, cert, key] {
             *path = folder.join(&*path);
         }
+        config.controller_socket = config.controller_socket.map(|path| config.data_dir.join(path));
+        config.ports_file = config.ports_file.map(|path| folder.join(path));
         for path in config.moved.iter_mut().filter_map(|moved| moved.ca.as_mut()) {
             *path = folder.join(&*path);
         }
@@ -297,11 +320,6 @@ impl Config {
         logins
     }
 
-    /// Whether there is a door for controllers alone.
-    pub fn has_controller_door(&self) -> bool {
-        self.controller_api_port != 0
-    }
-
     fn pace(&self) -> pace::Config {
         pace::Config { burst: self.agent_ratelimit_max, interval: self.agent_ratelimit_rate }
     }
@@ -312,7 +330,11 @@ impl Config {
         let defaults = controller::Config::new(NodeId(self.controller_id));
         controller::Config {
             listener: listener::Config {
-                controller_door: self.has_controller_door(),
+                controller_door: self.doors().controller.is_some(),
+                controllers_first: self.mode().controllers_first(),
+                lost_max: self.limits.lost_max,
+                held_max: self.limits.held_max,
+                held_within: self.limits.held_within,
                 open_delay: self.api_port_open_delay,
                 pace: self.pace(),
                 connections_max: self.limits.connections_max,
@@ -350,6 +372,7 @@ impl Config {
             },
             balancer: self.balance.balancer(),
             asks_per_connection_max: self.limits.asks_per_connection_max,
+            drain_max: self.limits.drain_max,
             clock_interval: self.raft.clock_interval,
             ..defaults
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use portcullis_core::addresses::Scope;
 
 use super::*;
+use crate::node::At;
 
 const GOOD: &str = r#"controller-id = 1
 controller-uuid = "11111111-2222-4333-8444-555555555555"
@@ -188,7 +189,7 @@ fn fronts_that_say_who_dials_need_nets_and_a_door_beside_theirs() {
     assert!(wrong.starts_with("controller.toml:5:"), "{wrong}");
     assert!(wrong.contains("\"10.0.0.0/33\": an address has 32 bits"), "{wrong}");
     let wrong = said("controller-api-port = 17071", "proxy-protocol = [\"10.0.0.0/8\"]");
-    let says = "controller.toml:5:18: proxy-protocol: needs a controller-api-port: with one door";
+    let says = "controller.toml:5:18: proxy-protocol: needs a controller-api-port for peers";
     assert!(wrong.contains(says), "{wrong}");
 }
 
@@ -374,9 +375,86 @@ fn what_takes_a_restart_is_named() {
     let none: [&str; 0] = [];
     assert_eq!(keys("\"2s\"", "\"3s\""), none);
     assert_eq!(keys("\"controller-2:17070\"", "\"c:17070\""), none);
+    assert_eq!(keys("17071\n", "17075\n"), none);
     assert_eq!(keys("name = \"controller\"", "name = \"other\""), none);
     assert_eq!(keys("waiting-max = 8192", "waiting-max = 9"), ["limits"]);
-    assert_eq!(keys("10.0.0.1:17071", "10.0.0.9:17071"), ["peer"]);
+    assert_eq!(keys("10.0.0.1:17071", "10.0.0.9:17071"), none);
     assert_eq!(keys("mysql/0", "mysql/1"), ["user, unit, machine"]);
     assert_eq!(keys("api-port = 17070", "api-port = 17072"), ["api-port"]);
+}
+
+#[test]
+fn the_way_to_start_up_follows_from_the_keys() {
+    let of = |keys: &str| {
+        let text = GOOD.replace("controller-api-port = 17071\n", &format!("{keys}\n"));
+        load(&text).unwrap_or_else(|error| panic!("{keys}: {error}"))
+    };
+    let (port, own) = ("controller-api-port = 17071", "controller-door = \"self\"");
+    let (first, socket) = ("controllers-first = true", "controller-socket = \"c.sock\"");
+    for (keys, mode) in [
+        (String::new(), Mode::OneDoor),
+        (first.to_owned(), Mode::ControllersFirst),
+        (port.to_owned(), Mode::TwoDoors),
+        (format!("{port}\n{first}"), Mode::TwoDoorsControllersFirst),
+        (format!("{port}\n{own}"), Mode::OwnPort),
+        (socket.to_owned(), Mode::OwnSocket),
+        (format!("{socket}\n{own}\n{first}"), Mode::OwnSocket),
+    ] {
+        let config = of(&keys);
+        assert_eq!(config.mode(), mode, "{keys}");
+        let doors = config.doors();
+        assert_eq!(doors.controllers_first, mode.controllers_first(), "{keys}");
+        let own = matches!(mode, Mode::OneDoor | Mode::ControllersFirst);
+        assert_eq!(doors.controller.is_none(), own, "{keys}");
+        // Every address is dialled, whatever comes first.
+        let peer = &config.peers[1];
+        assert_eq!(config.addresses(peer).len(), 2, "{keys}");
+    }
+    let own = of(&format!("{port}\n{own}")).doors().controller;
+    assert_eq!(own, Some(At::Port("127.0.0.1:17071".parse().expect("an address"))));
+    let socket = of(socket).doors().controller;
+    assert!(matches!(socket, Some(At::Socket(path)) if path.ends_with("data/c.sock")));
+}
+
+#[test]
+fn doors_that_contradict_themselves_are_refused() {
+    let long = format!("controller-socket = \"/{}\"", "x".repeat(107));
+    for (keys, says) in [
+        (
+            "controller-api-port = 17071\ncontroller-socket = \"c.sock\"",
+            "controller.toml:6:21: controller-socket: is there beside controller-api-port 17071",
+        ),
+        (
+            "controller-socket = \"c.sock\"\ncontroller-door = \"peers\"",
+            "controller.toml:6:19: controller-door: is \"peers\", but no other controller can",
+        ),
+        (
+            "controller-door = \"self\"",
+            "controller.toml:5:19: controller-door: is \"self\", but there is neither",
+        ),
+        (
+            "controller-api-port = 17071\ncontroller-door = \"self\"\ncontrollers-first = false",
+            "controller.toml:7:21: controllers-first: is false, but the controller door is for",
+        ),
+        (
+            "controller-socket = \"c.sock\"\ncontrollers-first = false",
+            "controller.toml:6:21: controllers-first: is false, but",
+        ),
+        ("controller-door = \"all\"", "controller.toml:5:19: controller-door: unknown variant"),
+        (&long, "controller.toml:5:21: controller-socket: /x"),
+        (&long, "has 108 bytes, and the kernel takes 107; give a shorter path"),
+        ("controller-socket = \"../ca.pem\"", "ca.pem is there and no socket; it is left alone"),
+        ("ports-file = \"no/such/ports\"", "controller.toml:5:14: ports-file: there is no folder"),
+        ("ports-file = \"..\"", "controller.toml:5:14: ports-file: "),
+    ] {
+        let said = said("controller-api-port = 17071", keys);
+        assert!(said.contains(says), "{keys}:\n{said}");
+    }
+    for key in ["held-within", "lost-max", "drain-max"] {
+        let said = said("waiting-max = 8192", &format!("{key} = \"0s\""));
+        assert!(
+            said.contains(&format!("controller.toml:24:{}: limits.{key}", key.len() + 4)),
+            "{said}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! What surrounds the controller's machine: doors, replies, the log and the other controllers.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::door::{Connections, Opened};
+use super::door::{Connections, Opened, Permit};
 use super::peers::Asked;
-use super::{Doors, Ports, Serve};
+use super::{At, Doors, Ports, Readiness, Serve};
 use crate::drive::Shell;
 use crate::env::Env;
 use crate::metrics::{Limit, Metrics, labels};
@@ -26,10 +27,12 @@ use crate::raft::{Proposed, propose};
 pub enum Arrival {
     /// Something for the machine alone.
     Told(Input),
-    /// A door's port is bound.
-    Bound { door: Door, address: std::net::SocketAddr },
+    /// A door is bound.
+    Bound { door: Door, at: At },
     /// A connection was let in; cancel `cut` to end it.
     Connected { connection: ConnectionId, door: Door, cut: CancellationToken },
+    /// A connection stands at the door: tell it by `admit` when it is let in.
+    Knocked { connection: ConnectionId, door: Door, cut: CancellationToken, admit: Admit },
     /// A party has proved who it is, and listens for what becomes of it.
     LoggedIn { connection: ConnectionId, party: Party, reply: oneshot::Sender<Greeting> },
     /// Somebody asks, and listens for the answer.
@@ -37,6 +40,9 @@ pub enum Arrival {
     /// Somebody wants to know what the controller is doing.
     Status { reply: oneshot::Sender<Status> },
 }
+
+/// The way to let somebody in who stands at the door.
+pub type Admit = oneshot::Sender<()>;
 
 /// What becomes of a party that has proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +53,14 @@ pub enum Greeting {
     Refuse,
     /// It belongs to that controller.
     Redirect { to: NodeId },
+}
+
+/// Somebody who stands at the door.
+struct Standing {
+    cut: CancellationToken,
+    admit: Admit,
+    /// Which door's limits it counts for, by what it has said.
+    counts_at: Door,
 }
 
 /// Somebody who was let in and is not gone.
@@ -76,43 +90,57 @@ struct Pending {
 /// The shell of one controller.
 pub struct Surroundings<E: Env> {
     serve: Arc<Serve<E>>,
-    doors: Doors,
     opened: BTreeMap<Door, Opened>,
     connections: Connections,
+    standing: BTreeMap<ConnectionId, Standing>,
     guests: BTreeMap<ConnectionId, Guest>,
     /// Who has proved who it is, and waits to be let in.
     logins: BTreeMap<ConnectionId, (Party, oneshot::Sender<Greeting>)>,
     asks: BTreeMap<AskId, Pending>,
     ports: watch::Sender<Ports>,
+    /// Whether a condition has changed that nobody was told of.
+    unsaid: bool,
 }
 
 impl<E: Env> Surroundings<E> {
     /// Nobody is connected and no door is open.
-    pub fn new(serve: Arc<Serve<E>>, doors: Doors, ports: watch::Sender<Ports>) -> Self {
+    pub fn new(serve: Arc<Serve<E>>, ports: watch::Sender<Ports>) -> Self {
         Surroundings {
             serve,
-            doors,
             opened: BTreeMap::new(),
             connections: Connections::default(),
+            standing: BTreeMap::new(),
             guests: BTreeMap::new(),
             logins: BTreeMap::new(),
             asks: BTreeMap::new(),
             ports,
+            unsaid: true,
         }
     }
 
     fn open(&mut self, door: Door) {
-        let address = match door {
-            Door::Controller => self.doors.controller.expect("without it, it is never opened"),
-            Door::Api => self.doors.api,
+        let Doors { api, controller, .. } = self.serve.doors.borrow().clone();
+        let at = match door {
+            // The machine was told that there is one, and the operator may have changed that since.
+            Door::Controller => controller,
+            Door::Api => Some(At::Port(api)),
         };
-        let opened = Opened::open(self.serve.clone(), door, address, self.connections.clone());
+        let Some(at) = at else { return };
+        let opened = Opened::open(self.serve.clone(), door, at, self.connections.clone());
         self.opened.insert(door, opened);
+    }
+
+    fn permit(&self, door: Door, permit: Permit) {
+        if let Some(opened) = self.opened.get(&door) {
+            opened.permit(permit);
+        }
     }
 
     fn cut(&self, connection: ConnectionId) {
         if let Some(guest) = self.guests.get(&connection) {
             guest.cut.cancel();
+        } else if let Some(standing) = self.standing.get(&connection) {
+            standing.cut.cancel();
         }
     }
 
@@ -210,6 +238,10 @@ impl<E: Env> Surroundings<E> {
                 metrics.less(Limit::Logins);
             }
         } else if let Input::Disconnected { connection } = input
+            && self.standing.remove(connection).is_some()
+        {
+            metrics.less(Limit::Held);
+        } else if let Input::Disconnected { connection } = input
             && let Some(Guest { door, party, .. }) = self.guests.remove(connection)
         {
             metrics.disconnected(labels::door(door));
@@ -229,6 +261,17 @@ impl<E: Env> Surroundings<E> {
             self.metrics().more(Limit::Connections);
             self.metrics().more(Limit::Logins);
         }
+    }
+
+    /// Lets somebody in who stands at the door.
+    fn let_in(&mut self, connection: ConnectionId) {
+        let Some(Standing { cut, admit, counts_at }) = self.standing.remove(&connection) else {
+            return;
+        };
+        self.metrics().less(Limit::Held);
+        self.connected(connection, counts_at, cut);
+        // They may be gone by this time; the machine will be told so.
+        let _ = admit.send(());
     }
 
     fn asked(&mut self, ask: AskId, request: &Request, reply: oneshot::Sender<Answer>) {
@@ -321,17 +364,26 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             Arrival::Told(input) => {
                 if let Input::Disconnected { connection } = &input {
                     self.logins.remove(connection);
+                } else if let Input::Arrived { connection, kind, .. } = &input
+                    && let Some(standing) = self.standing.get_mut(connection)
+                {
+                    standing.counts_at = kind.counts_at();
                 }
                 self.note(&input);
                 Some(input)
             }
-            Arrival::Bound { door, address } => {
-                self.ports.send_modify(|ports| ports.set(door, Some(address)));
+            Arrival::Bound { door, at } => {
+                self.ports.send_modify(|ports| ports.open(door, at));
                 Some(Input::Opened { door })
             }
             Arrival::Connected { connection, door, cut } => {
                 self.connected(connection, door, cut);
                 Some(Input::Connected { connection, door })
+            }
+            Arrival::Knocked { connection, door, cut, admit } => {
+                self.standing.insert(connection, Standing { cut, admit, counts_at: door });
+                self.metrics().more(Limit::Held);
+                Some(Input::Knocked { connection, door })
             }
             Arrival::LoggedIn { connection, party, reply } => {
                 self.logins.insert(connection, (party, reply));
@@ -353,16 +405,19 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
     fn act(&mut self, machine: &Controller, now: Time, output: Output) -> Option<Input> {
         match output {
             Output::Open { door } => self.open(door),
-            Output::Accept { door } => {
-                if let Some(opened) = self.opened.get(&door) {
-                    opened.permit();
-                }
+            Output::Accept { door } => self.permit(door, Permit::Accept),
+            Output::Hold { door } => self.permit(door, Permit::Hold),
+            Output::Admit { connection } => self.let_in(connection),
+            Output::Condition { name, met } => {
+                info!(condition = %name, "{}", if met { "met" } else { "not met" });
+                self.unsaid = true;
             }
+            Output::Stopped => self.serve.stopped.cancel(),
             Output::Shut { door } => {
                 if let Some(opened) = self.opened.remove(&door) {
                     info!(%door, "shut");
                     opened.shut();
-                    self.ports.send_modify(|ports| ports.set(door, None));
+                    self.ports.send_modify(|ports| ports.shut(door));
                 }
             }
             Output::Welcome { connection, first } => {
@@ -397,5 +452,15 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             Output::Answer { ask, answer } => self.answer(machine, now, ask, answer),
         }
         None
+    }
+
+    fn done(&mut self, machine: &Controller) {
+        // Conditions are told of when they change; the phase is looked at, for it also changes where
+        // nothing is to be done.
+        let phase = self.serve.readiness.borrow().api_door;
+        if mem::take(&mut self.unsaid) || phase != machine.listener().phase() {
+            let next = Readiness::of(machine);
+            self.serve.readiness.send_if_modified(|said| mem::replace(said, next.clone()) != next);
+        }
     }
 }

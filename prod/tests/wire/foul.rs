@@ -255,7 +255,8 @@ async fn http_is_answered_or_refused() {
     let mut world = World::new();
     let tail = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let health = http(&mut world, &format!("GET /health {tail}")).await;
-    let conditions = "holds leader-known\nwaits api-door-open\nconnections 7\n";
+    let conditions = "holds led\nwaits api-door-open\n\
+                      api-door waiting until this controller is stable\nconnections 7\n";
     assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
     assert!(health.ends_with(&format!("\r\n\r\nrunning\n{conditions}")), "{health}");
     for (standing, word) in [(Standing::Starting, "starting"), (Standing::Stopping, "stopping")] {

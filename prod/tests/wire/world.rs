@@ -226,13 +226,17 @@ impl Handler for Controller {
             wakes: 0,
             clock_lag: Duration::ZERO,
             parked: 0,
+            conditions: Vec::new(),
+            held: 0,
+            draining: None,
         })
     }
 
     fn health(&self) -> Health {
         Health {
             standing: *self.standing.lock().expect("no panic"),
-            conditions: vec![("leader-known", true), ("api-door-open", false)],
+            api_door: "waiting until this controller is stable",
+            conditions: vec![("led".into(), true), ("api-door-open".into(), false)],
             connections: 7,
         }
     }

@@ -22,13 +22,17 @@ pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     let set = &plan.settings.controllers;
     let mut config = controller::Config::new(node);
     config.listener = listener::Config {
-        controller_door: set.controller_api_port != 0,
+        controller_door: set.has_controller_door(),
+        controllers_first: set.holds(),
         open_delay: set.api_port_open_delay,
+        lost_max: set.lost_max,
+        held_max: set.held_max,
         pace: pace::Config { burst: set.agent_ratelimit_max, interval: set.agent_ratelimit_rate },
         connections_max: set.connections_max,
         logins_max: set.logins_max,
         ..listener::Config::default()
     };
+    config.drain_max = set.drain_max;
     let balance = &plan.settings.balance;
     config.balancer = balancer::Config {
         policy: balance.policy,
