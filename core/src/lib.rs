@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod addresses;
+pub mod admission;
 pub mod agent;
 pub mod backoff;
 pub mod balancer;

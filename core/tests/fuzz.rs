@@ -8,6 +8,8 @@
 #[path = "fuzz/world.rs"]
 mod world;
 
+#[path = "fuzz/admission.rs"]
+mod admission;
 #[path = "fuzz/agent.rs"]
 mod agent;
 #[path = "fuzz/balancer.rs"]

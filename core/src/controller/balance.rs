@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::{Controller, Output};
 use crate::Machine;
+use crate::admission;
 use crate::balancer::{self, Load};
 use crate::ids::{ConnectionId, Door, NodeId};
 use crate::listener;
@@ -49,7 +50,29 @@ impl Controller {
         self.sessions.handle(now, input, &mut Vec::new());
         out.push(Output::Welcome { connection, first });
         if let Some((Door::Api, _)) = self.sessions.get(connection) {
+            self.measure(now, admission::Input::LoggedIn { connection }, out);
             self.listen(now, listener::Input::LoggedIn, out);
+        }
+    }
+
+    pub(super) fn measure(&mut self, now: Time, input: admission::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.admission.handle(now, input, &mut orders);
+        self.measured(now, orders, out);
+    }
+
+    pub(super) fn measured(
+        &mut self,
+        now: Time,
+        orders: Vec<admission::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        for order in orders {
+            match order {
+                admission::Output::Allow { logins } => {
+                    self.listen(now, listener::Input::Allowed { logins }, out);
+                }
+            }
         }
     }
 

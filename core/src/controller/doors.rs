@@ -7,7 +7,7 @@ use crate::Machine;
 use crate::ids::{AskId, ConnectionId, Door, NodeId};
 use crate::sessions::{self, Why};
 use crate::time::Time;
-use crate::{balancer, listener, readiness};
+use crate::{admission, balancer, listener, readiness};
 
 impl Controller {
     /// Somebody was let in; whoever slips in while this controller stops is hung up.
@@ -20,9 +20,17 @@ impl Controller {
     ) {
         let input = sessions::Input::Connected { connection, door };
         self.sessions.handle(now, input, &mut Vec::new());
+        self.logs_in(now, connection, door, out);
         self.listen(now, listener::Input::Connected { door }, out);
         if self.drain.is_some() && door == Door::Api {
             out.push(Output::Hangup { connection, why: Why::Stopping });
+        }
+    }
+
+    /// From here on it is measured how long the login takes of whoever comes in by the API door.
+    fn logs_in(&mut self, now: Time, connection: ConnectionId, door: Door, out: &mut Vec<Output>) {
+        if door == Door::Api {
+            self.measure(now, admission::Input::Connected { connection }, out);
         }
     }
 
@@ -52,6 +60,9 @@ impl Controller {
             drain.gone(connection);
         }
         let logged_in = party.is_some();
+        if door == Door::Api {
+            self.measure(now, admission::Input::Disconnected { connection }, out);
+        }
         self.listen(now, listener::Input::Disconnected { door, logged_in }, out);
     }
 
@@ -96,6 +107,7 @@ impl Controller {
                 let door = kind.counts_at();
                 let input = sessions::Input::Connected { connection, door };
                 self.sessions.handle(now, input, &mut Vec::new());
+                self.logs_in(now, connection, door, out);
             }
             out.push(Output::from(order));
         }

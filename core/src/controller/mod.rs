@@ -16,6 +16,7 @@ use core::mem;
 use core::time::Duration;
 
 use crate::Machine;
+use crate::admission::Admission;
 use crate::balancer::{self, Balancer};
 use crate::clock::{self, Anchor, Clock};
 use crate::forward::{self, Forward};
@@ -49,6 +50,7 @@ enum Role {
 pub struct Controller {
     node: NodeId,
     asks_per_connection_max: usize,
+    admission: Admission,
     listener: Listener,
     readiness: Readiness,
     sessions: Sessions,
@@ -75,6 +77,7 @@ impl Controller {
         Controller {
             node: config.node,
             asks_per_connection_max: config.asks_per_connection_max,
+            admission: Admission::new(config.admission, config.listener.logins_max),
             listener: Listener::new(config.listener),
             readiness: Readiness::new(config.readiness, config.node),
             sessions: Sessions::new(config.sessions),
@@ -126,6 +129,10 @@ impl Controller {
             held: self.listener.held(),
             draining: self.drain.as_ref().map(Drain::left),
             connections: self.sessions.len(),
+            logins: self.admission.logins(),
+            logins_allowed: self.admission.limit(),
+            login_time: self.admission.time(),
+            login_time_least: self.admission.shortest(),
             waiting: self.queue.waiting(),
             waiting_bytes: self.queue.waiting_bytes(),
             in_flight: self.queue.in_flight(),
@@ -304,6 +311,8 @@ impl Machine for Controller {
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Started => {
+                let logins = self.admission.limit();
+                self.listen(now, listener::Input::Allowed { logins }, out);
                 self.listen(now, listener::Input::Started, out);
                 self.weigh(now, balancer::Input::Started, out);
             }
@@ -397,6 +406,7 @@ impl Machine for Controller {
 
     fn poll_timeout(&self) -> Option<Timeout> {
         [
+            self.admission.poll_timeout(),
             self.listener.poll_timeout(),
             self.sessions.poll_timeout(),
             self.balancer.poll_timeout(),
@@ -414,6 +424,10 @@ impl Machine for Controller {
         let mut orders = Vec::new();
         self.clock.handle_timeout(now, &mut orders);
         self.ticked(now, orders, out);
+
+        let mut orders = Vec::new();
+        self.admission.handle_timeout(now, &mut orders);
+        self.measured(now, orders, out);
 
         let mut orders = Vec::new();
         self.listener.handle_timeout(now, &mut orders);

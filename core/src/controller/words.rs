@@ -15,13 +15,17 @@ use crate::queue::Answer;
 use crate::readiness::Condition;
 use crate::sessions::{Party, Why};
 use crate::time::GlobalTime;
-use crate::{balancer, clock, forward, listener, pace, queue, readiness, sessions, waits};
+use crate::{
+    admission, balancer, clock, forward, listener, pace, queue, readiness, sessions, waits,
+};
 
 /// Limits of a controller and of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Which controller this is.
     pub node: NodeId,
+    /// How many may be logging in at once.
+    pub admission: admission::Config,
     /// The doors.
     pub listener: listener::Config,
     /// What the agents' door waits for.
@@ -51,6 +55,7 @@ impl Config {
     pub fn new(node: NodeId) -> Config {
         Config {
             node,
+            admission: admission::Config::default(),
             listener: listener::Config::default(),
             readiness: readiness::Config::default(),
             sessions: sessions::Config::default(),
@@ -305,6 +310,14 @@ pub struct Status {
     pub draining: Option<usize>,
     /// Connections through both doors.
     pub connections: usize,
+    /// How many at the API door are logging in; at most `logins_allowed`, or were when they came.
+    pub logins: usize,
+    /// How many of them there may be, from `admission.logins_min` to `listener.logins_max`.
+    pub logins_allowed: usize,
+    /// How long a login took lately, by the lower quartile; zero until it was measured.
+    pub login_time: Duration,
+    /// The same without congestion, as far as is known; zero until it was measured.
+    pub login_time_least: Duration,
     /// Asks that wait to be proposed; at most `queue.waiting_max`.
     pub waiting: usize,
     /// Bytes of them, by [`queue::size`]; at most `queue.waiting_bytes_max`.

@@ -70,6 +70,8 @@ pub struct Listener {
     crowded: bool,
     connections: usize,
     logins: usize,
+    /// How many logins may be in progress at once; at most `logins_max` whatever this says.
+    allowed: usize,
     /// Connections of controllers, through either door. While there are fewer than may be, and the
     /// controller port is bound, a permit for it is out.
     controllers: usize,
@@ -86,6 +88,7 @@ impl Listener {
         assert!(config.controller_connections_max > 0, "no controller could ever come in");
         Listener {
             pace: Pace::new(config.pace),
+            allowed: config.logins_max,
             config,
             phase: Phase::Idle,
             lost: Some(Time(0)),
@@ -174,7 +177,7 @@ impl Listener {
         self.phase == Phase::Open
             && !self.crowded
             && self.connections + coming < self.config.connections_max
-            && self.logins + coming < self.config.logins_max
+            && self.logins + coming < self.allowed.min(self.config.logins_max)
     }
 
     /// Whether one more controller may come in, by its own word.
@@ -346,6 +349,7 @@ impl Machine for Listener {
                     if self.crowded { self.config.memory_again } else { self.config.memory_max };
                 self.crowded = percent >= u128::from(most);
             }
+            Input::Allowed { logins } => self.allowed = logins,
             Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
                 let config = self.config.clone();
                 let next =

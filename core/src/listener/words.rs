@@ -35,7 +35,8 @@ pub struct Config {
     /// Most connections through the API door at once; Juju has no such limit (seed 001). Above
     /// zero.
     pub connections_max: usize,
-    /// Most of those that have not logged in yet. Above zero.
+    /// Most of those that have not logged in yet, however many
+    /// [`admission`](crate::admission) allows. Above zero.
     pub logins_max: usize,
     /// Most connections held at the API door at once; whoever comes beyond waits in the kernel's
     /// backlog. Each costs a file descriptor and what it said first. Above zero.
@@ -64,7 +65,7 @@ impl Default for Config {
             lost_max: Duration::from_secs(30),
             pace: pace::Config::default(),
             connections_max: 100_000,
-            logins_max: 256,
+            logins_max: 1_024,
             held_max: 100_000,
             held_within: Duration::from_secs(120),
             memory_max: 85,
@@ -132,6 +133,8 @@ pub enum Input {
     Disconnected { door: Door, logged_in: bool },
     /// The process uses so many bytes of memory, and dies at the limit, which is above zero.
     Memory { used: u64, limit: u64 },
+    /// So many may be logging in at once, by what the controller is measured to serve.
+    Allowed { logins: usize },
     /// The operator has changed the pace, the delay or the doors.
     Reconfigured {
         pace: pace::Config,
@@ -158,6 +161,7 @@ impl fmt::Display for Input {
             Input::LoggedIn => f.write_str("logged in"),
             Input::Disconnected { door, .. } => write!(f, "disconnected at {door}"),
             Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
+            Input::Allowed { logins } => write!(f, "allowed {logins} logins at once"),
             Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
                 let pace::Config { burst, interval } = pace;
                 write!(f, "reconfigured: {burst}, then one in {interval:?}, delay {open_delay:?}")?;

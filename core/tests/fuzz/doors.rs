@@ -27,6 +27,8 @@ struct Outside {
     let_in: Vec<Time>,
     inside: usize,
     logging_in: usize,
+    /// How many may be logging in, as it was told last.
+    allowed: usize,
     /// Whether memory is short, by a reading of its own.
     crowded: bool,
     controllers: usize,
@@ -67,6 +69,7 @@ impl World for Outside {
             let_in: Vec::new(),
             inside: 0,
             logging_in: 0,
+            allowed: config.logins_max,
             crowded: false,
             controllers: 0,
         };
@@ -75,7 +78,11 @@ impl World for Outside {
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
         self.reckon(now);
-        match rng.below(20) {
+        match rng.below(21) {
+            20 => {
+                self.allowed = rng.below(5) as usize + 1;
+                Some(listener::Input::Allowed { logins: self.allowed })
+            }
             13 => {
                 let used = rng.below(100);
                 self.crowded = used >= if self.crowded { 80 } else { 85 };
@@ -139,6 +146,7 @@ impl World for Outside {
                     assert_eq!(*permits, 1, "one permit at a time");
                     if door == Door::Api {
                         assert_eq!(self.holds, 0, "one permit at a time");
+                        assert!(self.logging_in < self.allowed, "too many are logging in");
                         self.lets_in(now);
                     }
                 }

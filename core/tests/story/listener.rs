@@ -321,6 +321,25 @@ fn nobody_enters_while_too_many_log_in() {
 }
 
 #[test]
+fn as_many_log_in_as_are_allowed() {
+    let pace = pace::Config { burst: 0, ..pace::Config::default() };
+    one_door(Config { pace, logins_max: 3, ..Config::default() })
+        .tell(Input::Allowed { logins: 1 })
+        .tell(Input::Connected { door: API })
+        .run_until("10s")
+        .tell(Input::Allowed { logins: 2 })
+        .tell(Input::Connected { door: API })
+        .tell(Input::Allowed { logins: 1 })
+        .tell(Input::LoggedIn)
+        .tell(Input::LoggedIn)
+        .tell(Input::Allowed { logins: 100 })
+        .tell(Input::Connected { door: API })
+        .tell(Input::Connected { door: API })
+        .tell(Input::Connected { door: API })
+        .reads("listener/as_many_log_in_as_are_allowed");
+}
+
+#[test]
 fn bind_fails_and_is_tried_again() {
     story(Config::default())
         .tell(Input::Started)

@@ -5,6 +5,7 @@
 //! machine was told, `>` what it ordered, `~` a timeout that fired.
 
 mod addresses;
+mod admission;
 mod agent;
 mod backoff;
 mod balancer;

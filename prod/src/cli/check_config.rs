@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use portcullis::config::{Config, EXAMPLE};
 use portcullis::node;
+use portcullis_core::admission::Accept;
+use portcullis_core::pace;
 
 use super::exit::Failure;
 
@@ -61,10 +63,17 @@ impl Display for Meaning<'_> {
         if let Some(address) = config.metrics_address {
             writeln!(f, "  metrics          {address}, for whoever reaches it")?;
         }
-        match config.agent_ratelimit_max {
-            0 => writeln!(f, "  pace             none")?,
-            burst => {
-                let rate = plain(config.agent_ratelimit_rate);
+        let (least, most) = (limits.logins_min.min(limits.logins_max), limits.logins_max);
+        match config.accept {
+            Accept::Adaptive => {
+                writeln!(f, "  accept           adaptive, {least} to {most} logins at once")?;
+            }
+            Accept::Paced => writeln!(f, "  accept           paced, {most} logins at once")?,
+        }
+        match config.pace() {
+            pace::Config { burst: 0, .. } => writeln!(f, "  pace             none")?,
+            pace::Config { burst, interval } => {
+                let rate = plain(interval);
                 writeln!(f, "  pace             {burst} agents at once, then one every {rate}")?;
             }
         }

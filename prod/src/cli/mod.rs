@@ -108,7 +108,7 @@ The file is a client file, such as `portcullis dev` makes. Ends on Ctrl-C or SIG
     /// claim for anybody; agents may only claim for themselves.
     #[command(after_help = "\
 Examples:
-  portcullis dev --agent-ratelimit-max 0          a cluster whose doors are not paced
+  portcullis dev                                  a cluster, in another terminal
   portcullis load --processes 100 --leases 40     12,000 connections for 4,000 leases
   portcullis load --claimers 64 --duration 30s    claims a second, each durable on a majority
   portcullis load --herd --json -                 all at one moment; figures as JSON

@@ -80,7 +80,7 @@ fn doors(config: &Config, faults: &mut Faults) {
     );
     let rate = config.agent_ratelimit_rate;
     faults.check(
-        !rate.is_zero() && rate <= RATELIMIT_RATE_MAX,
+        rate.is_none_or(|rate| !rate.is_zero() && rate <= RATELIMIT_RATE_MAX),
         "agent-ratelimit-rate",
         "must be above zero and at most 1min",
     );
@@ -228,6 +228,7 @@ fn limits(config: &Config, faults: &mut Faults) {
     );
     let numbers = [
         ("connections-max", limits.connections_max),
+        ("logins-min", limits.logins_min),
         ("logins-max", limits.logins_max),
         ("held-max", limits.held_max),
         ("asks-per-connection-max", limits.asks_per_connection_max),

@@ -31,7 +31,11 @@ pub struct Limits {
     /// Most connections through the API door at once, default 100,000; the rest wait in the
     /// kernel's backlog. Juju has no such limit (seed 001).
     pub connections_max: usize,
-    /// Most of those that have not logged in yet, default 256.
+    /// Least logins in progress that an adaptive door lets in, default 32; one above `logins-max`
+    /// counts as that. Fewer than one processor's worth would be slow for nothing.
+    pub logins_min: usize,
+    /// Most connections through the API door that have not logged in yet, default 1,024, which is
+    /// some 50 MiB. An adaptive door lets in as many of them as are served in good time.
     pub logins_max: usize,
     /// Most connections held at the API door while controllers go first, default 100,000; the rest
     /// wait in the kernel's backlog. Each takes an open file and a few KiB.
@@ -120,6 +124,7 @@ impl Default for Limits {
         let api = api::Config::default();
         Limits {
             connections_max: limits.listener.connections_max,
+            logins_min: limits.admission.logins_min,
             logins_max: limits.listener.logins_max,
             held_max: limits.listener.held_max,
             held_within: limits.listener.held_within,

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_core::admission::{self, Accept};
 use portcullis_core::forward::{self, budget};
 use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions, waits};
 use serde::Deserialize;
@@ -107,14 +108,20 @@ pub struct Config {
     /// believed. None by default. Only with a controller door, for controllers send no header.
     #[serde(default)]
     pub proxy_protocol: Vec<Net>,
-    /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
-    /// paced. Live, as in Juju; unlike there, a change refills no bucket.
-    #[serde(default = "default::agent_ratelimit_max")]
-    pub agent_ratelimit_max: u32,
-    /// Time until it may let in one more: above zero, at most `"1min"`, default `"250ms"` (Juju).
-    /// Live, as in Juju.
-    #[serde(default = "default::agent_ratelimit_rate", with = "duration")]
-    pub agent_ratelimit_rate: Duration,
+    /// What decides how fast the API door lets in. `adaptive`, the default: how long logins are
+    /// measured to take, so that a herd comes in as fast as it can be served; 180,000 agents would
+    /// take Juju's bucket half a day. `paced`: the bucket.
+    #[serde(default)]
+    pub accept: Accept,
+    /// How many agents the API door lets in at once: 0 or more. With 0 it is not paced. Without it
+    /// and `agent-ratelimit-rate`, an adaptive door is not paced either, and a paced one has Juju's
+    /// 10. Live, as in Juju; unlike there, a change refills no bucket.
+    #[serde(default)]
+    pub agent_ratelimit_max: Option<u32>,
+    /// Time until it may let in one more: above zero, at most `"1min"`, and `"250ms"` (Juju) where
+    /// there is a pace but not this key. Live, as in Juju.
+    #[serde(default, with = "duration::optional")]
+    pub agent_ratelimit_rate: Option<Duration>,
     /// Certificates.
     pub tls: Tls,
     /// Every controller of the cluster, this one among them: 1 to [`PEERS_MAX`].
@@ -320,8 +327,15 @@ impl Config {
         logins
     }
 
-    fn pace(&self) -> pace::Config {
-        pace::Config { burst: self.agent_ratelimit_max, interval: self.agent_ratelimit_rate }
+    /// The bucket before the API door: what is asked for, or else what the mode has by default.
+    pub fn pace(&self) -> pace::Config {
+        let (max, rate) = (self.agent_ratelimit_max, self.agent_ratelimit_rate);
+        let juju = pace::Config::default();
+        let burst = match self.accept {
+            Accept::Adaptive if max.is_none() && rate.is_none() => 0,
+            Accept::Adaptive | Accept::Paced => max.unwrap_or(juju.burst),
+        };
+        pace::Config { burst, interval: rate.unwrap_or(juju.interval) }
     }
 
     /// What the machine that decides is told.
@@ -329,6 +343,11 @@ impl Config {
         let Limits { login_within, silent_max, patience_max, .. } = self.limits;
         let defaults = controller::Config::new(NodeId(self.controller_id));
         controller::Config {
+            admission: admission::Config {
+                accept: self.accept,
+                logins_min: self.limits.logins_min,
+                ..defaults.admission
+            },
             listener: listener::Config {
                 controller_door: self.doors().controller.is_some(),
                 controllers_first: self.mode().controllers_first(),
@@ -407,14 +426,6 @@ mod default {
     pub fn api_port_open_delay() -> Duration {
         listener::Config::default().open_delay
     }
-
-    pub fn agent_ratelimit_max() -> u32 {
-        pace::Config::default().burst
-    }
-
-    pub fn agent_ratelimit_rate() -> Duration {
-        pace::Config::default().interval
-    }
 }
 
 /// Durations as people write them.
@@ -430,6 +441,17 @@ mod duration {
                 "{text:?} is not a duration ({error}); write a number and a unit, such as \"250ms\""
             ))
         })
+    }
+
+    /// The same where the key may be absent.
+    pub mod optional {
+        use super::{Deserializer, Duration};
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(from).map(Some)
+        }
     }
 }
 

@@ -44,6 +44,7 @@ impl Config {
             ("data-dir", self.data_dir != other.data_dir),
             ("bind-address", self.bind_address != other.bind_address),
             ("api-port", self.api_port != other.api_port),
+            ("accept", self.accept != other.accept),
             ("proxy-protocol", self.proxy_protocol != other.proxy_protocol),
             ("ports-file", self.ports_file != other.ports_file),
             ("tls", self.tls != other.tls),

@@ -1,5 +1,4 @@
 use std::path::Path;
-use std::time::Duration;
 
 use portcullis_core::addresses::Scope;
 
@@ -65,8 +64,7 @@ fn load(text: &str) -> Result<Config, String> {
 #[test]
 fn a_good_file_is_read_with_jujus_defaults() {
     let config = load(GOOD).expect("it is good");
-    assert_eq!(config.agent_ratelimit_max, 10);
-    assert_eq!(config.agent_ratelimit_rate, Duration::from_millis(250));
+    assert_eq!((config.agent_ratelimit_max, config.agent_ratelimit_rate), (None, None));
     assert_eq!(config.limits, Limits { waiting_max: 8192, ..Limits::default() });
     assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("data"));
     let controller = config.controller();
@@ -76,13 +74,30 @@ fn a_good_file_is_read_with_jujus_defaults() {
 }
 
 #[test]
+fn the_pace_is_what_is_asked_for_or_what_the_mode_has() {
+    let pace = |lines: &str| {
+        let config = load(&GOOD.replacen("[tls]", &format!("{lines}\n[tls]"), 1));
+        let pace = config.expect("it is good").pace();
+        (pace.burst, pace.interval.as_millis())
+    };
+    assert_eq!(pace(""), (0, 250));
+    assert_eq!(pace("accept = \"paced\""), (10, 250));
+    assert_eq!(pace("accept = \"paced\"\nagent-ratelimit-max = 0"), (0, 250));
+    assert_eq!(pace("agent-ratelimit-max = 3"), (3, 250));
+    assert_eq!(pace("agent-ratelimit-rate = \"1s\""), (10, 1_000));
+    let said = said("[tls]", "accept = \"fast\"\n[tls]");
+    assert!(said.contains("accept") && said.contains("adaptive"), "{said}");
+}
+
+#[test]
 fn the_example_is_good_and_shows_the_defaults() {
     let config = load(EXAMPLE).expect("it is good");
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.raft, Raft::default());
     let bare = load(GOOD).expect("it is good");
     assert_eq!(config.api_port, bare.api_port);
-    assert_eq!(config.agent_ratelimit_rate, bare.agent_ratelimit_rate);
+    assert_eq!(config.accept, bare.accept);
+    assert_eq!(config.pace(), bare.pace());
     assert_eq!(config.bind_address, bare.bind_address);
 }
 

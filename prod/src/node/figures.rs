@@ -89,6 +89,7 @@ impl<E: Env> Serve<E> {
                 self.metrics.used(limit, used as u64);
             }
             lease_manager(&status, sheet);
+            admission(&status, sheet);
         }
         let inbox = self.inbox.max_capacity() - self.inbox.capacity();
         let calls = self.peers.all().map(|(_, link)| link.calls()).max();
@@ -248,6 +249,26 @@ fn lease_manager(status: &controller::Status, sheet: &mut Sheet) {
         status.retries_denied,
     );
     sheet.counter("portcullis_wakes", "Waits that ended because the lease was free", status.wakes);
+}
+
+/// What the machine alone knows of the logins at the API door.
+fn admission(status: &controller::Status, sheet: &mut Sheet) {
+    sheet.gauge(
+        "portcullis_logins_allowed",
+        "How many may be logging in at the api door at once, from logins-min to logins-max",
+        status.logins_allowed as f64,
+    );
+    sheet.gauge(
+        "portcullis_login_seconds",
+        "Time from connecting to having logged in, as the quickest quarter needed it lately; 0 \
+         before there was one",
+        status.login_time.as_secs_f64(),
+    );
+    sheet.gauge(
+        "portcullis_login_least_seconds",
+        "The same without congestion, as far as is known: at twice of it, fewer are allowed",
+        status.login_time_least.as_secs_f64(),
+    );
 }
 
 fn truth(is: bool) -> f64 {

@@ -94,7 +94,7 @@ async fn the_front_and_the_controller_understand_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_is_told_at_the_controller_door() {
     let cluster = Cluster::start(1, |_| ()).await;
-    let ports = *cluster.nodes[&1].ports().borrow();
+    let ports = cluster.nodes[&1].ports().borrow().clone();
     let door = Address::new(&ports.controller.expect("there are two doors").to_string());
     for (path, status) in [("/health", "200"), ("/introspection/metrics", "404"), ("/api", "404")] {
         let stream = cluster.host.connect(&door).await.expect("it is open");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_core::admission::Accept;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::{
     Address, NodeId, agent, backoff, balancer, controller, dialer, listener, pace, tracker,
@@ -21,6 +22,8 @@ pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
 pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     let set = &plan.settings.controllers;
     let mut config = controller::Config::new(node);
+    // Scenarios are about the bucket, whatever logins are measured to take.
+    config.admission.accept = Accept::Paced;
     config.listener = listener::Config {
         controller_door: set.has_controller_door(),
         controllers_first: set.holds(),

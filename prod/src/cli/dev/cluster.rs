@@ -26,7 +26,15 @@ const UNITS: [&str; 2] = ["mysql/0", "mysql/1"];
 pub struct Cluster {
     pub controllers: Vec<Controller>,
     pub accounts: Vec<Account>,
-    /// How many agents a door lets in before it paces them, if it is said.
+    /// How fast the doors let in.
+    pub pace: Pace,
+}
+
+/// How fast the doors let in, as far as it is said.
+pub struct Pace {
+    /// `adaptive` or `paced`.
+    pub accept: Option<String>,
+    /// How many agents a door lets in before it paces them.
     pub agent_ratelimit_max: Option<u32>,
 }
 
@@ -43,11 +51,7 @@ pub struct Controller {
 
 impl Cluster {
     /// Finds what earlier starts made in the folder, makes the rest, and holds the ports.
-    pub fn prepare(
-        folder: &Folder,
-        count: u64,
-        agent_ratelimit_max: Option<u32>,
-    ) -> Result<Cluster, Failure> {
+    pub fn prepare(folder: &Folder, count: u64, pace: Pace) -> Result<Cluster, Failure> {
         let ids = 1..=count;
         let earlier = earlier(folder, count)?;
         let authority = authority(folder)?;
@@ -64,7 +68,7 @@ impl Cluster {
                 .map_or_else(uuid, |model| model.uuid.clone()),
         };
         let accounts = accounts(folder, count)?;
-        let cluster = Cluster { controllers, accounts, agent_ratelimit_max };
+        let cluster = Cluster { controllers, accounts, pace };
         cluster.write(folder, &names)?;
         Ok(cluster)
     }
@@ -94,8 +98,10 @@ impl Cluster {
     fn config(&self, controller: &Controller, names: &Names) -> String {
         let Names { controller: uuid, model } = names;
         let (api, peers) = (controller.api.port(), controller.peers.port());
-        let pace = self.agent_ratelimit_max.map(|most| format!("agent-ratelimit-max = {most}\n"));
-        let pace = pace.unwrap_or_default();
+        let Pace { accept, agent_ratelimit_max } = &self.pace;
+        let accept = accept.as_ref().map(|accept| format!("accept = \"{accept}\"\n"));
+        let most = agent_ratelimit_max.map(|most| format!("agent-ratelimit-max = {most}\n"));
+        let pace = accept.unwrap_or_default() + &most.unwrap_or_default();
         let mut text = format!(
             r#"# Written by `portcullis dev` at each start; changes are lost.
 controller-id = {}

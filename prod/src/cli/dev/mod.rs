@@ -22,7 +22,7 @@ mod cluster;
 mod folder;
 
 use child::{Child, Event};
-use cluster::Cluster;
+use cluster::{Cluster, Pace};
 use folder::Folder;
 
 /// Most events of the controllers that wait to be printed.
@@ -44,10 +44,13 @@ pub struct Arguments {
     controllers: u64,
     /// How many agents each API door lets in at once before it paces them; 0 for as many as come
     ///
-    /// Without it a door lets in as many as the configuration's `agent-ratelimit-max` has by
-    /// default, and then one every 250 ms: right for a cluster that starts, too slow for `load`.
+    /// Without it the doors are not paced, unless `--accept paced` asks for it: then 10 come in,
+    /// and one every 250 ms after them, which is too slow for `load`.
     #[arg(long, value_name = "N")]
     agent_ratelimit_max: Option<u32>,
+    /// What decides how fast the API doors let in [default: adaptive]
+    #[arg(long, value_name = "MODE", value_parser = ["adaptive", "paced"])]
+    accept: Option<String>,
 }
 
 /// Runs the cluster until Ctrl-C or SIGTERM.
@@ -64,8 +67,11 @@ pub fn dev(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(Failure::wrong)?;
     runtime.block_on(async {
         // Ports are reserved, and stay so, before anything else can take them.
-        let cluster =
-            Cluster::prepare(&folder, arguments.controllers, arguments.agent_ratelimit_max)?;
+        let pace = Pace {
+            accept: arguments.accept.clone(),
+            agent_ratelimit_max: arguments.agent_ratelimit_max,
+        };
+        let cluster = Cluster::prepare(&folder, arguments.controllers, pace)?;
         say(format_args!(
             "Starting {} controllers in {}",
             cluster.controllers.len(),

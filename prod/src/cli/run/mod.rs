@@ -137,7 +137,9 @@ impl Signals {
 /// as before.
 async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
     let read = Config::load(file).map_err(|error| error.to_string());
-    let read = read.and_then(|config| match config.live() {
+    // How it accepts takes a restart, and the pace that comes with that by default does too.
+    let by = |config: &Config| Config { accept: running.accept, ..config.clone() };
+    let read = read.and_then(|config| match by(&config).live() {
         Ok(live) => Ok((config, live)),
         Err(error) => Err(error.to_string()),
     });
