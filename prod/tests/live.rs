@@ -1,5 +1,7 @@
 //! Whole controllers in one process, as clients meet them: loopback, TLS, websockets, raft.
 
+#[path = "live/balanced.rs"]
+mod balanced;
 #[path = "live/forwarded.rs"]
 mod forwarded;
 #[path = "live/foul.rs"]

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::news::News;
 use super::peers::Peers;
-use super::{Arrival, Greeting, Ports};
+use super::{Arrival, Cut, Greeting, Ports};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Verdict, Watch,
@@ -90,7 +90,7 @@ impl<E: Env> Serve<E> {
         door: Door,
         stream: E::Stream,
     ) {
-        let cut = self.closing.child_token();
+        let cut = Cut::new(&self.closing);
         self.arrive(Arrival::Connected { connection, door, cut: cut.clone() }).await;
         let serve = self.clone();
         self.env.spawn(async move {
@@ -104,14 +104,14 @@ impl<E: Env> Serve<E> {
         connection: ConnectionId,
         door: Door,
         stream: E::Stream,
-        cut: CancellationToken,
+        cut: Cut,
     ) {
         // Each stretch of a connection's life is on the heap by itself, and gone with its end: a
         // connection that idles keeps what idling takes, not what its longest stretch took.
         let since = self.env.now();
         let arrived = tokio::select! {
             biased;
-            () = cut.cancelled() => None,
+            _ = cut.made() => None,
             arrived = Box::pin(tls::arrive(&self.tls, stream)) => Some(arrived),
         };
         let result = match &arrived {
@@ -129,7 +129,7 @@ impl<E: Env> Serve<E> {
                 let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
                 let ended = tokio::select! {
                     biased;
-                    () = cut.cancelled() => return,
+                    _ = cut.made() => return,
                     ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
@@ -138,10 +138,7 @@ impl<E: Env> Serve<E> {
                 debug!(%connection, "not a controller: the controller door is for controllers");
             }
             Ok((stream, Arrived::Http)) => {
-                let hangup = async move {
-                    cut.cancelled().await;
-                    "closed by the controller".to_owned()
-                };
+                let hangup = async move { cut.made().await };
                 let handler = self.clone();
                 let (env, config) = (self.env.clone(), self.api.clone());
                 Box::pin(api::serve(env, handler, config, connection, stream, hangup)).await;
@@ -276,7 +273,9 @@ impl<E: Env> api::Handler for Serve<E> {
                 Verdict::Welcome { identity, runs_controller, first }
             }
             // Without an answer the connection is gone, and nobody is told this.
-            Ok(Greeting::Refuse) | Err(_) => Verdict::TryAgain { retry_after: Duration::ZERO },
+            Ok(Greeting::Refuse) | Err(_) => {
+                Verdict::TryAgain { retry_after: self.api.retry_after }
+            }
             Ok(Greeting::Redirect { to }) => {
                 let cluster = self.cluster.borrow();
                 Verdict::Redirect(Elsewhere {
