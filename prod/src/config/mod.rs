@@ -23,6 +23,7 @@ pub mod front;
 mod limits;
 mod node;
 mod reload;
+mod signed;
 
 pub use balance::Balance;
 pub use fault::{ConfigError, Fault};
@@ -30,6 +31,7 @@ pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
+pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
 /// Most controllers of one cluster: Juju's bound too.
 pub const PEERS_MAX: usize = 7;
@@ -108,6 +110,9 @@ pub struct Config {
     /// Unit agents, each of which may claim the leadership of its own application.
     #[serde(default, rename = "unit")]
     pub units: Vec<Unit>,
+    /// Unit agents of many applications, without an account each.
+    #[serde(default, rename = "signed-units")]
+    pub signed: Vec<SignedUnits>,
     /// Machine agents.
     #[serde(default, rename = "machine")]
     pub machines: Vec<Machine>,
