@@ -322,11 +322,11 @@ fn signed_units_are_named_like_applications() {
     assert_eq!(good.restart_keys(&Config { signed: Vec::new(), ..good.clone() }), ["signed-units"]);
     let bad = units("x", &rest("agent-", 0, "00")).expect_err("all of it is wrong");
     for says in [
-        "controller.toml:34:9: signed-units.model: no [[model]] has the uuid \"x\"",
-        "controller.toml:35:10: signed-units.prefix: \"agent-\" and a number are no name",
-        "controller.toml:36:16: signed-units.applications: must be 1 to 1000000",
-        "controller.toml:37:9: signed-units.units: must be 1 to 1000",
-        "controller.toml:38:14: signed-units.public-key: a key is 32 bytes in hex",
+        "controller.toml:35:9: signed-units.model: no [[model]] has the uuid \"x\"",
+        "controller.toml:36:10: signed-units.prefix: \"agent-\" and a number are no name",
+        "controller.toml:37:16: signed-units.applications: must be 1 to 1000000",
+        "controller.toml:38:9: signed-units.units: must be 1 to 1000",
+        "controller.toml:39:14: signed-units.public-key: a key is 32 bytes in hex",
     ] {
         assert!(bad.contains(says), "{says} is not in\n{bad}");
     }

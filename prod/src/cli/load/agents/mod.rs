@@ -5,7 +5,7 @@
 //! redirects and learned lists. The process that is started adds up what the others tell, watches
 //! for controllers that are lost, and says when all was even again.
 
-use std::env;
+use std::env::current_exe;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use portcullis::credentials::Signer;
 use portcullis::env::Env;
+use portcullis::tokio_env::Tokio;
 use portcullis_core::Time;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -120,7 +121,9 @@ impl Herd {
             let (lines, mut heard) = mpsc::channel(LINES_MAX);
             let mut parts = Vec::new();
             for range in self.ranges(units, machine::connections_max())? {
-                parts.push(self.spawn(parts.len(), &range, &lines).map_err(Failure::wrong)?);
+                parts.push(
+                    self.spawn(&asking.env, parts.len(), &range, &lines).map_err(Failure::wrong)?,
+                );
             }
             drop(lines);
             let mut course = Course::new(u64::from(self.agents));
@@ -192,12 +195,13 @@ impl Herd {
 
     fn spawn(
         &self,
+        env: &Tokio,
         at: usize,
         range: &Range<u32>,
         lines: &mpsc::Sender<Line>,
     ) -> std::io::Result<Part> {
         let plain = |duration: Duration| humantime::format_duration(duration).to_string();
-        let mut command = Command::new(env::current_exe()?);
+        let mut command = Command::new(current_exe()?);
         command.arg("load").arg("--client").arg(&self.client);
         command.args(["--agents", &self.agents.to_string()]);
         command.args(["--part", &format!("{}..{}", range.start, range.end)]);
@@ -210,7 +214,7 @@ impl Herd {
         command.process_group(0).kill_on_drop(true);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(read(at, stdout, lines.clone()));
+            env.spawn(read(at, stdout, lines.clone()));
         }
         Ok(Part { leash: child.stdin.take(), child, told: Told::default() })
     }

@@ -234,6 +234,10 @@ fn after(outage: &Outage, at: Option<Duration>) -> Option<f64> {
 
 /// How many agents had something happen to them how often.
 fn often(counted: &BTreeMap<u64, u64>) -> String {
-    let each = counted.iter().map(|(often, agents)| format!("{agents} agents {often} times"));
+    let each = counted.iter().map(|(often, agents)| match often {
+        0 => format!("{agents} agents never"),
+        1 => format!("{agents} once"),
+        often => format!("{agents} {often} times"),
+    });
     each.collect::<Vec<_>>().join(", ")
 }
