@@ -2,6 +2,8 @@
 
 #[path = "live/balanced.rs"]
 mod balanced;
+#[path = "live/followed.rs"]
+mod followed;
 #[path = "live/forwarded.rs"]
 mod forwarded;
 #[path = "live/foul.rs"]
@@ -12,5 +14,7 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/proxied.rs"]
+mod proxied;
 #[path = "live/world.rs"]
 mod world;

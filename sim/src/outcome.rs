@@ -45,6 +45,10 @@ pub const SOMETIMES: &[Sight] = &[
     ("lease_lost", |counts| counts.lived.lost > 0),
     ("renewed_late", |counts| counts.lived.late > 0),
     ("slow_disk_hit", |counts| counts.slow_disk_hits > 0),
+    ("backend_down", |counts| counts.gate().down > 0),
+    ("backend_unready", |counts| counts.gate().unready > 0),
+    ("backend_missed", |counts| counts.gate().missed > 0),
+    ("backend_taken_out", |counts| counts.gate().hung_up > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
 ];
 
@@ -154,6 +158,7 @@ impl<'a> Outcome<'a> {
             ("leader changes", counts.leader_changes.to_string()),
             ("let in, by controller", doors.join(" ")),
             ("dials", counts.dials.to_string()),
+            ("logins an agent", counts.logins_each()),
             ("redirected", counts.redirects.to_string()),
             ("moved", counts.crowd.moved.to_string()),
             ("leases lost", counts.lived.lost.to_string()),

@@ -12,6 +12,7 @@ mod figures;
 mod metrics_port;
 mod news;
 mod peers;
+mod proxied;
 mod serve;
 mod shell;
 
@@ -22,13 +23,14 @@ use std::time::Duration;
 
 use openraft::EmptyNode;
 use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Controller, Input};
 use portcullis_core::{Address, Door, NodeId, pace};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api::{self, Cluster, Elsewhere, HostPort, Model};
+use crate::api::{self, Cluster, Elsewhere, Model};
 use crate::credentials::Credentials;
 use crate::drive::drive;
 use crate::env::Env;
@@ -41,6 +43,8 @@ use news::News;
 use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
+
+pub use proxied::Net;
 
 /// Time from one look at the memory in use to the next: a herd of 1,000 connections a second takes
 /// a few MiB in it.
@@ -81,12 +85,16 @@ pub struct Config {
     pub doors: Doors,
     /// Where to show metrics to whoever asks, by plain HTTP.
     pub metrics: Option<SocketAddr>,
+    /// Fronts, whose connections to the API door begin with a PROXY header.
+    pub proxied: Vec<Net>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
     /// Every controller of the cluster, this one included, with the address controllers dial.
     pub peers: BTreeMap<NodeId, Address>,
     /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// The network that agents are told of alone, where a controller has an address in it.
+    pub space: Option<String>,
     /// This controller's certificate.
     pub certificate: Certificate,
     /// Who may log in.
@@ -103,6 +111,8 @@ pub struct Live {
     /// As [`Config::servers`]. A controller that was not there at the start is left out, and one
     /// that is missing keeps its addresses: members do not change by a file.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// As [`Config::space`].
+    pub space: Option<String>,
     /// As [`Config::models`].
     pub models: Vec<Model>,
     /// As [`Config::moved`].
@@ -193,6 +203,7 @@ impl<E: Env> Node<E> {
             inbox,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
+            proxied: config.proxied,
             tls: config.certificate.server()?,
             peer: peer::Config::new(node, &config.cluster),
             peers: Peers::new(node, links),
@@ -206,6 +217,7 @@ impl<E: Env> Node<E> {
                 uuid: config.cluster,
                 authority: tls::to_pem(&config.certificate.authority),
                 servers: config.servers,
+                space: config.space,
                 models: config.models,
                 moved: config.moved,
             })),
@@ -240,9 +252,9 @@ impl<E: Env> Node<E> {
     /// Goes on with what the operator has changed. Whoever watches where controllers are is told if
     /// that is among it; connections stay.
     pub async fn reload(&self, live: Live) {
-        let Live { mut servers, models, moved, pace, open_delay } = live;
+        let Live { mut servers, space, models, moved, pace, open_delay } = live;
         self.serve.cluster.send_if_modified(|cluster| {
-            let mut next = Cluster { models, moved, ..(**cluster).clone() };
+            let mut next = Cluster { space, models, moved, ..(**cluster).clone() };
             for (node, known) in &mut next.servers {
                 *known = servers.remove(node).unwrap_or_else(|| known.clone());
             }

@@ -82,6 +82,7 @@ async fn clients_go_where_they_are_told_and_stay_there() {
         tls: cluster.client.clone(),
         pass: pass(),
         place: Place::Model(MODEL.into()),
+        follows: None,
     };
     let clients: Vec<Client> =
         (0..AGENTS).map(|_| Client::start(&cluster.host, config())).collect();

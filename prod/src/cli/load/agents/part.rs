@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portcullis::api::Place;
 use portcullis::client::wire::Pass;
-use portcullis::client::{self, Client, Standing};
+use portcullis::client::{self, Client, Follows, Standing};
 use portcullis::credentials::{Identity, Signer};
 use portcullis::env::Env;
 use portcullis_core::{Address, Time, agent};
@@ -170,6 +170,7 @@ impl Part {
         let (model, tag) = (key.model.to_string(), unit.tag());
         client::Config {
             agent: agent::Config::default(),
+            follows: Follows::of(&tag),
             addresses: self.asking.addresses.clone(),
             tls: self.asking.tls.clone(),
             pass: Pass { password: self.signer.password(&model, &tag), tag },
