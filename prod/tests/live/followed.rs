@@ -47,10 +47,6 @@ async fn its_addresses_are_rewritten_and_never_to_nowhere() {
         place: Place::Model(MODEL.into()),
     };
     let client = Client::start(&cluster.host, config);
-    let kept = tokio::spawn({
-        let (client, file) = (client.clone(), file.clone());
-        async move { remember::follow(&client, file).await }
-    });
     let reads = async |addresses: &[&str]| {
         let list: Vec<String> = addresses.iter().map(|address| format!("{address:?}")).collect();
         let wanted = format!("# Mine.\naddresses = [{}]\n", list.join(", "));
@@ -58,21 +54,27 @@ async fn its_addresses_are_rewritten_and_never_to_nowhere() {
         let is = || async { (fs::read_to_string(&file).ok()? == wanted).then_some(()) };
         cluster.host.until(&what, is).await;
     };
-    let inside = HostPort { space_name: Some("mgmt".into()), ..HostPort::new("10.0.0.1", 1) };
-    let outside = HostPort::new("8.8.8.8", 2);
-    let standing = client.standing();
-    let up = || async { standing.borrow().line.as_ref().map(|_| ()) };
-    cluster.host.until("the agent is in", up).await;
-    at(&cluster, &[outside.clone(), inside.clone()], None).await;
-    reads(&["10.0.0.1:1", "8.8.8.8:2"]).await;
-    at(&cluster, &[outside.clone(), inside], Some("mgmt")).await;
-    reads(&["10.0.0.1:1"]).await;
-    // A list of nothing, and after it one that is written: so the first was not.
-    at(&cluster, &[], Some("mgmt")).await;
-    assert!(fs::read_to_string(&file).expect("it is there").contains("10.0.0.1:1"));
-    at(&cluster, &[outside], Some("mgmt")).await;
-    reads(&["8.8.8.8:2"]).await;
+    let story = async {
+        let inside = HostPort { space_name: Some("mgmt".into()), ..HostPort::new("10.0.0.1", 1) };
+        let outside = HostPort::new("8.8.8.8", 2);
+        let standing = client.standing();
+        let up = || async { standing.borrow().line.as_ref().map(|_| ()) };
+        cluster.host.until("the agent is in", up).await;
+        at(&cluster, &[outside.clone(), inside.clone()], None).await;
+        reads(&["10.0.0.1:1", "8.8.8.8:2"]).await;
+        at(&cluster, &[outside.clone(), inside], Some("mgmt")).await;
+        reads(&["10.0.0.1:1"]).await;
+        // A list of nothing, and after it one that is written: so the first was not.
+        at(&cluster, &[], Some("mgmt")).await;
+        assert!(fs::read_to_string(&file).expect("it is there").contains("10.0.0.1:1"));
+        at(&cluster, &[outside], Some("mgmt")).await;
+        reads(&["8.8.8.8:2"]).await;
+    };
+    tokio::select! {
+        biased;
+        () = story => {}
+        () = remember::follow(&client, file.clone()) => unreachable!("the client goes on"),
+    }
     drop(client);
-    kept.abort();
     cluster.stop().await;
 }
