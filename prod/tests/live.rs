@@ -1,5 +1,7 @@
 //! Whole controllers in one process, as clients meet them: loopback, TLS, websockets, raft.
 
+#[path = "live/balanced.rs"]
+mod balanced;
 #[path = "live/drain.rs"]
 mod drain;
 #[path = "live/followed.rs"]

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use crate::credentials::Identity;
 use crate::env::Env;
 use crate::metrics::Metrics;
-use crate::rpc;
+use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
 pub use history::{CHANGES_MAX, Found, History, Mark};
@@ -376,14 +376,14 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Serves one connection after its handshake, until either side ends it.
 ///
-/// `hangup` resolves to the reason when the controller wants the connection gone.
+/// `hangup` resolves to what is said when the controller wants the connection gone.
 pub async fn serve<E, H, S>(
     env: E,
     handler: Arc<H>,
     config: Arc<Config>,
     connection: ConnectionId,
     stream: S,
-    hangup: impl Future<Output = String> + Send,
+    hangup: impl Future<Output = Farewell> + Send,
 ) where
     E: Env,
     H: Handler,

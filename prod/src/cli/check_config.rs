@@ -102,11 +102,13 @@ impl Display for Meaning<'_> {
                 config.moved.len()
             })?;
         }
+        let signed = config.signed.iter().map(|one| u64::from(one.applications * one.units));
+        let units = config.units.len() as u64 + signed.sum::<u64>();
         write!(
             f,
             "  may log in       {} users, {} units, {} machines of {} models",
             config.users.len(),
-            config.units.len(),
+            units,
             config.machines.len(),
             config.models.len()
         )

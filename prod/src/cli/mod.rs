@@ -112,6 +112,7 @@ Examples:
   portcullis load --processes 100 --leases 40     12,000 connections for 4,000 leases
   portcullis load --claimers 64 --duration 30s    claims a second, each durable on a majority
   portcullis load --herd --json -                 all at one moment; figures as JSON
+  portcullis load --agents 30000 --until-even     a herd; kill a controller, and see it even out
 
 Latencies are from asking to a definite answer, granted or denied. The exit code is 6 if two holders
 ever believed at one time that they hold one lease, by their own clocks from when each asked.")]
@@ -212,7 +213,9 @@ mod tests {
             "portcullis lease list --as mysql/0 --within 5s --log debug",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
+            "portcullis load --agents 30000 --until-even --agents-per-process 9000 --duration 1h",
             "portcullis dev --agent-ratelimit-max 0",
+            "portcullis dev --balance redirect --moves-rate 5ms --move-again-after 61s",
             "portcullis hash-password --drawn",
             "portcullis agent --config FILE --as mysql/0 --lead --json",
         ] {
@@ -227,6 +230,7 @@ mod tests {
         assert_eq!(parse("portcullis dev --controllers 9").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis lease claim a b --for ever").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis load --multiplex 61").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis load --agents 1 --herd").err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
         let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));

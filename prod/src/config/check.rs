@@ -8,6 +8,7 @@ use std::time::Duration;
 use portcullis_core::dialer;
 
 use super::fault::Meaning;
+use super::signed;
 use super::{
     CONTROLLER_CONNECTIONS_LEAST, Config, ControllerDoor, ITEMS_MOST, MESSAGE_MAX_LEAST,
     MESSAGE_MAX_MOST, OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
@@ -26,6 +27,7 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
     raft(config, &mut faults);
     models(config, &mut faults);
     credentials(config, &mut faults);
+    signed::check(config, &mut faults);
     faults.0
 }
 
@@ -33,7 +35,7 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
 pub(super) struct Faults(pub(super) Vec<Meaning>);
 
 impl Faults {
-    fn add(&mut self, path: impl Into<String>, says: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, says: impl Into<String>) {
         self.0.push(Meaning { path: path.into(), says: says.into() });
     }
 
@@ -370,7 +372,7 @@ fn credentials(config: &Config, faults: &mut Faults) {
     }
 }
 
-fn known_model(config: &Config, uuid: &str, path: &str, faults: &mut Faults) {
+pub(super) fn known_model(config: &Config, uuid: &str, path: &str, faults: &mut Faults) {
     let known = config.models.iter().any(|model| model.uuid == uuid);
     faults.check(known, path, format!("no [[model]] has the uuid {uuid:?}"));
 }

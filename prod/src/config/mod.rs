@@ -27,6 +27,7 @@ pub mod front;
 mod limits;
 mod node;
 mod reload;
+mod signed;
 
 pub use api_address::ApiAddress;
 pub use balance::Balance;
@@ -36,6 +37,7 @@ pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
+pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
 /// Most controllers of one cluster: Juju's bound too.
 pub const PEERS_MAX: usize = 7;
@@ -148,6 +150,9 @@ pub struct Config {
     /// Unit agents, each of which may claim the leadership of its own application.
     #[serde(default, rename = "unit")]
     pub units: Vec<Unit>,
+    /// Unit agents of many applications, without an account each.
+    #[serde(default, rename = "signed-units")]
+    pub signed: Vec<SignedUnits>,
     /// Machine agents.
     #[serde(default, rename = "machine")]
     pub machines: Vec<Machine>,

@@ -54,6 +54,9 @@ impl Config {
             let hashed = Hashed::parse(hash).expect("hashes were checked on loading");
             credentials.insert(model, identity, hashed);
         }
+        for units in &self.signed {
+            credentials.insert_signed(units.credentials());
+        }
         credentials
     }
 }

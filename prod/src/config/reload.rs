@@ -52,6 +52,7 @@ impl Config {
             ("limits", self.limits != other.limits),
             ("balance", self.balance != other.balance),
             ("raft", self.raft != other.raft),
+            ("signed-units", self.signed != other.signed),
             ("user, unit, machine", logins(self) != logins(other)),
         ];
         differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use portcullis_core::addresses::Scope;
+use portcullis_core::balancer::Policy;
 
 use super::*;
 use crate::node::At;
@@ -322,6 +323,44 @@ fn the_balance_has_bounds() {
         let said = said("[limits]", &format!("[balance]\n{key}\n[limits]"));
         assert!(said.contains(says), "{key}: {said}");
     }
+}
+
+#[test]
+fn the_surplus_is_sent_on_unless_told_otherwise() {
+    let policy = |text: &str| load(text).expect("it is good").controller().balancer.policy;
+    assert_eq!(policy(GOOD), Policy::Redirect);
+    let none = format!("{GOOD}[balance]\npolicy = \"none\"\n");
+    assert_eq!(policy(&none), Policy::None);
+    assert_eq!(load(EXAMPLE).expect("it is good").balance, Balance::default());
+}
+
+#[test]
+fn signed_units_are_named_like_applications() {
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let units = |model: &str, rest: &str| {
+        let model = format!("[[signed-units]]\nmodel = \"{model}\"\n");
+        load(&format!("{GOOD}{model}{rest}"))
+    };
+    let here = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
+    let rest = |prefix: &str, count: u32, key: &str| {
+        let counts = format!("applications = {count}\nunits = {count}\n");
+        format!("prefix = \"{prefix}\"\n{counts}public-key = \"{key}\"\n")
+    };
+    let good = units(here, &rest("agent", 3, key)).expect("it is good");
+    assert_eq!(good.restart_keys(&Config { signed: Vec::new(), ..good.clone() }), ["signed-units"]);
+    let bad = units("x", &rest("agent-", 0, "00")).expect_err("all of it is wrong");
+    for says in [
+        "controller.toml:35:9: signed-units.model: no [[model]] has the uuid \"x\"",
+        "controller.toml:36:10: signed-units.prefix: \"agent-\" and a number are no name",
+        "controller.toml:37:16: signed-units.applications: must be 1 to 1000000",
+        "controller.toml:38:9: signed-units.units: must be 1 to 1000",
+        "controller.toml:39:14: signed-units.public-key: a key is 32 bytes in hex",
+    ] {
+        assert!(bad.contains(says), "{says} is not in\n{bad}");
+    }
+    let twice = format!("{}[[signed-units]]\nmodel = \"{here}\"\n", rest("agent", 3, key));
+    let twice = units(here, &format!("{twice}{}", rest("agent", 3, key)));
+    assert!(twice.is_err_and(|says| says.contains("agent is given more than once")));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
 //! ```
 
+mod cut;
 mod door;
 mod figures;
 mod metrics_port;
@@ -40,6 +41,7 @@ use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::tls::{self, Certificate};
+use cut::Cut;
 use news::News;
 use peers::Peers;
 use serve::Serve;

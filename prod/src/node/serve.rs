@@ -21,7 +21,7 @@ use tracing::debug;
 use super::news::News;
 use super::peers::Peers;
 use super::worker::Workers;
-use super::{Addresses, Arrival, Doors, Greeting, Net, Ports, Readiness, metrics_port};
+use super::{Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, metrics_port};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Verdict, Watch,
@@ -108,7 +108,7 @@ impl<E: Env> Serve<E> {
         door: Door,
         stream: E::Stream,
     ) {
-        let cut = self.closing.child_token();
+        let cut = Cut::new(&self.closing);
         self.arrive(Arrival::Connected { connection, door, cut: cut.clone() }).await;
         let serve = self.clone();
         self.env.spawn(async move {
@@ -120,7 +120,7 @@ impl<E: Env> Serve<E> {
     /// Holds a connection at the door, on a task of its own, until the machine lets it in, and then
     /// serves it. Until then nothing is read of it but its first words, and nothing is computed.
     pub async fn knocked(self: Arc<Self>, connection: ConnectionId, door: Door, stream: E::Stream) {
-        let cut = self.closing.child_token();
+        let cut = Cut::new(&self.closing);
         let (admit, admitted) = oneshot::channel();
         self.arrive(Arrival::Knocked { connection, door, cut: cut.clone(), admit }).await;
         let serve = self.clone();
@@ -128,7 +128,7 @@ impl<E: Env> Serve<E> {
             let mut stream = stream;
             let stood = tokio::select! {
                 biased;
-                () = cut.cancelled() => None,
+                _ = cut.made() => None,
                 stood = Box::pin(serve.stand(connection, door, &mut stream, admitted)) => stood,
             };
             if let Some(hello) = stood {
@@ -182,14 +182,14 @@ impl<E: Env> Serve<E> {
         door: Door,
         hello: Option<Hello>,
         stream: E::Stream,
-        cut: CancellationToken,
+        cut: Cut,
     ) {
         // Each stretch of a connection's life is on the heap by itself, and gone with its end: a
         // connection that idles keeps what idling takes, not what its longest stretch took.
         let since = self.env.now();
         let arrived = tokio::select! {
             biased;
-            () = cut.cancelled() => None,
+            _ = cut.made() => None,
             arrived = Box::pin(self.greet(connection, door, hello, stream)) => Some(arrived),
         };
         let result = match &arrived {
@@ -207,7 +207,7 @@ impl<E: Env> Serve<E> {
                 let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
                 let ended = tokio::select! {
                     biased;
-                    () = cut.cancelled() => return,
+                    _ = cut.made() => return,
                     ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
@@ -215,14 +215,11 @@ impl<E: Env> Serve<E> {
             // The controller door is for controllers, and for whoever asks how this one is.
             Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {
                 biased;
-                () = cut.cancelled() => {}
+                _ = cut.made() => {}
                 () = Box::pin(metrics_port::tell_health(self, stream)) => {}
             },
             Ok((stream, Arrived::Http)) => {
-                let hangup = async move {
-                    cut.cancelled().await;
-                    "closed by the controller".to_owned()
-                };
+                let hangup = async move { cut.made().await };
                 let handler = self.clone();
                 let (env, config) = (self.env.clone(), self.api.clone());
                 Box::pin(api::serve(env, handler, config, connection, stream, hangup)).await;
@@ -363,7 +360,9 @@ impl<E: Env> api::Handler for Serve<E> {
                 Verdict::Welcome { identity, runs_controller, first }
             }
             // Without an answer the connection is gone, and nobody is told this.
-            Ok(Greeting::Refuse) | Err(_) => Verdict::TryAgain { retry_after: Duration::ZERO },
+            Ok(Greeting::Refuse) | Err(_) => {
+                Verdict::TryAgain { retry_after: self.api.retry_after }
+            }
             Ok(Greeting::Redirect { to }) => {
                 let cluster = self.cluster.borrow();
                 Verdict::Redirect(Elsewhere {

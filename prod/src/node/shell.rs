@@ -9,19 +9,19 @@ use portcullis_core::controller::{self, Controller, Input, Output, Request, Stat
 use portcullis_core::lease::{Entry, Refusal};
 use portcullis_core::queue::{self, Answer};
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Time};
+use portcullis_core::{Address, AskId, BatchId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::door::{Connections, Opened, Permit};
 use super::peers::Asked;
-use super::{At, Doors, Ports, Readiness, Serve};
+use super::{At, Cut, Doors, Ports, Readiness, Serve};
 use crate::drive::Shell;
 use crate::env::Env;
 use crate::metrics::{Limit, Metrics, labels};
 use crate::peer::Failure;
 use crate::raft::{Proposed, propose};
+use crate::rpc::Farewell;
 
 /// What arrives at a controller.
 pub enum Arrival {
@@ -29,10 +29,10 @@ pub enum Arrival {
     Told(Input),
     /// A door is bound.
     Bound { door: Door, at: At },
-    /// A connection was let in; cancel `cut` to end it.
-    Connected { connection: ConnectionId, door: Door, cut: CancellationToken },
+    /// A connection was let in, and can be ended.
+    Connected { connection: ConnectionId, door: Door, cut: Cut },
     /// A connection stands at the door: tell it by `admit` when it is let in.
-    Knocked { connection: ConnectionId, door: Door, cut: CancellationToken, admit: Admit },
+    Knocked { connection: ConnectionId, door: Door, cut: Cut, admit: Admit },
     /// A party has proved who it is, and listens for what becomes of it.
     LoggedIn { connection: ConnectionId, party: Party, reply: oneshot::Sender<Greeting> },
     /// Somebody asks, and listens for the answer.
@@ -57,7 +57,7 @@ pub enum Greeting {
 
 /// Somebody who stands at the door.
 struct Standing {
-    cut: CancellationToken,
+    cut: Cut,
     admit: Admit,
     /// Which door's limits it counts for, by what it has said.
     counts_at: Door,
@@ -66,7 +66,7 @@ struct Standing {
 /// Somebody who was let in and is not gone.
 struct Guest {
     door: Door,
-    cut: CancellationToken,
+    cut: Cut,
     party: Option<Party>,
     /// How many asks it has without an answer.
     asks: usize,
@@ -136,12 +136,21 @@ impl<E: Env> Surroundings<E> {
         }
     }
 
-    fn cut(&self, connection: ConnectionId) {
+    fn cut(&self, connection: ConnectionId, farewell: Farewell) {
         if let Some(guest) = self.guests.get(&connection) {
-            guest.cut.cancel();
+            guest.cut.make(farewell);
         } else if let Some(standing) = self.standing.get(&connection) {
-            standing.cut.cancel();
+            standing.cut.make(farewell);
         }
+    }
+
+    /// Ends the connection of somebody who was let in, with where to go instead.
+    fn send_on(&self, connection: ConnectionId, to: NodeId) {
+        debug!(%connection, %to, "sent on");
+        let cluster = self.serve.cluster.borrow();
+        let addresses = cluster.servers.get(&to).into_iter().flatten();
+        let to = addresses.map(|address| Address::from(address.joined())).collect();
+        self.cut(connection, Farewell::Redirect(to));
     }
 
     /// Answers a login; false if there is none to be answered.
@@ -254,7 +263,7 @@ impl<E: Env> Surroundings<E> {
         }
     }
 
-    fn connected(&mut self, connection: ConnectionId, door: Door, cut: CancellationToken) {
+    fn connected(&mut self, connection: ConnectionId, door: Door, cut: Cut) {
         self.guests.insert(connection, Guest { door, cut, party: None, asks: 0 });
         self.metrics().connected(labels::door(door));
         if door == Door::Api {
@@ -427,18 +436,16 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 self.greet(connection, Greeting::Refuse);
             }
             Output::Redirect { connection, to } => {
-                // Juju's protocol has a word for this at the login and none later: whoever is in is
-                // disconnected, and finds another controller, or is sent on from here.
+                // Juju's protocol has a word for this at the login and none later.
                 if !self.greet(connection, Greeting::Redirect { to }) {
-                    debug!(%connection, %to, "disconnected, to be redirected");
-                    self.cut(connection);
+                    self.send_on(connection, to);
                 }
             }
             Output::Tell { load } => self.serve.peers.tell(&self.serve.env, load),
             Output::Hangup { connection, why } => {
                 debug!(%connection, %why, "hang up");
                 self.metrics().cut(why);
-                self.cut(connection);
+                self.cut(connection, Farewell::Closed(why.to_string()));
             }
             Output::Propose { batch, entry } => self.propose(batch, entry),
             Output::Send { ask, to, operation, patience } => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use portcullis::api::{Place, Standing};
 use portcullis::client::wire::{self, Failure, NotOpened, Pass};
+use portcullis::rpc::Farewell;
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::controller::Request;
 use portcullis_core::lease::Key;
@@ -226,7 +227,7 @@ async fn a_broken_connection_leaves_calls_unknown() {
     };
     let (waited, ()) = tokio::join!(wait, cut);
     assert_eq!(waited, Ok(Answer::Unknown));
-    line.gone().await;
+    assert_eq!(line.gone().await, Some(Farewell::Closed("enough".into())));
     assert_eq!(line.ping(soon).await, Err(Failure::NotSent));
     assert_eq!(world.controller.closed.lock().expect("no panic").len(), 1);
 }

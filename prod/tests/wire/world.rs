@@ -16,6 +16,7 @@ use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::{Env, Fact};
 use portcullis::metrics::{Metrics, Sheet};
+use portcullis::rpc::Farewell;
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::controller::{Request, Status};
@@ -340,7 +341,7 @@ impl World {
             let Ok((stream, _)) = tls::arrive(&server, far).await else { return };
             let hangup = async {
                 match why.await {
-                    Ok(reason) => reason,
+                    Ok(reason) => Farewell::Closed(reason),
                     Err(_) => std::future::pending().await,
                 }
             };

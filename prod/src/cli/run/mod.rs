@@ -167,7 +167,7 @@ pub fn end_on_panic() {
 }
 
 /// Returns when standard input ends, or never if that is of no interest.
-async fn closed(matters: bool) {
+pub async fn closed(matters: bool) {
     if matters {
         let (ended, end) = oneshot::channel::<()>();
         thread::spawn(move || {
