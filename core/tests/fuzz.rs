@@ -24,9 +24,13 @@ mod doors;
 mod forward;
 #[path = "fuzz/front.rs"]
 mod front;
+#[path = "fuzz/gate.rs"]
+mod gate;
 #[path = "fuzz/queue.rs"]
 mod queue;
 #[path = "fuzz/rates.rs"]
 mod rates;
+#[path = "fuzz/readiness.rs"]
+mod readiness;
 #[path = "fuzz/waiting.rs"]
 mod waiting;

@@ -8,6 +8,7 @@ use crate::admission;
 use crate::balancer::{self, Load};
 use crate::ids::{ConnectionId, Door, NodeId};
 use crate::listener;
+use crate::readiness;
 use crate::sessions::{self, Party, Why};
 use crate::time::Time;
 
@@ -23,6 +24,9 @@ impl Controller {
     ) {
         let Some((_, None)) = self.sessions.get(connection) else { return };
         match party {
+            Party::Agent | Party::User if self.drain.is_some() => {
+                self.turn_away(connection, party, out);
+            }
             Party::Agent => self.weigh(now, balancer::Input::LoggedIn { connection }, out),
             Party::User | Party::Controller(_) => {
                 self.welcome(now, connection, party, None, out);
@@ -30,7 +34,7 @@ impl Controller {
         }
         if party == Party::Controller(self.node) {
             self.self_connected = Some(connection);
-            self.stability(now, out);
+            self.prepare(now, readiness::Input::Reached { itself: true }, out);
         }
     }
 

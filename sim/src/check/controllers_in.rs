@@ -59,15 +59,25 @@ impl Check for ControllersIn {
             return Err(format!("{node} is not connected to {to} for {IN_WITHIN:?}"));
         }
         let changed = match (who, event) {
-            (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
-            (Who::Controller(node), Event::Killed(_)) => {
+            (Who::Controller(node), Event::Told(Input::Started)) => {
+                self.gone(at, node);
+                self.up.insert(node, at);
+                true
+            }
+            (Who::Controller(node), Event::Told(Input::Stopping) | Event::Killed(_)) => {
                 self.gone(at, node);
                 true
+            }
+            (Who::Controller(node), Event::Told(Input::LoggedIn { connection, party })) => {
+                self.logged_in(node, *connection, *party)
+            }
+            (Who::Controller(node), Event::Told(Input::Disconnected { connection })) => {
+                self.left(at, node, *connection)
             }
             (_, Event::Did(deed)) => self.did(at, deed),
             (_, Event::Told(_) | Event::Killed(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::BacklogFull | Event::Error(_)) => false,
+            | (_, Event::BacklogFull | Event::Error(_) | Event::Front(_)) => false,
         };
         if changed {
             self.due = self.next();
@@ -77,62 +87,41 @@ impl Check for ControllersIn {
 }
 
 impl ControllersIn {
-    /// Takes note of what a controller was told; says whether it matters.
-    fn told(&mut self, at: Time, node: NodeId, input: &Input) -> bool {
-        match input {
-            Input::Started => {
-                self.gone(at, node);
-                self.up.insert(node, at);
+    /// Somebody has proved to a controller who it is; says whether it matters.
+    fn logged_in(&mut self, node: NodeId, connection: ConnectionId, party: Party) -> bool {
+        match party {
+            Party::Controller(from) => {
+                self.inside.insert((node, connection), from);
                 true
             }
-            Input::Stopping => {
-                self.gone(at, node);
-                true
-            }
-            Input::LoggedIn { connection, party: Party::Controller(from) } => {
-                self.inside.insert((node, *connection), *from);
-                true
-            }
-            Input::Disconnected { connection } => {
-                let from = self.inside.remove(&(node, *connection));
-                if let Some(from) = from {
-                    self.lost.insert((from, node), at);
-                }
-                from.is_some()
-            }
-            Input::LoggedIn { party: Party::Agent | Party::User, .. }
-            | Input::Opened { .. }
-            | Input::NotOpened { .. }
-            | Input::Connected { .. }
-            | Input::Pinged { .. }
-            | Input::Asked { .. }
-            | Input::Cancelled { .. }
-            | Input::Answered { .. }
-            | Input::NotSent { .. }
-            | Input::Lost { .. }
-            | Input::Looked { .. }
-            | Input::Led { .. }
-            | Input::Followed { .. }
-            | Input::Committed { .. }
-            | Input::NotProposed { .. }
-            | Input::BatchLost { .. }
-            | Input::Applied { .. }
-            | Input::Restored { .. }
-            | Input::Heard { .. }
-            | Input::Memory { .. }
-            | Input::Reconfigured { .. } => false,
+            Party::Agent | Party::User => false,
         }
+    }
+
+    /// A connection of a controller is gone; says whether it matters.
+    fn left(&mut self, at: Time, node: NodeId, connection: ConnectionId) -> bool {
+        let from = self.inside.remove(&(node, connection));
+        if let Some(from) = from {
+            self.lost.insert((from, node), at);
+        }
+        from.is_some()
     }
 
     /// Takes note of a deed; says whether it matters.
     fn did(&mut self, at: Time, deed: &Deed) -> bool {
         match deed {
-            Deed::Crash(node) => {
+            Deed::Crash(node) | Deed::Stop(node) => {
                 self.dead.insert(*node);
                 self.gone(at, *node);
             }
             Deed::Restart(node) => {
                 self.dead.remove(node);
+            }
+            Deed::LoseItself(node) => {
+                self.disturbed.insert((Place::Controller(*node), Place::Controller(*node)));
+            }
+            Deed::FindItself(node) => {
+                self.disturbed.remove(&(Place::Controller(*node), Place::Controller(*node)));
             }
             Deed::Cut { from, to } | Deed::Hold { from, to } => {
                 self.disturbed.insert((*from, *to));
@@ -144,6 +133,7 @@ impl ControllersIn {
                 self.disturbed.remove(&(*from, *to));
             }
             Deed::SlowDisk { .. }
+            | Deed::ControllerPort { .. }
             | Deed::Herd
             | Deed::RestartAgents
             | Deed::Limit(_)

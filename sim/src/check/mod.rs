@@ -12,9 +12,11 @@ mod contained;
 mod controllers_in;
 mod door_order;
 mod even;
+mod fronted;
 mod gentle;
 mod kept;
 mod linearizable;
+mod links_kept;
 mod no_error;
 mod no_ping_pong;
 mod one_answer;
@@ -80,6 +82,7 @@ pub type Make = fn(&Plan) -> Option<Box<dyn Check>>;
 pub const ALL: &[(&str, Make)] = &[
     ("door_order", door_order::make),
     ("controllers_in", controllers_in::make),
+    ("links_kept", links_kept::make),
     ("paced", paced::make),
     ("bounded", bounded::make),
     ("gentle", gentle::make),
@@ -92,6 +95,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("batched", batched::make),
     ("retries", retries::make),
     ("even", even::make),
+    ("fronted", fronted::make),
     ("no_ping_pong", no_ping_pong::make),
     ("unhurried", unhurried::make),
     ("taken_over", taken_over::make),
@@ -137,7 +141,8 @@ pub(crate) mod tests {
     }
 
     /// A plan that gives every check something to say.
-    const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n[balance]\npolicy = \"redirect\"\n";
+    const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
+                                 [balance]\npolicy = \"redirect\"\n[front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

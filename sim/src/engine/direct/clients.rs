@@ -9,7 +9,7 @@ use portcullis_core::{Door, Machine, Seed, Time};
 
 use super::claims::Claimant;
 use super::configuration;
-use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::link::{Caller, Down, Hop, LinkId, Message, Served, Up};
 use super::{Event, World};
 use crate::history::{Event as Fact, Who};
 
@@ -142,8 +142,11 @@ impl World<'_> {
     fn execute_client(&mut self, number: u32, order: Output) {
         match order {
             Output::Dial { address } => {
-                let node = configuration::node(&address);
-                let link = self.links.open(Caller::Client(number), node, Door::Api);
+                let caller = Caller::Client(number);
+                let link = match configuration::is_front(&address) {
+                    true => self.links.open_to_front(caller),
+                    false => self.links.open(caller, configuration::node(&address), Door::Api),
+                };
                 self.clients[number as usize].link = Some(link);
                 self.send(link, Message::Up(Up::Knock));
             }
@@ -163,7 +166,7 @@ impl World<'_> {
                 self.send_up(number, Up::Ask { serial, request, patience });
             }
             Output::Answer { answer, .. } => self.claimed(number, &answer),
-            Output::Lead { .. } | Output::Follow => {}
+            Output::Remember { .. } | Output::Lead { .. } | Output::Follow => {}
         }
     }
 
@@ -201,9 +204,15 @@ impl World<'_> {
 
     /// A host that hangs closes nothing: whoever it was connected to must find out.
     fn fall_silent(&mut self, number: u32) {
-        let Some(id) = self.clients[number as usize].link.take() else { return };
-        let Some(link) = self.links.get(id) else { return };
-        link.wanted = false;
+        let link = self.clients[number as usize].link;
+        let Some(id) = link.filter(|id| self.links.get(*id).is_some_and(|link| link.greeted))
+        else {
+            return self.hang_up(number);
+        };
+        self.clients[number as usize].link = None;
+        if let Some(link) = self.links.get(id) {
+            link.wanted = false;
+        }
         self.links.release(id);
     }
 
@@ -226,12 +235,14 @@ impl World<'_> {
     pub(super) fn unwanted(&mut self, id: LinkId) {
         let Some(link) = self.links.get(id) else { return };
         link.wanted = false;
-        if link.served != Served::Gone {
+        // A front reads nothing before there is somebody to tell, and then finds out by itself.
+        if link.served != Served::Gone && link.hop != Hop::Outside {
             self.send(id, Message::Up(Up::Close));
         }
         // A knock that was lost arrives nowhere.
         if let Some(link) = self.links.get(id)
             && link.served == Served::Knocking
+            && link.hop == Hop::None
             && link.stuck[0]
         {
             link.served = Served::Gone;

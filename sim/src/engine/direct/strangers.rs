@@ -20,7 +20,7 @@ const ACCEPT_TIME: Duration = Duration::from_micros(20);
 
 /// Where the accept loop of a process stands.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct AcceptLoop {
     /// Whether it is as usual from now on.
     opened: bool,
     /// Until when it accepts nobody, and how long it waited last after an error.
@@ -36,12 +36,12 @@ impl World<'_> {
         }
         let now = self.now;
         let process = self.process(node);
-        if !process.gate.opened {
+        if !process.accept_loop.opened {
             let itself = process.peers.get(&node).and_then(|peer| peer.link);
             let led = process.machine.as_ref().is_some_and(|one| one.status(now).leader.is_some());
-            process.gate.opened = led && itself.is_some_and(|(_, welcome)| welcome);
+            process.accept_loop.opened = led && itself.is_some_and(|(_, welcome)| welcome);
         }
-        !process.gate.opened
+        !process.accept_loop.opened
     }
 
     /// Whether other controllers are strangers too: raft travels over their connections.
@@ -50,13 +50,14 @@ impl World<'_> {
     }
 
     /// Goes through the backlog up to the first that may come in, or as far as time allows.
-    pub(super) fn turn_away(&mut self, node: NodeId) {
+    pub(super) fn turn_stranger_away(&mut self, node: NodeId) {
         let strangers = self.plan.settings.policy.strangers;
         let handshake = self.plan.settings.controllers.handshake_cost;
         let now = self.now;
         let process = self.process(node);
         let life = process.life;
-        if process.gate.until > now || !process.door(Door::Api).permit {
+        let Some(permit) = process.door(Door::Api).permit else { return };
+        if process.accept_loop.until > now {
             return;
         }
         let Some(id) = process.door(Door::Api).backlog.pop_front() else { return };
@@ -64,24 +65,28 @@ impl World<'_> {
         let welcome = match (caller, strangers) {
             (Some(Caller::Client(_)) | None, _) => false,
             (Some(Caller::Controller(from)), Strangers::Reject) => from == node,
-            (Some(Caller::Controller(_)), _) => true,
+            (
+                Some(Caller::Controller(_)),
+                Strangers::Wait | Strangers::Error | Strangers::Close,
+            ) => true,
         };
         let process = self.process(node);
-        let wait = match strangers {
-            _ if welcome => ACCEPT_TIME,
-            Strangers::Wait | Strangers::Reject => ACCEPT_TIME,
-            Strangers::Error => (process.gate.wait * 2).clamp(ERROR_FIRST, ERROR_MOST),
-            Strangers::Close => {
+        let wait = match (welcome, strangers) {
+            (true, _) | (false, Strangers::Wait | Strangers::Reject) => ACCEPT_TIME,
+            (false, Strangers::Error) => {
+                (process.accept_loop.wait * 2).clamp(ERROR_FIRST, ERROR_MOST)
+            }
+            (false, Strangers::Close) => {
                 // The handshake goes as far as finding the connection closed.
                 process.work(now, handshake);
                 ACCEPT_TIME
             }
         };
-        process.gate.wait = if welcome { Duration::ZERO } else { wait };
-        process.gate.until = now + wait;
+        process.accept_loop.wait = if welcome { Duration::ZERO } else { wait };
+        process.accept_loop.until = now + wait;
         self.heap.push(now + wait, Event::Accepts(life));
         if welcome {
-            self.let_in(node, Door::Api, id);
+            self.let_in(node, Door::Api, permit, id);
         } else {
             self.let_go(id);
         }
