@@ -284,6 +284,20 @@ fn who_was_held_has_its_time_to_log_in() {
         .reads("controller/who_was_held_has_its_time_to_log_in");
 }
 
+#[test]
+fn one_who_never_logs_in_is_cut_and_makes_room() {
+    let mut config = Config::new(SELF);
+    config.listener.controller_door = false;
+    config.listener.logins_max = 1;
+    config.admission.logins_min = 1;
+    let connection = ConnectionId(1);
+    let mut story = Story::of(Controller::new(config, Seed(7)));
+    story.tell(Input::Started).tell(Input::Opened { door: Door::Api });
+    story.tell(Input::Connected { connection, door: Door::Api });
+    story.run_until("30s").tell(Input::Disconnected { connection });
+    story.reads("controller/one_who_never_logs_in_is_cut_and_makes_room");
+}
+
 /// A controller that leads, with these agents, of two others with so many.
 fn crowded(agents: u64) -> Story<Controller> {
     let mut config = Config::new(SELF);

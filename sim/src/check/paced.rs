@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_eleventh_of_those_held_is_caught_and_controllers_are_not() {
-        let mut story = Story::new(make, "");
+        let mut story = Story::new(make, JUJU);
         let mut admit = |connection, kind| {
             let (connection, door) = (ConnectionId(connection), Door::Api);
             let _ = story.told(0, ONE, Input::Arrived { connection, door, kind });
