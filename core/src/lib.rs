@@ -19,6 +19,7 @@ pub mod pace;
 pub mod queue;
 pub mod seed;
 pub mod sessions;
+pub mod singular;
 pub mod time;
 pub mod tracker;
 pub mod waits;

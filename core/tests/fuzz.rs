@@ -26,5 +26,7 @@ mod front;
 mod queue;
 #[path = "fuzz/rates.rs"]
 mod rates;
+#[path = "fuzz/singular.rs"]
+mod singular;
 #[path = "fuzz/waiting.rs"]
 mod waiting;

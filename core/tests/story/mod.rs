@@ -17,6 +17,7 @@ mod listener;
 mod pace;
 mod queue;
 mod sessions;
+mod singular;
 mod tracker;
 mod waits;
 
