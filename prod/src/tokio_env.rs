@@ -219,10 +219,14 @@ impl Env for Tokio {
 
     fn saw(&self, fact: Fact<'_>) {
         match fact {
-            Fact::ControllerTold(_) | Fact::AgentTold(_) | Fact::FrontTold(_) => trace!("{fact}"),
+            Fact::ControllerTold(_)
+            | Fact::AgentTold(_)
+            | Fact::FrontTold(_)
+            | Fact::SingularTold(_) => trace!("{fact}"),
             Fact::ControllerOrdered(_)
             | Fact::AgentOrdered(_)
             | Fact::FrontOrdered(_)
+            | Fact::SingularOrdered(_)
             | Fact::Applied { .. } => debug!("{fact}"),
         }
     }

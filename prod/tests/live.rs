@@ -10,5 +10,7 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/responsible.rs"]
+mod responsible;
 #[path = "live/world.rs"]
 mod world;

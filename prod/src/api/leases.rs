@@ -122,6 +122,21 @@ pub struct StatusReport {
     pub forwarded: usize,
     /// Waits for a release.
     pub parked: usize,
+    /// What must run on one controller and may run on this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responsible: Vec<Responsibility>,
+}
+
+/// Something that must run on exactly one controller (seed 003).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Responsibility {
+    /// What kind of lease is behind it, such as [`SINGULAR_CONTROLLER`].
+    pub namespace: String,
+    /// The lease.
+    pub lease: String,
+    /// The fence that it runs under here; none while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +192,7 @@ impl From<Status> for StatusReport {
             in_flight: status.in_flight,
             forwarded: status.forwarded,
             parked: status.parked,
+            responsible: Vec::new(),
         }
     }
 }
@@ -279,7 +295,9 @@ pub(super) fn seen<H: Handler>(
 /// `Status`.
 pub(super) async fn status<H: Handler>(caller: &Caller<'_, H>) -> rpc::Outcome {
     let closing = || try_again(caller.config.retry_after);
-    Ok(json!(StatusReport::from(caller.handler.status().await.ok_or_else(closing)?)))
+    let status = caller.handler.status().await.ok_or_else(closing)?;
+    let responsible = caller.handler.responsible();
+    Ok(json!(StatusReport { responsible, ..StatusReport::from(status) }))
 }
 
 fn wish<H: Handler>(caller: &Caller<'_, H>, method: &str, asked: Asked) -> Result<Wish, Error> {

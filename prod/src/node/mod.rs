@@ -10,6 +10,7 @@ mod door;
 mod figures;
 mod metrics_port;
 mod news;
+mod own;
 mod peers;
 mod serve;
 mod shell;
@@ -34,8 +35,10 @@ use crate::env::Env;
 use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
+use crate::singular::Responsible;
 use crate::tls::{self, Certificate};
 use news::News;
+use own::Own;
 use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
@@ -197,6 +200,7 @@ impl<E: Env> Node<E> {
             raft,
             leases,
             news: news.clone(),
+            own: Own::default(),
             ports: ports.clone(),
             api: Arc::new(config.api),
             credentials: Arc::new(config.credentials),
@@ -233,6 +237,16 @@ impl<E: Env> Node<E> {
     /// What the controller is doing.
     pub async fn status(&self) -> Option<controller::Status> {
         self.serve.status().await
+    }
+
+    /// Strives to be the one controller that is responsible for something (seed 003), by the lease
+    /// of that name; asks go through this controller's own queue, or on to the leader. Those that
+    /// strive are shown in the metrics and by `portcullis status`.
+    ///
+    /// As with Juju's `machine-0`, a controller holds under its own name; a process that is started
+    /// again while it holds goes on under the same fence.
+    pub fn responsible(&self, namespace: &str, entity: &str) -> Responsible {
+        own::responsible(&self.serve, namespace, entity)
     }
 
     /// Goes on with what the operator has changed. Whoever watches where controllers are is told if
