@@ -4,9 +4,12 @@
 
 extern crate alloc;
 
+pub mod addresses;
+pub mod admission;
 pub mod agent;
 pub mod backoff;
 pub mod balancer;
+pub mod bind;
 pub mod clock;
 pub mod controller;
 pub mod dialer;
@@ -17,6 +20,7 @@ pub mod lease;
 pub mod listener;
 pub mod pace;
 pub mod queue;
+pub mod readiness;
 pub mod seed;
 pub mod sessions;
 pub mod singular;
@@ -24,7 +28,7 @@ pub mod time;
 pub mod tracker;
 pub mod waits;
 
-pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, NodeId};
+pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, Name, NodeId};
 pub use seed::{Rng, Seed};
 pub use time::{GlobalTime, Time, Timeout};
 

@@ -8,6 +8,8 @@
 #[path = "fuzz/world.rs"]
 mod world;
 
+#[path = "fuzz/admission.rs"]
+mod admission;
 #[path = "fuzz/agent.rs"]
 mod agent;
 #[path = "fuzz/balancer.rs"]
@@ -22,10 +24,14 @@ mod doors;
 mod forward;
 #[path = "fuzz/front.rs"]
 mod front;
+#[path = "fuzz/gate.rs"]
+mod gate;
 #[path = "fuzz/queue.rs"]
 mod queue;
 #[path = "fuzz/rates.rs"]
 mod rates;
+#[path = "fuzz/readiness.rs"]
+mod readiness;
 #[path = "fuzz/singular.rs"]
 mod singular;
 #[path = "fuzz/waiting.rs"]

@@ -123,7 +123,7 @@ impl Cluster {
         let mut links = BTreeMap::new();
         for other in NODES.into_iter().filter(|other| *other != id) {
             let (world, doors) = (self.world.clone(), Arc::clone(&self.doors));
-            let dial = move || std::future::ready(dial(&world, &doors, other));
+            let dial = move |_| std::future::ready(dial(&world, &doors, other));
             links.insert(NodeId(other), Link::start(&self.world, &limits(id), NodeId(other), dial));
         }
         let links = Arc::new(links);
@@ -288,7 +288,7 @@ async fn strangers_are_not_served() {
     let cluster = Cluster::start(quick()).await;
     let (near, far) = tokio::io::duplex(1_024);
     let near = Mutex::new(Some(near));
-    let dial = move || {
+    let dial = move |_| {
         let stream = near.lock().unwrap().take();
         std::future::ready(stream.ok_or(io::ErrorKind::ConnectionRefused.into()))
     };

@@ -21,6 +21,13 @@ pub enum Action {
     Crash { node: Role },
     /// The process dies and starts again at once.
     Restart { node: Role },
+    /// Direct: the process is told to stop, as by a service manager, and sends its agents elsewhere;
+    /// it starts again at the end.
+    Stop { node: Role },
+    /// Direct: the operator switches the controller port on or off, with everything running.
+    ControllerPort { node: Role, on: bool },
+    /// Direct: the controller cannot reach itself.
+    LoseItself { node: Role },
     /// What is sent is lost, and so are the connections; `one-way`, only from `from` to `to`.
     Partition {
         from: Group,
@@ -97,14 +104,18 @@ impl Action {
     pub fn lasts(&self) -> bool {
         match self {
             Action::Crash { .. }
+            | Action::Stop { .. }
+            | Action::LoseItself { .. }
             | Action::Partition { .. }
             | Action::Hold { .. }
             | Action::SlowLink { .. }
             | Action::SlowDisk { .. }
             | Action::OomLimit { .. } => true,
-            Action::Restart { .. } | Action::Herd | Action::RestartAgents | Action::Claims(_) => {
-                false
-            }
+            Action::Restart { .. }
+            | Action::ControllerPort { .. }
+            | Action::Herd
+            | Action::RestartAgents
+            | Action::Claims(_) => false,
         }
     }
 
@@ -122,7 +133,12 @@ impl Action {
             | Role::Agents => Ok(()),
         };
         match self {
-            Action::Crash { node } | Action::Restart { node } | Action::SlowDisk { node, .. } => {
+            Action::Crash { node }
+            | Action::Restart { node }
+            | Action::Stop { node }
+            | Action::ControllerPort { node, .. }
+            | Action::LoseItself { node }
+            | Action::SlowDisk { node, .. } => {
                 if !runs(node) {
                     return Err(format!("`{node}` is no controller"));
                 }
@@ -153,9 +169,12 @@ impl Action {
             }
         };
         match &mut self {
-            Action::Crash { node } | Action::Restart { node } | Action::SlowDisk { node, .. } => {
-                fill(node);
-            }
+            Action::Crash { node }
+            | Action::Restart { node }
+            | Action::Stop { node }
+            | Action::ControllerPort { node, .. }
+            | Action::LoseItself { node }
+            | Action::SlowDisk { node, .. } => fill(node),
             Action::Partition { from, to, .. }
             | Action::Hold { from, to }
             | Action::SlowLink { from, to, .. } => {
@@ -172,6 +191,11 @@ impl fmt::Display for Action {
         match self {
             Action::Crash { node } => write!(f, "crash {node}"),
             Action::Restart { node } => write!(f, "restart {node}"),
+            Action::Stop { node } => write!(f, "stop {node}"),
+            Action::ControllerPort { node, on } => {
+                write!(f, "controller-port {node} {}", if *on { "on" } else { "off" })
+            }
+            Action::LoseItself { node } => write!(f, "lose-itself {node}"),
             Action::Partition { from, to, one_way: false } => write!(f, "partition {from} | {to}"),
             Action::Partition { from, to, one_way: true } => write!(f, "partition {from} > {to}"),
             Action::Hold { from, to } => write!(f, "hold {from} | {to}"),
@@ -207,6 +231,15 @@ impl FromStr for Action {
         match verb {
             "crash" => Ok(Action::Crash { node: rest.parse()? }),
             "restart" => Ok(Action::Restart { node: rest.parse()? }),
+            "stop" => Ok(Action::Stop { node: rest.parse()? }),
+            "lose-itself" => Ok(Action::LoseItself { node: rest.parse()? }),
+            "controller-port" => match rest.rsplit_once(' ') {
+                Some((node, "on")) => Ok(Action::ControllerPort { node: node.parse()?, on: true }),
+                Some((node, "off")) => {
+                    Ok(Action::ControllerPort { node: node.parse()?, on: false })
+                }
+                Some(_) | None => Err(format!("`{text}` is not `controller-port WHO on|off`")),
+            },
             "partition" => {
                 let one_way = rest.contains('>');
                 let (from, to) = sides(rest, if one_way { '>' } else { '|' })?;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Done, Operation, Refusal};
+use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, Door, NodeId, Time, agent};
 
 use crate::agents::Agents;
 use crate::crowd::Crowd;
 use crate::facts::Facts;
+use crate::gate::Gate;
 use crate::history::{Event, Who};
 use crate::picture::Picture;
 use crate::plan::Plan;
@@ -25,6 +27,8 @@ pub struct Controller {
     /// Connections let in, by door.
     pub controller_door: u64,
     pub api_door: u64,
+    /// Who had to stand at the API door, controllers apart.
+    pub held: u64,
     pub hangups: u64,
     pub backlog_full: u64,
     pub killed: u64,
@@ -80,6 +84,8 @@ pub struct Counts {
     pub lived: Agents,
     pub picture: Picture,
     pub dials: u64,
+    /// Agents that were logged in, each time.
+    logins: u64,
     pub dials_failed: u64,
     pub redirects: u64,
     pub refusals: u64,
@@ -93,8 +99,18 @@ pub struct Counts {
     pub api_door_opened: u64,
     /// API doors opened while an agent had already been turned away.
     pub api_door_opened_late: u64,
+    /// API doors shut while their controllers ran.
+    pub api_door_shut: u64,
+    /// Controller ports switched on or off.
+    pub toggled: u64,
+    /// Controllers that were told to stop, and agents that they sent elsewhere.
+    pub stopped: u64,
+    pub sent_elsewhere: u64,
+    stopping: BTreeSet<NodeId>,
     pub errors: u64,
     pub crowd: Crowd,
+    /// What the front did, if there is one.
+    pub gate: Option<Gate>,
     /// When all agents were connected for the first time and, after the faults, again.
     pub all_connected: Option<Time>,
     pub all_connected_again: Option<Time>,
@@ -107,6 +123,7 @@ impl Counts {
             agents: plan.settings.agents.count as usize,
             lived: Agents::new(plan),
             crowd: Crowd::new(plan.controllers()),
+            gate: plan.settings.front.as_ref().map(|_| Gate::default()),
             controllers: plan.controllers().map(|node| (node, Controller::default())).collect(),
             ..Counts::default()
         }
@@ -115,6 +132,9 @@ impl Counts {
     /// Counts one event.
     pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>, facts: &Facts) {
         self.crowd.note(at, who, event);
+        if self.gate.is_some() {
+            self.fronted(at, event);
+        }
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input, facts),
             (Who::Controller(node), Event::Ordered(output)) => {
@@ -154,7 +174,7 @@ impl Counts {
             (_, Event::Applied { .. } | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
-            | (_, Event::BacklogFull | Event::Killed(_)) => {}
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_)) => {}
         }
     }
 
@@ -166,6 +186,16 @@ impl Counts {
                     Door::Controller => controller.controller_door += 1,
                     Door::Api => controller.api_door += 1,
                 }
+            }
+            Input::Arrived { kind: Kind::Other, .. } => {
+                self.controllers.entry(node).or_default().held += 1;
+            }
+            Input::Reconfigured { .. } => self.toggled += 1,
+            Input::Started => {
+                self.stopping.remove(&node);
+            }
+            Input::Stopping => {
+                self.stopping.insert(node);
             }
             Input::Led { .. } => {
                 self.leaders += 1;
@@ -182,7 +212,7 @@ impl Counts {
                 *most = queued.max(*most);
                 self.picture.queued.reach(at, queued);
             }
-            Input::Started
+            Input::Arrived { kind: Kind::Controller, .. }
             | Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::LoggedIn { .. }
@@ -198,11 +228,13 @@ impl Counts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
-            | Input::Reconfigured { .. }
             | Input::Restored { .. }
+            | Input::Knocked { .. }
+            | Input::Linked { .. }
+            | Input::Committing { .. }
+            | Input::Working { .. }
             | Input::Heard { .. }
-            | Input::Memory { .. }
-            | Input::Stopping => {}
+            | Input::Memory { .. } => {}
         }
     }
 
@@ -212,6 +244,19 @@ impl Counts {
                 self.api_door_opened += 1;
                 self.api_door_opened_late += u64::from(self.dials_failed > 0);
             }
+            Output::Admit { connection } => {
+                let door = facts.session(node, *connection).map(|(door, _)| door);
+                let controller = self.controllers.entry(node).or_default();
+                match door {
+                    Some(Door::Api) => controller.api_door += 1,
+                    Some(Door::Controller) | None => controller.controller_door += 1,
+                }
+            }
+            Output::Shut { door: Door::Api } if !self.stopping.contains(&node) => {
+                self.api_door_shut += 1;
+            }
+            Output::Redirect { .. } if self.stopping.contains(&node) => self.sent_elsewhere += 1,
+            Output::Stopped => self.stopped += 1,
             Output::Hangup { .. } => self.controllers.entry(node).or_default().hangups += 1,
             Output::Send { ask, .. } => {
                 self.forwarded += 1;
@@ -228,6 +273,8 @@ impl Counts {
             }
             Output::Open { door: Door::Controller }
             | Output::Accept { .. }
+            | Output::Hold { .. }
+            | Output::Condition { .. }
             | Output::Shut { .. }
             | Output::Propose { .. }
             | Output::Recall { .. }
@@ -305,6 +352,7 @@ impl Counts {
             agent::Output::Hangup => self.connected(at, facts),
             agent::Output::Login
             | agent::Output::Ping
+            | agent::Output::Remember { .. }
             | agent::Output::Send { .. }
             | agent::Output::Answer { .. }
             | agent::Output::Lead { .. }
@@ -326,6 +374,7 @@ impl Counts {
             agent::Input::Redirected { .. } => self.redirects += 1,
             agent::Input::Refused { .. } => self.refusals += 1,
             agent::Input::LoggedIn { .. } => {
+                self.logins += u64::from((agent as usize) < self.agents);
                 self.connected(at, facts);
                 if facts.agents_connected() == self.agents {
                     self.all_connected.get_or_insert(at);
@@ -339,11 +388,33 @@ impl Counts {
                 self.agents_started += u64::from(starts && (agent as usize) < self.agents);
             }
             agent::Input::Connected
+            | agent::Input::Told { .. }
             | agent::Input::Ponged
             | agent::Input::Answered { .. }
             | agent::Input::Asked { .. }
             | agent::Input::Stopped => {}
         }
+    }
+
+    /// Counts what the front does, and draws what comes of it.
+    fn fronted(&mut self, at: Time, event: &Event<'_>) {
+        if let (Some(gate), Event::Front(event)) = (&mut self.gate, event) {
+            gate.note(event);
+        }
+        for (node, agents) in self.crowd.agents() {
+            self.picture.spread.entry(node).or_default().stand(at, agents);
+        }
+    }
+
+    /// What the front did; nothing where there is none.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone().unwrap_or_default()
+    }
+
+    /// How often each agent was logged in on average, in hundredths: once is the least.
+    pub fn logins_each(&self) -> String {
+        let hundredths = self.logins * 100 / self.agents.max(1) as u64;
+        format!("{}.{:02}", hundredths / 100, hundredths % 100)
     }
 
     /// How often agents started again.
@@ -363,6 +434,7 @@ impl fmt::Display for Counts {
             write!(f, "  {:<22}api door {}", node.to_string(), it.api_door)?;
             write!(f, ", controller door {}", it.controller_door)?;
             let figures = [
+                ("held", it.held),
                 ("hung up", it.hangups),
                 ("backlog full", it.backlog_full),
                 ("killed", it.killed),
@@ -439,6 +511,30 @@ impl fmt::Display for Counts {
             ],
         )?;
         row(f, "balance", &[("moved", self.crowd.moved)])?;
+        if let Some(gate) = &self.gate {
+            let through = [
+                ("let in", gate.let_in),
+                ("joined", gate.joined),
+                ("missed", gate.missed),
+                ("refused", gate.refused),
+                ("hung up", gate.hung_up),
+                ("at most", gate.connections_most as u64),
+                ("of them without a controller", gate.joining_most as u64),
+            ];
+            row(f, "front", &through)?;
+            let seen = [
+                ("up", gate.up),
+                ("down", gate.down),
+                ("not ready", gate.unready),
+                ("taken out", gate.leaving),
+                ("probes", gate.probes),
+            ];
+            row(f, "seen by the front", &seen)?;
+        }
+        if self.stopped > 0 {
+            let stops = [("stopped", self.stopped), ("sent elsewhere", self.sent_elsewhere)];
+            row(f, "stops", &stops)?;
+        }
         let time = |time: Option<Time>| time.map_or("never".into(), |time| time.to_string());
         writeln!(f, "  {:<22}{}", "all connected at", time(self.all_connected))?;
         writeln!(f, "  {:<22}{}", "and for good at", time(self.all_connected_again))?;

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::plan::{Action, Claims, Role};
-use crate::settings::{Agents, Balance, Controllers, Engine, Expect, Network, Policy, duration};
+use crate::settings::{
+    Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, duration,
+};
 
 /// One scenario, as its file says it.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +45,9 @@ pub struct Scenario {
     pub network: Network,
     #[serde(default)]
     pub balance: Balance,
+    /// What agents dial instead of the controllers, if there is one.
+    #[serde(default)]
+    pub front: Option<Spanned<Front>>,
     #[serde(default = "usual")]
     pub policy: Spanned<Policy>,
     /// What goes wrong.
@@ -126,6 +131,10 @@ impl Scenario {
             let policy = self.policy.get_ref();
             let fits = policy.fits(&self.controllers, *engine);
             fits.map_err(|message| (self.policy.span(), message.to_string()))?;
+            if let Some(front) = &self.front {
+                let fits = front.get_ref().fits(self.controllers.count, *engine);
+                fits.map_err(|message| (front.span(), message.to_string()))?;
+            }
         }
         for fault in &self.fault {
             let refuse = |message: String| Err((fault.span(), message));

@@ -38,6 +38,14 @@ pub enum Deed {
     Crash(NodeId),
     /// The dead process starts again on the disk that it left.
     Restart(NodeId),
+    /// The running process is told to stop. It starts again by `Restart`.
+    Stop(NodeId),
+    /// The operator switches the controller port on or off.
+    ControllerPort { node: NodeId, on: bool },
+    /// From now on the controller cannot reach itself.
+    LoseItself(NodeId),
+    /// It can again.
+    FindItself(NodeId),
     /// From now on what `from` sends to `to` is lost.
     Cut { from: Place, to: Place },
     /// It arrives again.
@@ -69,6 +77,11 @@ impl fmt::Display for Deed {
         match self {
             Deed::Crash(node) => write!(f, "crash {node}"),
             Deed::Restart(node) => write!(f, "restart {node}"),
+            Deed::Stop(node) => write!(f, "stop {node}"),
+            Deed::ControllerPort { node, on: true } => write!(f, "controller port of {node} on"),
+            Deed::ControllerPort { node, on: false } => write!(f, "controller port of {node} off"),
+            Deed::LoseItself(node) => write!(f, "{node} loses itself"),
+            Deed::FindItself(node) => write!(f, "{node} finds itself"),
             Deed::Cut { from, to } => write!(f, "cut {from} > {to}"),
             Deed::Mend { from, to } => write!(f, "mend {from} > {to}"),
             Deed::Hold { from, to } => write!(f, "hold {from} > {to}"),
@@ -88,6 +101,8 @@ impl fmt::Display for Deed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Down(NodeId),
+    Stopped(NodeId),
+    LostItself(NodeId),
     Cut(Place, Place),
     Held(Place, Place),
     Slow(Place, Place),
@@ -172,6 +187,13 @@ impl Stage {
         };
         let states: Vec<State> = match action {
             Action::Crash { node } => nodes(node, State::Down),
+            Action::Stop { node } => nodes(node, State::Stopped),
+            Action::LoseItself { node } => nodes(node, State::LostItself),
+            Action::ControllerPort { node, on } => {
+                let places = self.places(&Group(vec![node.clone()]), None, leader);
+                let nodes = places.into_iter().filter_map(controller);
+                return out.extend(nodes.map(|node| Deed::ControllerPort { node, on: *on }));
+            }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);
                 states.iter().for_each(|state| self.enter(*state, out));
@@ -209,9 +231,12 @@ impl Stage {
         let first = *count == 1;
         match state {
             State::Down(node) if first => out.push(Deed::Crash(node)),
+            State::Stopped(node) if first => out.push(Deed::Stop(node)),
+            State::LostItself(node) if first => out.push(Deed::LoseItself(node)),
             State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
             State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
-            State::Down(_) | State::Cut(..) | State::Held(..) => {}
+            State::Down(_) | State::Stopped(_) | State::LostItself(_) => {}
+            State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }
@@ -227,10 +252,12 @@ impl Stage {
         *count -= 1;
         let last = *count == 0;
         match state {
-            State::Down(node) if last => out.push(Deed::Restart(node)),
+            State::Down(node) | State::Stopped(node) if last => out.push(Deed::Restart(node)),
+            State::LostItself(node) if last => out.push(Deed::FindItself(node)),
             State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
             State::Held(from, to) if last => out.push(Deed::Release { from, to }),
-            State::Down(_) | State::Cut(..) | State::Held(..) => {}
+            State::Down(_) | State::Stopped(_) | State::LostItself(_) => {}
+            State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }

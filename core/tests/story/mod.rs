@@ -4,9 +4,12 @@
 //! the shell would. What comes of it is a transcript in the machines' own words: `<` is what the
 //! machine was told, `>` what it ordered, `~` a timeout that fired.
 
+mod addresses;
+mod admission;
 mod agent;
 mod backoff;
 mod balancer;
+mod bind;
 mod clock;
 mod controller;
 mod dialer;
@@ -16,6 +19,7 @@ mod lease;
 mod listener;
 mod pace;
 mod queue;
+mod readiness;
 mod sessions;
 mod singular;
 mod tracker;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use portcullis::api::Place;
 use portcullis::client::wire::{Line, Pass};
-use portcullis::client::{self, Client};
+use portcullis::client::{self, Client, remember};
 use portcullis::env::Env;
 use portcullis::tls::{agent_client, load_certificates};
 use portcullis::tokio_env::{Ports, Tokio};
@@ -15,7 +15,7 @@ use portcullis_core::dialer::Manner;
 use portcullis_core::{Address, Time, agent, backoff, dialer};
 use rustls::ClientConfig;
 
-use super::client_file::{self, ClientFile};
+use super::client_file::{self, ClientFile, SignedUnits};
 use super::exit::{Exit, Failure};
 
 /// How a person dials: the next address soon, and another round soon.
@@ -54,11 +54,15 @@ pub struct Arguments {
 /// Everything it takes to ask.
 pub struct Asking {
     pub env: Tokio,
+    /// The client file, where the addresses are kept.
+    pub file: PathBuf,
     pub addresses: Vec<Address>,
     /// Model of the client file.
     pub model: String,
     pub tls: Arc<ClientConfig>,
     pub pass: Pass,
+    /// Units without an account each, if the client file has some.
+    pub signed_units: Option<SignedUnits>,
     pub deadline: Time,
 }
 
@@ -83,10 +87,7 @@ pub fn prepare(
     account: Option<&str>,
     within: Duration,
 ) -> Result<Asking, Failure> {
-    let file = match file {
-        Some(file) => file.to_owned(),
-        None => client_file::default_folder()?.join(client_file::FILE),
-    };
+    let file = client_file::named(file)?;
     let client = ClientFile::load(&file)?;
     let wanted = |name: &str| account.is_none_or(|account| account == name);
     let account = client.accounts.iter().find(|account| wanted(&account.name));
@@ -100,10 +101,12 @@ pub fn prepare(
     Ok(Asking {
         deadline: env.now() + within,
         env,
+        file,
         addresses: client.addresses.iter().map(|text| Address::new(text)).collect(),
         model: client.model,
         tls: agent_client(&authority).map_err(Failure::wrong)?,
         pass: account.pass()?,
+        signed_units: client.signed_units,
     })
 }
 
@@ -143,6 +146,7 @@ impl Asking {
             tls: self.tls.clone(),
             pass: self.pass.clone(),
             place: self.place(),
+            follows: None,
         };
         let client = Client::start(&self.env, config);
         let mut standing = client.standing();
@@ -158,7 +162,13 @@ impl Asking {
         let settled = settled.unwrap_or_else(|| client.standing().borrow().clone());
         let trouble = settled.trouble.unwrap_or_else(|| "no answer in time".to_owned());
         match settled.line {
-            Some(line) => Ok((client, line)),
+            Some(line) => {
+                // The file may well be somebody else's: it is good enough as it is.
+                if let Err(error) = remember::rewrite(&self.file, &settled.addresses) {
+                    tracing::debug!(%error, "addresses not rewritten");
+                }
+                Ok((client, line))
+            }
             None if settled.refused => Err(Failure::new(
                 Exit::Refused,
                 format!("login as {} {trouble}; see the accounts of --client", self.pass.tag),

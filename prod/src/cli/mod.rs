@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod agent;
 mod check_config;
 mod client;
 mod client_file;
@@ -60,7 +61,8 @@ and the next `dev` on it goes on from there. Delete the folder to start over.")]
     Dev(dev::Arguments),
     /// Run one controller
     #[command(after_help = "\
-Stops on Ctrl-C or SIGTERM: hands the lead over, closes its doors and its log, exits with 0.
+Stops on Ctrl-C or SIGTERM: lets agents go within drain-max, hands the lead over, exits with 0; again:
+at once. SIGHUP reads the file again.
 `portcullis check-config FILE` says beforehand whether the file is right.")]
     Run(run::Arguments),
     /// Balance connections over controllers, or over any servers that speak TLS
@@ -86,6 +88,19 @@ net.ipv4.ip_local_port_range is widened.")]
     Status(status::Arguments),
     /// Claim, extend, give up, hold or list leases
     Lease(lease::Arguments),
+    /// Run one agent: it keeps a connection, and its file's addresses
+    ///
+    /// Tries the controllers in random order and backs off as all agents do, follows redirects, and
+    /// rewrites the addresses in its file whenever controllers move; nothing else in the file
+    /// changes, and an empty list is never written.
+    #[command(after_help = "\
+Examples:
+  portcullis agent --config agent.toml --as mysql/0 --lead
+  portcullis agent --config agent.toml --as machine-0 --json
+
+The file is a client file, such as `portcullis dev` makes. Ends on Ctrl-C or SIGTERM with 0, and with
+2 if a controller says that the agent may not log in.")]
+    Agent(agent::Arguments),
     /// Put a cluster under the load of thousands of units that want leases
     ///
     /// Re-creates the workload that Juju was measured with: every unit has a connection of its
@@ -94,10 +109,11 @@ net.ipv4.ip_local_port_range is widened.")]
     /// claim for anybody; agents may only claim for themselves.
     #[command(after_help = "\
 Examples:
-  portcullis dev --agent-ratelimit-max 0          a cluster whose doors are not paced
+  portcullis dev                                  a cluster, in another terminal
   portcullis load --processes 100 --leases 40     12,000 connections for 4,000 leases
   portcullis load --claimers 64 --duration 30s    claims a second, each durable on a majority
   portcullis load --herd --json -                 all at one moment; figures as JSON
+  portcullis load --agents 30000 --until-even     a herd; kill a controller, and see it even out
 
 Latencies are from asking to a definite answer, granted or denied. The exit code is 6 if two holders
 ever believed at one time that they hold one lease, by their own clocks from when each asked.")]
@@ -147,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Front(arguments) => front::front(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
+        Command::Agent(arguments) => agent::agent(&arguments),
         Command::Load(arguments) => load::load(&arguments),
         Command::CheckConfig { file, .. } => check_config::check_config(file.as_deref()),
         Command::HashPassword { drawn } => hash_password::hash_password(drawn),
@@ -199,8 +216,11 @@ mod tests {
             "portcullis lease list --as mysql/0 --within 5s --log debug",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
+            "portcullis load --agents 30000 --until-even --agents-per-process 9000 --duration 1h",
             "portcullis dev --agent-ratelimit-max 0",
+            "portcullis dev --balance redirect --moves-rate 5ms --move-again-after 61s",
             "portcullis hash-password --drawn",
+            "portcullis agent --config FILE --as mysql/0 --lead --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -213,6 +233,7 @@ mod tests {
         assert_eq!(parse("portcullis dev --controllers 9").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis lease claim a b --for ever").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis load --multiplex 61").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis load --agents 1 --herd").err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
         use clap::error::ErrorKind::MissingRequiredArgument;
         assert_eq!(parse("portcullis lease hold x").err(), Some(MissingRequiredArgument));

@@ -3,12 +3,14 @@
 //! The machine decides where to dial, when to come back and what an answer means; what is here dials,
 //! logs in and calls.
 
+pub mod remember;
 pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::addresses;
 use portcullis_core::agent::{self, Agent, Input, Output};
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
@@ -17,11 +19,12 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{HostPort, Place};
+use crate::api::Place;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
+use crate::rpc::Farewell;
 use crate::tls;
-use wire::{Line, NotIn, Pass};
+use wire::{Failure, Line, NotIn, Pass};
 
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 1_024;
@@ -41,6 +44,37 @@ pub struct Config {
     pub pass: Pass,
     /// What about.
     pub place: Place,
+    /// Whether to be told of every change of where controllers are, and by which facade: agents
+    /// are, users learn it with each login.
+    pub follows: Option<Follows>,
+}
+
+/// The facade that tells an agent of its kind where controllers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Machines.
+    Machiner,
+    /// Units.
+    Uniter,
+}
+
+impl Follows {
+    /// The one for whoever has this tag; none for users.
+    pub fn of(tag: &str) -> Option<Follows> {
+        match tag.split_once('-')?.0 {
+            "machine" => Some(Follows::Machiner),
+            "unit" => Some(Follows::Uniter),
+            _ => None,
+        }
+    }
+
+    /// Its name, and the latest version that controllers have.
+    fn facade(self) -> (&'static str, u64) {
+        match self {
+            Follows::Machiner => ("Machiner", 5),
+            Follows::Uniter => ("Uniter", 19),
+        }
+    }
 }
 
 /// How a client stands.
@@ -54,6 +88,18 @@ pub struct Standing {
     pub refused: bool,
     /// The fencing number, while the agent leads.
     pub leads: Option<u64>,
+    /// Where that connection leads, or the last one did.
+    pub address: Option<Address>,
+    /// How often a controller has let the client in.
+    pub logins: u64,
+    /// How often one that had let it in has sent it elsewhere, and when it did last.
+    pub moves: u64,
+    pub moved_at: Option<Time>,
+    /// How often one has sent it elsewhere that had not let it in.
+    pub redirects: u64,
+    /// Where controllers are, in the order in which to try them; empty until some are told of that
+    /// the client was not started with. See [`remember`].
+    pub addresses: Vec<Address>,
 }
 
 /// A running client; its clones are the same one. It stops when the last of them is dropped.
@@ -122,6 +168,8 @@ enum Arrival {
     Told(Input),
     /// A controller sends the client to others, which an authority in PEM proves.
     Redirected { generation: u64, to: Vec<Address>, authority: String },
+    /// A controller ends the connection, and sends the client to others of its own cluster.
+    Moved { generation: u64, to: Vec<Address> },
     /// Something about one connection; of no interest if there is another by now.
     Heard { generation: u64, input: Input },
     /// A dial has brought a connection.
@@ -148,8 +196,9 @@ struct Surroundings<E: Env> {
     /// What proves the controllers that the client was sent to, where that is not the configured
     /// authority. One redirect forgets what another said.
     trust: BTreeMap<Address, Arc<ClientConfig>>,
-    /// The controller of the present connection and what proves it, if it is such a one.
-    dialled: Option<(Address, Arc<ClientConfig>)>,
+    /// The controller of the present connection, and what proves it if that is not the configured
+    /// authority.
+    dialled: Option<(Address, Option<Arc<ClientConfig>>)>,
     replies: BTreeMap<u64, oneshot::Sender<Answer>>,
     tokens: u64,
     standing: watch::Sender<Standing>,
@@ -186,7 +235,7 @@ impl<E: Env> Surroundings<E> {
         let deadline = now + self.dial_within;
         let trusted = self.trust.get(&address).cloned();
         let tls = trusted.clone().unwrap_or_else(|| config.tls.clone());
-        self.dialled = trusted.map(|tls| (address.clone(), tls));
+        self.dialled = Some((address.clone(), trusted));
         self.run(async move {
             let opened = async {
                 let stream = env.connect(&address).await.map_err(|error| error.to_string())?;
@@ -209,8 +258,12 @@ impl<E: Env> Surroundings<E> {
     fn opened(&mut self, line: Line) -> Input {
         let (gone, generation) = (line.clone(), self.generation);
         self.run(async move {
-            gone.gone().await;
-            Arrival::Heard { generation, input: Input::Disconnected }
+            match gone.gone().await {
+                Some(Farewell::Redirect(to)) => Arrival::Moved { generation, to },
+                Some(Farewell::Closed(_)) | None => {
+                    Arrival::Heard { generation, input: Input::Disconnected }
+                }
+            }
         });
         self.line = Some(line);
         Input::Connected
@@ -227,15 +280,34 @@ impl<E: Env> Surroundings<E> {
             Err(error) => format!("redirected, with an authority that is none: {error}"),
         };
         tracing::debug!(said, "no connection");
-        self.standing.send_modify(|standing| standing.trouble = Some(said));
+        self.standing.send_modify(|standing| {
+            standing.trouble = Some(said);
+            standing.redirects += 1;
+        });
         // By the configured authority, if theirs is none: that may well be the same.
+        Input::Redirected { to }
+    }
+
+    /// Goes where the controller says, which is proved as it was proved itself.
+    fn moved(&mut self, to: Vec<Address>) -> Input {
+        if let Some((_, Some(tls))) = &self.dialled {
+            self.trust.extend(to.iter().map(|address| (address.clone(), tls.clone())));
+        }
+        let now = self.env.now();
+        self.standing.send_modify(|standing| match standing.line.take() {
+            Some(_) => {
+                standing.moves += 1;
+                standing.moved_at = Some(now);
+            }
+            None => standing.redirects += 1,
+        });
         Input::Redirected { to }
     }
 
     /// The cluster that has let the client in is proved everywhere as it was here.
     fn trust_where_it_is(&mut self, addresses: &[Address]) {
         self.trust.clear();
-        if let Some((here, tls)) = &self.dialled {
+        if let Some((here, Some(tls))) = &self.dialled {
             let known = addresses.iter().chain([here]);
             self.trust.extend(known.map(|address| (address.clone(), tls.clone())));
         }
@@ -252,21 +324,51 @@ impl<E: Env> Surroundings<E> {
             };
             match line.login(&pass, deadline).await {
                 Ok(welcome) => {
-                    let addresses = addresses(&welcome.servers);
+                    let addresses = addresses::to_dial(&welcome.servers);
                     Arrival::Heard { generation, input: Input::LoggedIn { addresses } }
                 }
                 Err(error) => match error {
                     NotIn::TryAgain { retry_after } => {
                         trouble(Input::Refused { retry_after }, error)
                     }
-                    NotIn::Redirected { servers, authority } => {
-                        Arrival::Redirected { generation, to: addresses(&servers), authority }
-                    }
+                    NotIn::Redirected { servers, authority } => Arrival::Redirected {
+                        generation,
+                        to: addresses::to_dial(&servers),
+                        authority,
+                    },
                     NotIn::Refused(_) => {
                         trouble(Input::Refused { retry_after: Duration::ZERO }, error)
                     }
                     NotIn::NoAnswer => trouble(Input::Disconnected, error),
                 },
+            }
+        });
+    }
+
+    /// Has the controller tell of every change of where controllers are, for as long as the
+    /// connection lasts.
+    fn follow(&self) {
+        let (Some(line), Some(follows)) = (self.line.clone(), self.config.follows) else { return };
+        let (inbox, generation, cut) = (self.inbox.clone(), self.generation, self.cut.clone());
+        let told = async move {
+            let (facade, version) = follows.facade();
+            let mut watcher = line.watch_addresses(facade, version).await?;
+            loop {
+                let servers = watcher.next().await?;
+                let input = Input::Told { addresses: addresses::to_dial(&servers) };
+                let Some(inbox) = inbox.upgrade() else { return Ok(()) };
+                // Refused only if the client has stopped.
+                let _ = inbox.send(Arrival::Heard { generation, input }).await;
+            }
+        };
+        self.env.spawn(async move {
+            let told: Result<(), Failure> = tokio::select! {
+                biased;
+                () = cut.cancelled() => return,
+                told = told => told,
+            };
+            if let Err(error) = told {
+                tracing::debug!(%error, "not told of where controllers are until the next login");
             }
         });
     }
@@ -306,23 +408,34 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
             Arrival::Heard { generation, .. }
             | Arrival::Opened { generation, .. }
             | Arrival::Redirected { generation, .. }
+            | Arrival::Moved { generation, .. }
             | Arrival::Trouble { generation, .. }
                 if generation != self.generation =>
             {
                 None
             }
+            Arrival::Heard { input: Input::Disconnected, .. } => {
+                // Nobody is to see a connection that is gone.
+                self.hang_up();
+                Some(Input::Disconnected)
+            }
             Arrival::Heard { input, .. } => {
                 if let Input::LoggedIn { addresses } = &input {
                     self.trust_where_it_is(addresses);
                     let line = self.line.clone();
+                    let address = self.dialled.as_ref().map(|(address, _)| address.clone());
                     self.standing.send_modify(|standing| {
-                        *standing = Standing { line, leads: standing.leads, ..Standing::default() };
+                        standing.logins += 1;
+                        (standing.line, standing.address) = (line, address);
+                        (standing.trouble, standing.refused) = (None, false);
                     });
+                    self.follow();
                 }
                 Some(input)
             }
             Arrival::Opened { line, .. } => Some(self.opened(line)),
             Arrival::Redirected { to, authority, .. } => Some(self.redirected(to, &authority)),
+            Arrival::Moved { to, .. } => Some(self.moved(to)),
             Arrival::Trouble { input, trouble, refused, .. } => {
                 tracing::debug!(trouble, "no connection");
                 self.standing.send_modify(|standing| {
@@ -349,6 +462,9 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
             Output::Login => self.login(now),
             Output::Hangup => self.hang_up(),
             Output::Ping => self.ping(now),
+            Output::Remember { addresses } => {
+                self.standing.send_modify(|standing| standing.addresses = addresses);
+            }
             Output::Send { serial, request, patience } => {
                 self.send(now, serial, request, patience);
             }
@@ -365,9 +481,4 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
         }
         None
     }
-}
-
-/// Every address of every controller.
-fn addresses(servers: &[Vec<HostPort>]) -> Vec<Address> {
-    servers.iter().flatten().map(|to| Address::from(to.joined())).collect()
 }

@@ -1,11 +1,9 @@
 //! The configuration in the words of the node.
 
-use std::net::{IpAddr, SocketAddr};
+use portcullis_core::addresses::HostPort;
 
-use portcullis_core::{Address, NodeId};
-
-use super::{Config, Peer};
-use crate::api::{self, HostPort};
+use super::Config;
+use crate::api;
 use crate::credentials::{Credentials, Hashed, Identity};
 use crate::tls::{self, Certificate};
 use crate::{node, raft, rpc};
@@ -13,9 +11,7 @@ use crate::{node, raft, rpc};
 impl Config {
     /// What a node is started with. Reads the certificates.
     pub fn node(&self) -> Result<node::Config, tls::Error> {
-        let at = |port| SocketAddr::new(self.bind_address, port);
-        let address = |peer: &Peer| Address::new(&peer.controller_address);
-        let node::Live { servers, models, moved, .. } = self.live()?;
+        let node::Live { peers, doors, servers, space, models, moved, .. } = self.live()?;
         let limits = &self.limits;
         Ok(node::Config {
             controller: self.controller(),
@@ -36,14 +32,13 @@ impl Config {
                 patience: limits.patience,
                 ..api::Config::default()
             },
-            doors: node::Doors {
-                api: at(self.api_port),
-                controller: self.has_controller_door().then(|| at(self.controller_api_port)),
-            },
+            doors,
             metrics: self.metrics_address,
+            proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),
-            peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
+            peers,
             servers,
+            space,
             certificate: Certificate::load(&self.tls.cert, &self.tls.key, &self.tls.ca)?,
             credentials: self.credentials(),
             models,
@@ -59,6 +54,9 @@ impl Config {
             let hashed = Hashed::parse(hash).expect("hashes were checked on loading");
             credentials.insert(model, identity, hashed);
         }
+        for units in &self.signed {
+            credentials.insert_signed(units.credentials());
+        }
         credentials
     }
 }
@@ -66,17 +64,5 @@ impl Config {
 /// What agents are told of a `host:port`.
 pub(super) fn host_port(text: &str) -> HostPort {
     let (host, port) = text.rsplit_once(':').expect("addresses were checked on loading");
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let (kind, scope) = match host.parse::<IpAddr>() {
-        Ok(ip) if ip.is_loopback() => (if ip.is_ipv4() { "ipv4" } else { "ipv6" }, "local-machine"),
-        Ok(IpAddr::V4(ip)) => ("ipv4", if ip.is_private() { "local-cloud" } else { "public" }),
-        Ok(IpAddr::V6(ip)) => ("ipv6", if ip.is_unique_local() { "local-cloud" } else { "public" }),
-        Err(_) => ("hostname", "public"),
-    };
-    HostPort {
-        value: host.to_owned(),
-        kind: kind.to_owned(),
-        scope: scope.to_owned(),
-        port: port.parse().expect("addresses were checked on loading"),
-    }
+    HostPort::new(host, port.parse().expect("addresses were checked on loading"))
 }

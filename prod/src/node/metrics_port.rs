@@ -14,10 +14,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
-use super::{METRICS_CONNECTIONS_MAX, Ports, Serve};
+use super::{METRICS_CONNECTIONS_MAX, Ports, Serve, Worker};
 use crate::api::pages::{self, Page};
 use crate::env::Env;
 use crate::metrics::Limit;
@@ -29,8 +30,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of a request's head. At least 8 KiB for hyper.
 const HEAD_MAX: usize = 8 * 1024;
 
-/// Serves until the controller closes.
-pub async fn open<E: Env>(serve: Arc<Serve<E>>, address: SocketAddr, ports: watch::Sender<Ports>) {
+/// Serves until the controller closes; the worker is stable once the port is bound.
+pub async fn open<E: Env>(
+    serve: Arc<Serve<E>>,
+    address: SocketAddr,
+    ports: watch::Sender<Ports>,
+    worker: Worker,
+) {
     let env = &serve.env;
     let (mut listener, bound) = loop {
         match env.bind(address).await {
@@ -41,6 +47,7 @@ pub async fn open<E: Env>(serve: Arc<Serve<E>>, address: SocketAddr, ports: watc
     };
     info!(address = %bound, "metrics");
     ports.send_modify(|ports| ports.metrics = Some(bound));
+    worker.stable();
     let places = Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX));
     loop {
         // Never closed. Whoever comes when all are taken waits in the backlog.
@@ -60,6 +67,33 @@ pub async fn open<E: Env>(serve: Arc<Serve<E>>, address: SocketAddr, ports: watc
                 env.sleep_until(env.now() + AGAIN).await;
             }
         }
+    }
+}
+
+/// Answers a connection that asks for health, and for nothing else: what a front may ask at the
+/// controller door, which is not paced.
+pub async fn tell_health<E, S>(serve: &Serve<E>, stream: S)
+where
+    E: Env,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(async |request: Request<Incoming>| {
+        let page = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/health") => pages::health(&serve.health()),
+            (_, _) => pages::plain(StatusCode::NOT_FOUND, "there is GET /health\n"),
+        };
+        Ok::<_, Infallible>(page)
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(HEAD_MAX)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        biased;
+        () = serve.closing.cancelled() => {}
+        // A broken request, or a connection that breaks, is the other side's affair.
+        _ = connection => {}
+        () = serve.env.sleep_until(serve.env.now() + STAY_MAX) => {}
     }
 }
 

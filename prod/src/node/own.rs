@@ -17,11 +17,14 @@ use crate::api::Responsibility;
 use crate::env::Env;
 use crate::singular::{Asks, Flag, Responsible};
 
-/// What this controller strives to be responsible for, by namespace and lease.
+/// A flag for each namespace and lease.
+type Flags = BTreeMap<(String, String), watch::Receiver<Option<Flag>>>;
+
+/// What this controller strives to be responsible for.
 #[derive(Debug, Default)]
 pub struct Own {
     serials: AtomicU64,
-    flags: watch::Sender<BTreeMap<(String, String), watch::Receiver<Option<Flag>>>>,
+    flags: watch::Sender<Flags>,
 }
 
 impl Own {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,10 +13,13 @@ use portcullis_core::queue::Answer;
 use portcullis_core::{Address, AskId, NodeId};
 use tokio::sync::watch;
 
-use super::{Config, Error, Ports};
+use super::{At, Config, Error, Ports};
 use crate::env::Env;
 use crate::peer::{self, Failure, Link, Reply, Request};
 use crate::tls;
+
+/// Every controller, with the addresses that others dial, best first.
+pub type Addresses = BTreeMap<NodeId, Vec<Address>>;
 
 /// One link a controller; the one to itself is what shows that its own door works (seed 000).
 pub type Links<E> = Arc<BTreeMap<NodeId, Link<E>>>;
@@ -49,36 +52,35 @@ impl<E: Env> Peers<E> {
         Peers { me, links, serials: AtomicU64::new(1), under_way: Mutex::default() }
     }
 
-    /// Starts a link to every controller. This one dials itself wherever it has bound its port.
+    /// Starts a link to every controller. This one dials itself wherever it has bound a door.
     pub fn link(
         env: &E,
         config: &Config,
-        ports: watch::Receiver<Ports>,
+        addresses: &watch::Sender<Addresses>,
+        ports: &watch::Receiver<Ports>,
     ) -> Result<Links<E>, Error> {
         let me = config.controller.node;
         let limits = peer::Config::new(me, &config.cluster);
         let tls = config.certificate.peer_client()?;
-        let two_doors = config.doors.controller.is_some();
         let mut links = BTreeMap::new();
-        for (&node, address) in &config.peers {
-            let (env, tls) = (env.clone(), tls.clone());
-            let (address, ports) = (address.clone(), ports.clone());
-            let host = env.clone();
-            let dial = move || {
-                let (env, tls) = (env.clone(), tls.clone());
-                let own = (node == me).then(|| *ports.borrow());
-                let address = match own {
-                    None => Some(address.clone()),
-                    Some(ports) if two_doors => ports.controller.map(nearby),
-                    Some(ports) => ports.api.map(nearby),
+        for &node in config.peers.keys() {
+            let (host, tls) = (env.clone(), tls.clone());
+            let (addresses, ports) = (addresses.subscribe(), ports.clone());
+            let dial = move |failed| {
+                let (host, tls) = (host.clone(), tls.clone());
+                let to = match node == me {
+                    true => own(&ports.borrow(), failed),
+                    false => turn(addresses.borrow().get(&node), failed).map(To::Address),
                 };
                 async move {
-                    let address = address.ok_or(io::ErrorKind::NotConnected)?;
-                    let stream = env.connect(&address).await?;
+                    let stream = match to.ok_or(io::ErrorKind::NotConnected)? {
+                        To::Address(address) => host.connect(&address).await?,
+                        To::Socket(path) => host.connect_local(&path).await?,
+                    };
                     tls::dial_peer(&tls, node, stream).await
                 }
             };
-            links.insert(node, Link::start(&host, &limits, node, dial));
+            links.insert(node, Link::start(env, &limits, node, dial));
         }
         Ok(Arc::new(links))
     }
@@ -165,8 +167,25 @@ impl<E: Env> Peers<E> {
     }
 }
 
-/// How this host reaches a port of its own.
-fn nearby(bound: SocketAddr) -> Address {
-    let ip = if bound.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound.ip() };
-    Address::from(SocketAddr::new(ip, bound.port()).to_string())
+/// Whom a dial is for.
+enum To {
+    Address(Address),
+    Socket(PathBuf),
+}
+
+/// The address whose turn it is after so many dials that failed.
+fn turn(addresses: Option<&Vec<Address>>, failed: usize) -> Option<Address> {
+    let addresses = addresses.filter(|addresses| !addresses.is_empty())?;
+    Some(addresses[failed % addresses.len()].clone())
+}
+
+/// Where this host reaches itself: at its controller door if it has one, or else at the API door.
+fn own(ports: &Ports, failed: usize) -> Option<To> {
+    let doors = ports.controller.clone().into_iter().chain(ports.api.map(At::Port));
+    let bound: Vec<At> = doors.collect();
+    let at = bound.get(failed.checked_rem(bound.len())?)?;
+    Some(match at.nearby() {
+        At::Port(address) => To::Address(Address::from(address.to_string())),
+        At::Socket(path) => To::Socket(path),
+    })
 }

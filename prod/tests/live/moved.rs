@@ -8,7 +8,7 @@ use portcullis::api::{Elsewhere, Place};
 use portcullis::client::wire::{self, NotIn, Pass};
 use portcullis::client::{Client, Config};
 use portcullis::env::Env;
-use portcullis::node::Live;
+use portcullis::node::{Doors, Live};
 use portcullis::tls;
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key, Operation};
@@ -38,8 +38,12 @@ async fn moves(cluster: &Cluster, to: Option<Elsewhere>) {
     };
     let mut models = vec![model(MODEL, "controller")];
     models.extend(to.is_none().then(|| model(MOVING, "moving")));
+    let controller = cluster.nodes[&1].ports().borrow().controller.clone();
     let live = Live {
+        peers: BTreeMap::new(),
+        doors: Doors { api: cluster.addresses[&1], controller, controllers_first: false },
         servers: cluster.addresses.iter().map(named).collect(),
+        space: None,
         models,
         moved: to.map(|to| (MOVING.to_owned(), to)).into_iter().collect::<BTreeMap<_, _>>(),
         pace: pace::Config { burst: 0, ..pace::Config::default() },
@@ -61,6 +65,7 @@ fn client(cluster: &Cluster) -> Client {
         addresses: vec![Address::new(&cluster.addresses[&1].to_string())],
         tls: cluster.client.clone(),
         pass: Pass { tag: "user-admin".into(), password: "secret".into() },
+        follows: None,
         place: Place::Model(MOVING.into()),
     };
     Client::start(&cluster.host, config)

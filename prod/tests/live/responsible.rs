@@ -14,7 +14,7 @@ async fn one_controller_is_responsible_and_another_once_it_has_left() {
     while !striving.is_empty() {
         let raised = || async {
             let raised = striving.iter().filter_map(|(_, one)| *one.flag().borrow());
-            raised.map(|flag| flag.fence).last()
+            raised.map(|flag| flag.fence).next_back()
         };
         fences.push(cluster.host.until("one is responsible", raised).await);
         let (responsible, others): (Vec<_>, Vec<_>) =

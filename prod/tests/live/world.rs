@@ -9,24 +9,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use portcullis::api::{self, CONTROLLER_MODEL, HostPort, Model, Place};
+use portcullis::api::{self, CONTROLLER_MODEL, Model, Place};
 use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
-use portcullis::env::{Env, Fact};
+use portcullis::env::{Ends, Env, Fact};
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
-use portcullis::tokio_env::{Ports, Tokio, reserve};
+use portcullis::tokio_env::{Listener, Ports, Stream, Tokio, reserve};
+use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::agent::Output;
 use portcullis_core::{Address, NodeId, Seed, Time, controller, pace};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use rustls::ClientConfig;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-pub type Raw = WebSocketStream<TlsStream<TcpStream>>;
+pub type Raw = WebSocketStream<TlsStream<Stream>>;
 
 /// The controllers' own model.
 pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
@@ -129,8 +130,8 @@ impl Host {
 
 impl Env for Host {
     type Runtime = <Tokio as Env>::Runtime;
-    type Stream = TcpStream;
-    type Listener = TcpListener;
+    type Stream = Stream;
+    type Listener = Listener;
     type Disk = Disk;
 
     fn now(&self) -> Time {
@@ -145,14 +146,17 @@ impl Env for Host {
     fn seed(&self) -> Seed {
         self.seed
     }
-    async fn bind(&self, address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    async fn bind(&self, address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         self.tokio.bind(address).await
     }
-    async fn accept(&self, listener: &mut TcpListener) -> io::Result<TcpStream> {
+    async fn accept(&self, listener: &mut Listener) -> io::Result<Stream> {
         self.tokio.accept(listener).await
     }
-    async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
+    async fn connect(&self, address: &Address) -> io::Result<Stream> {
         self.tokio.connect(address).await
+    }
+    fn ends(&self, stream: &Stream) -> Option<Ends> {
+        self.tokio.ends(stream)
     }
     fn open(&self, _: &str) -> io::Result<Disk> {
         Ok(Disk { bytes: InMemoryBackend::new(), gate: self.gate.clone() })
@@ -189,12 +193,7 @@ fn loopback() -> TcpSocket {
 }
 
 pub fn host_port(address: SocketAddr) -> HostPort {
-    HostPort {
-        value: address.ip().to_string(),
-        kind: "ipv4".into(),
-        scope: "public".into(),
-        port: address.port(),
-    }
+    HostPort { scope: Scope::Public, ..HostPort::new(&address.ip().to_string(), address.port()) }
 }
 
 fn credentials() -> Credentials {
@@ -233,13 +232,18 @@ impl Cluster {
                 },
                 writer: Writer::Thread,
                 api: api::Config::default(),
-                doors: Doors { api: at(id, 0), controller: Some(at(id, 1)) },
+                doors: Doors {
+                    api: at(id, 0),
+                    controller: Some(at(id, 1).into()),
+                    controllers_first: false,
+                },
                 cluster: CLUSTER.into(),
                 peers: held
                     .keys()
-                    .map(|id| (NodeId(*id), Address::new(&at(id, 1).to_string())))
+                    .map(|id| (NodeId(*id), vec![Address::new(&at(id, 1).to_string())]))
                     .collect(),
                 servers: held.keys().map(|id| (NodeId(*id), vec![host_port(at(id, 0))])).collect(),
+                space: None,
                 certificate: authority.issue(node, &[], Validity::century()).expect("certificate"),
                 credentials: credentials(),
                 models: vec![Model {
@@ -249,6 +253,7 @@ impl Cluster {
                 }],
                 moved: BTreeMap::new(),
                 metrics: None,
+                proxied: Vec::new(),
             };
             adjust(&mut config);
             let host = Host::new(*id);
@@ -282,7 +287,7 @@ impl Cluster {
         self.host.until("one leader", agreed).await
     }
 
-    pub async fn tcp(&self, id: u64) -> TcpStream {
+    pub async fn tcp(&self, id: u64) -> Stream {
         let address = Address::new(&self.addresses[&id].to_string());
         self.host.connect(&address).await.expect("the door is open")
     }

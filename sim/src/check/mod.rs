@@ -11,9 +11,11 @@ mod connected;
 mod contained;
 mod door_order;
 mod even;
+mod fronted;
 mod gentle;
 mod kept;
 mod linearizable;
+mod links_kept;
 mod no_error;
 mod no_ping_pong;
 mod one_answer;
@@ -78,6 +80,7 @@ pub type Make = fn(&Plan) -> Option<Box<dyn Check>>;
 /// Every check, by name.
 pub const ALL: &[(&str, Make)] = &[
     ("door_order", door_order::make),
+    ("links_kept", links_kept::make),
     ("paced", paced::make),
     ("bounded", bounded::make),
     ("gentle", gentle::make),
@@ -90,6 +93,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("batched", batched::make),
     ("retries", retries::make),
     ("even", even::make),
+    ("fronted", fronted::make),
     ("no_ping_pong", no_ping_pong::make),
     ("unhurried", unhurried::make),
     ("taken_over", taken_over::make),
@@ -136,7 +140,7 @@ pub(crate) mod tests {
 
     /// A plan that gives every check something to say.
     const ALL_CONCERNED: &str =
-        "[controllers]\ncontroller-api-port = 17022\n[balance]\npolicy = \"redirect\"\n";
+        "[controllers]\ncontroller-api-port = 17022\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_core::admission::Accept;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::{
     Address, NodeId, agent, backoff, balancer, controller, dialer, listener, pace, tracker,
@@ -12,6 +13,8 @@ use crate::settings::Home;
 
 /// Every controller's API port; each has a host of its own.
 pub const API_PORT: u16 = 17_070;
+/// The front's host.
+const FRONT: &str = "front";
 /// The model whose applications contend for leadership.
 pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
 
@@ -19,14 +22,20 @@ pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
 pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     let set = &plan.settings.controllers;
     let mut config = controller::Config::new(node);
+    // Scenarios are about the bucket, whatever logins are measured to take.
+    config.admission.accept = Accept::Paced;
     config.listener = listener::Config {
-        controller_door: set.controller_api_port != 0,
+        controller_door: set.has_controller_door(),
+        controllers_first: set.holds(),
         open_delay: set.api_port_open_delay,
+        lost_max: set.lost_max,
+        held_max: set.held_max,
         pace: pace::Config { burst: set.agent_ratelimit_max, interval: set.agent_ratelimit_rate },
         connections_max: set.connections_max,
         logins_max: set.logins_max,
         ..listener::Config::default()
     };
+    config.drain_max = set.drain_max;
     let balance = &plan.settings.balance;
     config.balancer = balancer::Config {
         policy: balance.policy,
@@ -100,13 +109,19 @@ fn dialer(plan: &Plan) -> dialer::Config {
     }
 }
 
-/// Where every controller's API door is.
+/// Where clients find the controllers: every API door, or the front alone.
 pub fn addresses(plan: &Plan) -> Vec<Address> {
+    if plan.settings.front.is_some() {
+        return vec![Address::from(format!("{FRONT}:{API_PORT}"))];
+    }
     plan.controllers().map(address).collect()
 }
 
 /// The same, with one of them before the others.
 pub fn addresses_from(plan: &Plan, first: Option<NodeId>) -> Vec<Address> {
+    if plan.settings.front.is_some() {
+        return addresses(plan);
+    }
     let others = plan.controllers().filter(|node| Some(*node) != first);
     first.into_iter().chain(others).map(address).collect()
 }
@@ -128,6 +143,11 @@ pub fn known(plan: &Plan, number: u32) -> Vec<Address> {
         }
     }
     known
+}
+
+/// Whether it is the front's address.
+pub fn is_front(address: &Address) -> bool {
+    address.as_str().split(':').next() == Some(FRONT)
 }
 
 /// Whose address it is.

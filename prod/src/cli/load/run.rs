@@ -173,7 +173,9 @@ impl Maker {
                 stop: self.stop.clone(),
             };
             match self.plan.workload {
-                Workload::Contenders { .. } => env.spawn(holder.contend()),
+                Workload::Contenders { .. } | Workload::Agents { .. } => {
+                    env.spawn(holder.contend());
+                }
                 Workload::Claimers { .. } => env.spawn(holder.claim_on()),
             }
         }
@@ -198,6 +200,7 @@ impl Maker {
             tls: self.asking.tls.clone(),
             pass: self.asking.pass.clone(),
             place: self.asking.place(),
+            follows: None,
         }
     }
 

@@ -7,10 +7,11 @@ mod calls;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portcullis_core::Time;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::Request as Wish;
 use portcullis_core::queue;
 use rustls::ClientConfig;
@@ -20,9 +21,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite;
 
-use crate::api::{Asked, HostPort, LeaseList, Named, Outcome, Place, StatusReport};
+use crate::api::{Asked, LeaseList, Named, Outcome, Place, StatusReport};
 use crate::env::Env;
-use crate::rpc::{self, Limits, Socket, code, nullable};
+use crate::rpc::{self, Farewell, Limits, Socket, code, nullable};
 use crate::tls;
 use calls::Call;
 
@@ -106,6 +107,7 @@ pub struct Pass {
 #[derive(Clone, Debug)]
 pub struct Line {
     calls: mpsc::Sender<Call>,
+    farewell: Arc<OnceLock<Farewell>>,
 }
 
 /// Shakes hands over a stream that was dialled, and runs the connection as a task of the host.
@@ -133,14 +135,17 @@ pub async fn open<E: Env>(
     };
     let (websocket, _) = within(env, deadline, shake).await.ok_or(NotOpened::TimedOut)??;
     let (calls, inbox) = mpsc::channel(CALLS_MAX);
-    env.spawn(calls::run(env.clone(), Socket::new(websocket, limits), inbox, CLOSE_WITHIN));
-    Ok(Line { calls })
+    let farewell = Arc::new(OnceLock::new());
+    let socket = Socket::new(websocket, limits);
+    env.spawn(calls::run(env.clone(), socket, inbox, farewell.clone(), CLOSE_WITHIN));
+    Ok(Line { calls, farewell })
 }
 
 impl Line {
-    /// Returns when the connection is gone, whoever ended it.
-    pub async fn gone(&self) {
+    /// Returns when the connection is gone, whoever ended it, with what the controller said then.
+    pub async fn gone(&self) -> Option<Farewell> {
         self.calls.closed().await;
+        self.farewell.get().cloned()
     }
 
     /// Logs in.
@@ -210,6 +215,22 @@ impl Line {
         self.read("Portcullis", 1, "Status", json!({}), Some(deadline)).await
     }
 
+    /// Makes a watcher of where controllers are, by the facade for this kind of agent.
+    pub async fn watch_addresses(
+        &self,
+        facade: &'static str,
+        version: u64,
+    ) -> Result<Whereabouts, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Made {
+            watcher_id: String,
+        }
+        let made = self.read(facade, version, "WatchAPIHostPorts", json!({}), None).await;
+        let Made { watcher_id } = made?;
+        Ok(Whereabouts { line: self.clone(), facade, version, watcher: watcher_id })
+    }
+
     /// Calls a method. Without a deadline it ends with its answer or the connection.
     pub async fn call(
         &self,
@@ -277,6 +298,32 @@ impl Line {
             Err(Failure::Answered(error)) => Err(NotIn::Refused(error)),
             Err(Failure::NotSent | Failure::Unknown) => Err(NotIn::NoAnswer),
         }
+    }
+}
+
+/// Tells where controllers are, and again at every change.
+#[derive(Debug)]
+pub struct Whereabouts {
+    line: Line,
+    facade: &'static str,
+    version: u64,
+    watcher: String,
+}
+
+impl Whereabouts {
+    /// Every controller's addresses; the first time at once, then when they have changed. Ends with
+    /// the connection.
+    pub async fn next(&mut self) -> Result<Vec<Vec<HostPort>>, Failure> {
+        #[derive(Deserialize)]
+        struct Told {
+            #[serde(default, deserialize_with = "nullable")]
+            servers: Vec<Vec<HostPort>>,
+        }
+        let watcher = &self.watcher;
+        self.line.call_on("NotifyWatcher", 1, watcher, "Next", json!({}), None).await?;
+        let told = self.line.read(self.facade, self.version, "APIHostPorts", json!({}), None);
+        let Told { servers } = told.await?;
+        Ok(servers)
     }
 }
 

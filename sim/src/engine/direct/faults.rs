@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use portcullis_core::controller::{Controller, Input};
-use portcullis_core::{NodeId, Seed};
+use portcullis_core::{NodeId, Seed, listener};
 
-use super::link::{Down, Served};
+use super::link::{Down, Hop, Served};
+use super::process::DoorsSet;
 use super::rival::Rival;
 use super::{Event, Waiting, World, configuration};
 use crate::history::{Event as Fact, Who};
@@ -40,10 +41,32 @@ impl World<'_> {
             }
             Deed::Restart(node) => {
                 self.process(node).crashed = false;
+                // One that was told to stop and is not done by then is killed, as a service manager
+                // does it.
+                self.die(node);
                 if self.process(node).machine.is_none() {
                     self.start(node);
                 }
             }
+            Deed::Stop(node) => self.stop(node),
+            Deed::ControllerPort { node, on } => {
+                self.process(node).set.controller_door = on;
+                let DoorsSet { controller_door, controllers_first } = self.process(node).set;
+                let listener::Config { pace, open_delay, .. } =
+                    configuration::controller(self.plan, node).listener;
+                let input =
+                    Input::Reconfigured { pace, open_delay, controller_door, controllers_first };
+                self.tell(node, input);
+            }
+            Deed::LoseItself(node) => {
+                self.process(node).lost_itself = true;
+                let own = self.process(node).peers.get(&node).and_then(|peer| peer.link);
+                if let Some((link, _)) = own {
+                    self.unwanted(link);
+                    self.peer_lost(node, node);
+                }
+            }
+            Deed::FindItself(node) => self.process(node).lost_itself = false,
             Deed::Cut { from, to } => {
                 self.network.cut(from, to, true);
                 if let (Place::Controller(_), Place::Controller(_)) = (from, to) {
@@ -76,7 +99,11 @@ impl World<'_> {
 
     /// Starts a process on the disk that its last life left.
     pub(super) fn start(&mut self, node: NodeId) {
-        let machine = Controller::new(configuration::controller(self.plan, node), self.seed(node));
+        let mut config = configuration::controller(self.plan, node);
+        let DoorsSet { controller_door, controllers_first } = self.process(node).set;
+        config.listener.controller_door = controller_door;
+        config.listener.controllers_first = controllers_first;
+        let machine = Controller::new(config, self.seed(node));
         let rival = Rival::new(self.plan, node);
         self.process(node).born(machine, rival);
         self.start_raft(node);
@@ -94,6 +121,20 @@ impl World<'_> {
         root.child("controller", node.0).child("life", u64::from(life))
     }
 
+    /// A process is told to stop: it hands the lead over to the next controller that runs.
+    fn stop(&mut self, node: NodeId) {
+        let count = self.processes.len() as u64;
+        let others = (1..count).map(|step| NodeId((node.0 - 1 + step) % count + 1));
+        let heir = others.into_iter().find(|other| self.process(*other).machine.is_some());
+        let process = self.process(node);
+        if process.leader.is_none()
+            && let (Some(raft), Some(heir)) = (&process.raft, heir)
+        {
+            raft.hand_over(heir);
+        }
+        self.tell(node, Input::Stopping);
+    }
+
     /// A process is killed for its memory, and will start again.
     pub(super) fn kill(&mut self, node: NodeId, memory: Bytes) {
         self.record(Who::Controller(node), Fact::Killed(memory));
@@ -103,7 +144,7 @@ impl World<'_> {
     }
 
     /// A process is gone: its kernel closes whatever it had open.
-    fn die(&mut self, node: NodeId) {
+    pub(super) fn die(&mut self, node: NodeId) {
         if self.process(node).machine.is_none() {
             return;
         }
@@ -123,7 +164,9 @@ impl World<'_> {
         for id in std::mem::take(&mut self.stuck) {
             let Some(link) = self.links.get(id) else { continue };
             let (from, to) = link.ends();
-            if (from, to) != (one, other) && (to, from) != (one, other) {
+            // The front gives up a knock of its own by itself.
+            let knocks = matches!(link.hop, Hop::Joining { .. });
+            if knocks || ((from, to) != (one, other) && (to, from) != (one, other)) {
                 kept.push(id);
                 continue;
             }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output};
+use portcullis_core::listener::Kind;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, Machine, NodeId, Time};
 
-use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::link::{Caller, Down, Hop, LinkId, Message, Served, Up};
+use super::process::Permit;
 use super::rival::Rival;
 use super::{Event, World};
 use crate::history::{Event as Fact, Who};
@@ -22,6 +24,13 @@ impl World<'_> {
 
     /// Tells the machines all that they are still to be told, and does what they order.
     pub(super) fn drain(&mut self) {
+        self.drain_controllers();
+        while self.drain_front() {
+            self.drain_controllers();
+        }
+    }
+
+    fn drain_controllers(&mut self) {
         while let Some((node, input)) = self.told.pop_front() {
             if self.process(node).machine.is_none() {
                 continue;
@@ -78,8 +87,18 @@ impl World<'_> {
                 self.tell(node, Input::Opened { door });
             }
             Output::Accept { door } => {
-                self.process(node).door(door).permit = true;
+                self.process(node).door(door).permit = Some(Permit::Accept);
                 self.accept(node, door);
+            }
+            Output::Hold { door } => {
+                self.process(node).door(door).permit = Some(Permit::Hold);
+                self.accept(node, door);
+            }
+            Output::Admit { connection } => self.shake(node, connection),
+            Output::Condition { .. } => {}
+            Output::Stopped => {
+                self.process(node).crashed = true;
+                self.die(node);
             }
             Output::Shut { door } => {
                 let port = std::mem::take(self.process(node).door(door));
@@ -128,22 +147,45 @@ impl World<'_> {
     }
 
     /// Lets the next connection in, if there is a permit and somebody waits.
-    fn accept(&mut self, node: NodeId, door: Door) {
-        let now = self.now;
-        let handshake = self.plan.settings.controllers.handshake_cost;
+    pub(super) fn accept(&mut self, node: NodeId, door: Door) {
         let process = self.process(node);
         let port = process.door(door);
-        if !port.permit {
-            return;
-        }
+        let Some(permit) = port.permit else { return };
         let Some(id) = port.backlog.pop_front() else { return };
-        port.permit = false;
+        port.permit = None;
         let connection = process.connect(id);
-        let shaken = process.work(now, handshake);
-        self.tell(node, Input::Connected { connection, door });
-        self.heap.push(shaken, Event::Shaken(id));
-        if let Some(link) = self.links.get(id) {
-            link.served = Served::Accepted(connection);
+        let Some(link) = self.links.get(id) else { return };
+        link.served = Served::Accepted(connection);
+        let (caller, wanted) = (link.caller, link.wanted);
+        match permit {
+            Permit::Accept => {
+                self.tell(node, Input::Connected { connection, door });
+                self.shake(node, connection);
+            }
+            Permit::Hold => {
+                self.tell(node, Input::Knocked { connection, door });
+                // What it says first has been in the kernel's buffer, or it has left.
+                let kind = match caller {
+                    Caller::Client(_) => Kind::Other,
+                    Caller::Controller(_) => Kind::Controller,
+                };
+                if wanted {
+                    self.tell(node, Input::Arrived { connection, door, kind });
+                } else {
+                    self.closed(id, node, connection);
+                }
+            }
+        }
+    }
+
+    /// The processor begins the handshake of a connection, unless that is gone.
+    fn shake(&mut self, node: NodeId, connection: ConnectionId) {
+        let handshake = self.plan.settings.controllers.handshake_cost;
+        let now = self.now;
+        let process = self.process(node);
+        if let Some(link) = process.link(connection) {
+            let shaken = process.work(now, handshake);
+            self.heap.push(shaken, Event::Shaken(link));
         }
     }
 
@@ -152,7 +194,14 @@ impl World<'_> {
         let Some(link) = self.links.get(id) else { return };
         let (node, door, caller) = (link.node, link.door, link.caller);
         let connection = match link.served {
-            Served::Knocking => return self.knocked(id, node, door),
+            Served::Knocking => {
+                return match link.hop {
+                    Hop::None => self.knocked(id, node, door),
+                    Hop::Outside | Hop::Joining { .. } => self.knocked_by_front(id),
+                    // Knocks come before anything that a joined link carries.
+                    Hop::Joined { .. } | Hop::Over => {}
+                };
+            }
             // Whoever closes before being let in is found out about afterwards.
             Served::Waiting => return,
             Served::Accepted(connection) => connection,
@@ -240,6 +289,7 @@ impl World<'_> {
         if self.process(node).disconnect(connection).is_some() {
             self.tell(node, Input::Disconnected { connection });
         }
+        self.parted(id);
         if let Some(link) = self.links.get(id) {
             link.served = Served::Gone;
         }
@@ -253,6 +303,7 @@ impl World<'_> {
         if link.wanted {
             self.send(id, Message::Down(Down::Closed));
         }
+        self.parted(id);
         self.links.release(id);
     }
 

@@ -20,14 +20,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::api::{self, CONTROLLER_MODEL, HostPort, Model, Place as About};
+use portcullis::api::{self, CONTROLLER_MODEL, Model, Place as About};
 use portcullis::client::wire::Pass;
-use portcullis::client::{self, Client};
+use portcullis::client::{self, Client, Follows};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::Env;
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
+use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::{Address, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -154,14 +155,10 @@ impl Stageplay {
         let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         let controller_port = self.plan.settings.controllers.controller_api_port;
         let peer_port = if self.two_doors() { controller_port } else { API_PORT };
-        let peer = |node: NodeId| (node, Address::from(format!("{node}:{peer_port}")));
+        let peer = |node: NodeId| (node, vec![Address::from(format!("{node}:{peer_port}"))]);
         let server = |node: NodeId| {
-            let at = HostPort {
-                value: node.to_string(),
-                kind: "hostname".into(),
-                scope: "local-cloud".into(),
-                port: API_PORT,
-            };
+            let at =
+                HostPort { scope: Scope::LocalCloud, ..HostPort::new(&node.to_string(), API_PORT) };
             (node, vec![at])
         };
         let certificate = &self.certificates[&node];
@@ -172,12 +169,15 @@ impl Stageplay {
             api: api::Config::default(),
             doors: Doors {
                 api: any(API_PORT),
-                controller: self.two_doors().then(|| any(controller_port)),
+                controller: self.two_doors().then(|| any(controller_port).into()),
+                controllers_first: false,
             },
             metrics: None,
+            proxied: Vec::new(),
             cluster: CLUSTER.into(),
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
+            space: None,
             certificate: Certificate {
                 chain: certificate.chain.clone(),
                 key: certificate.key.clone_key(),
@@ -216,6 +216,7 @@ impl Stageplay {
             agent,
             addresses,
             tls: tls.clone(),
+            follows: Follows::of(&tag),
             pass: Pass { tag, password: PASSWORD.into() },
             place: About::Model(configuration::MODEL.into()),
         }
@@ -339,6 +340,8 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Herd => cue(cues, Cue::Herd),
         Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
+        Deed::Stop(_) | Deed::ControllerPort { .. } => {}
+        Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use openraft::storage::IOFlushed;
 use openraft::{AsyncRuntime as _, EmptyNode, OptionalSend};
+use openraft_rt::WatchReceiver as _;
 use openraft_rt_sim::SimRuntime;
 use portcullis::raft::{self as shell, Proposed, Role, Roles};
 use portcullis_core::controller::Request;
@@ -161,6 +162,21 @@ impl Node {
     /// A handle on the node.
     pub fn raft(&self) -> Raft {
         self.raft.clone()
+    }
+
+    /// The log entry up to which all is known to be committed.
+    pub fn committed(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().cluster_committed.map(|last| last.index)
+    }
+
+    /// Hands the lead over to another, if this node has it.
+    pub fn hand_over(&self, to: NodeId) {
+        let raft = self.raft.clone();
+        spawn(async move {
+            // One that does not lead has nothing to hand over.
+            drop(raft.trigger().transfer_leader(to.0).await);
+        });
     }
 
     /// Global time, by this node's copy of the table.
