@@ -59,6 +59,20 @@ fn whoever_stands_still_is_stopped_by_its_guard() {
 }
 
 #[test]
+fn a_program_that_does_not_end_when_told_is_killed_and_the_lease_given_up() {
+    let cluster = Cluster::start();
+    for keep in [&["--for", "3s"][..], &["--for", "3s", "--keep"]] {
+        let mut hold = cluster.hold(keep, "stubborn");
+        let (_, program) = hold.runs();
+        hold.signal("TERM");
+        assert_eq!(hold.ended().code(), Some(137));
+        assert!(!lives(program), "the program outlived the lease");
+        let list = cluster.ask(&["lease", "list", "--json"]);
+        assert!(list.stdout.is_empty(), "{list:?}");
+    }
+}
+
+#[test]
 fn a_killed_controller_costs_nobody_the_lease() {
     let mut cluster = Cluster::start();
     let mut first = cluster.hold(&["--for", "30s"], "obedient");

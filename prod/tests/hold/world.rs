@@ -4,8 +4,15 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
+
+/// Whatever still runs after this was never going to end. It is killed, and so whoever waits for a
+/// word of it fails.
+const HUNG_AFTER: Duration = Duration::from_secs(180);
 
 /// What the program does: it says its fence and its process, and writes down that it runs, again
 /// and again; when it is told to end it does, unless `stubborn`.
@@ -21,6 +28,8 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     process: Child,
     said: BufReader<ChildStdout>,
+    /// Kills processes, once they have hung; gone with this.
+    watchdog: Sender<u32>,
     /// The processes of its controllers.
     pub controllers: Vec<u32>,
 }
@@ -36,7 +45,9 @@ impl Cluster {
             .spawn()
             .expect("the binary can be run");
         let said = BufReader::new(process.stdout.take().expect("it is a pipe"));
-        let mut cluster = Cluster { folder, process, said, controllers: Vec::new() };
+        let watchdog = watchdog();
+        let _ = watchdog.send(process.id());
+        let mut cluster = Cluster { folder, process, said, watchdog, controllers: Vec::new() };
         loop {
             let line = cluster.line();
             if let Some(process) = started(&line) {
@@ -98,6 +109,7 @@ impl Cluster {
             .spawn()
             .expect("the binary can be run");
         let said = BufReader::new(process.stdout.take().expect("it is a pipe"));
+        let _ = self.watchdog.send(process.id());
         Hold { process, said }
     }
 
@@ -162,6 +174,26 @@ impl Drop for Hold {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Ends with the other end of the channel, or after killing all processes that it was told of.
+fn watchdog() -> Sender<u32> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut processes = Vec::new();
+        loop {
+            match told.recv_timeout(HUNG_AFTER) {
+                Ok(process) => processes.push(process),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        eprintln!("hung: {processes:?} are killed");
+        for process in processes.into_iter().filter(|process| lives(*process)) {
+            sent("KILL", process);
+        }
+    });
+    tell
 }
 
 pub fn signal(name: &str, process: u32) {

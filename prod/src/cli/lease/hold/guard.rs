@@ -13,9 +13,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use portcullis::tokio_env::uptime;
 use portcullis_core::Time;
 use rustix::process::{Pid, Signal, kill_process_group};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::super::super::exit::Failure;
 
@@ -24,19 +24,6 @@ use super::super::super::exit::Failure;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The guard's command line, after `portcullis lease`.
 pub const COMMAND: &str = "hold-guard";
-
-/// Time since this machine was started, by a clock that goes on while it is suspended where there
-/// is one.
-pub fn uptime() -> Time {
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    let time = clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanos = u64::try_from(time.tv_nsec).unwrap_or_default();
-    Time(seconds * 1_000_000 + nanos / 1_000)
-}
 
 /// Sends a signal to every process of a group; one that has ended hears nothing.
 pub fn signal(group: Pid, signal: Signal) {
@@ -201,10 +188,5 @@ mod tests {
         for line in ["", "watch", "watch 0 1 2", "watch 1 2", "watch 1 2 x", "ended now"] {
             assert!(line.parse::<Order>().is_err(), "{line}");
         }
-    }
-
-    #[test]
-    fn the_machine_is_up_for_some_time() {
-        assert!(uptime() > Time(0));
     }
 }

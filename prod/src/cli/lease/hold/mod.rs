@@ -59,7 +59,8 @@ pub struct Hold {
         value_parser = humantime::parse_duration
     )]
     duration: Duration,
-    /// From SIGTERM to SIGKILL, when the lease may soon be over [default: a sixth of --for]
+    /// From SIGTERM to SIGKILL, when the lease may soon be over or this process is told to end
+    /// [default: a sixth of --for]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     stop_within: Option<Duration>,
     /// When the lease is lost, claim it again and run the program anew
@@ -114,10 +115,10 @@ async fn run(hold: &Hold, asking: &Asking, key: (&str, Option<&str>)) -> Result<
     let (client, line) = asking.connect_as(pings).await?;
     allowed(asking, &line, &config).await?;
     let lease = Lease { name: hold.name.clone(), holder: (*config.holder).to_owned() };
-    let patience = config.patience;
+    let (patience, stop_within) = (config.patience, config.stop_within);
     let responsible = Responsible::start(&asking.env, client, config);
     let end = loop {
-        let Some(flag) = raised(&responsible, &mut signals).await else {
+        let Some(flag) = raised(asking, &responsible, stop_within, &mut signals).await else {
             break Ok(Exit::Done as u8);
         };
         let mut program = match Program::start(&asking.env, &hold.command, &lease, flag, times) {
@@ -215,12 +216,14 @@ async fn allowed(
     line: &portcullis::client::wire::Line,
     config: &Config,
 ) -> Result<(), Failure> {
-    let Config { key, holder, duration, .. } = config.clone();
+    let Config { key, holder, .. } = config.clone();
     let mine = format!(
         "{} is held as {holder} already: by a process before this one, or by one \
                         that must not go by the same name",
         key.lease
     );
+    // No lease that is held ends within so short a time, so an extension by it changes nothing.
+    let duration = Duration::from_micros(1);
     let extend = Request::Apply(Operation::Extend { key, holder, duration });
     let answer = line.ask(&extend, asking.patience(), asking.deadline).await;
     match answer.map_err(|error| Failure::new(Exit::Refused, error.message))? {
@@ -238,12 +241,20 @@ async fn allowed(
 }
 
 /// Waits for the lease; nothing if this process is told to end before.
-async fn raised(responsible: &Responsible, signals: &mut Signals) -> Option<Flag> {
+///
+/// A process that was stopped for long may see a flag that nobody had the time to lower yet.
+async fn raised(
+    asking: &Asking,
+    responsible: &Responsible,
+    stop_within: Duration,
+    signals: &mut Signals,
+) -> Option<Flag> {
     let mut flag = responsible.flag();
+    let counts = |flag: Flag| asking.env.now() < flag.until - stop_within;
     tokio::select! {
         biased;
         _ = signals.next() => None,
-        raised = flag.wait_for(Option::is_some) => *raised.ok()?,
+        raised = flag.wait_for(|flag| flag.is_some_and(counts)) => *raised.ok()?,
     }
 }
 
@@ -256,8 +267,11 @@ async fn watch(
     signals: &mut Signals,
 ) -> Result<End, Failure> {
     let mut flag = responsible.flag();
+    // When it must have ended, once this process was told to end.
+    let mut due = None;
     let why = loop {
         let kill_at = program.kill_at(held);
+        let kill_at = due.map_or(kill_at, |due| kill_at.min(due));
         // Time goes first: a process that was stopped for long must not believe what it knew.
         tokio::select! {
             biased;
@@ -272,20 +286,27 @@ async fn watch(
                 }
                 Some(_) | None => break "the lease may soon be over, or is lost",
             },
-            signal = signals.next() => program.signal(signal),
+            signal = signals.next() => {
+                program.signal(signal);
+                if signal == Signal::TERM {
+                    due.get_or_insert(program.due());
+                }
+            }
         }
     };
     program.terminate();
     let kill_at = program.kill_at(held);
-    tokio::select! {
+    let kill_at = due.map_or(kill_at, |due| kill_at.min(due));
+    let status = tokio::select! {
         biased;
-        status = program.wait() => status.map(drop)?,
+        status = program.wait() => status?,
         () = asking.env.sleep_until(kill_at) => {
             program.kill();
-            program.wait().await?;
+            program.wait().await?
         }
-    }
-    Ok(End::Lost(why))
+    };
+    // Told to end, it is not to be started again.
+    Ok(if due.is_some() { End::Own(status) } else { End::Lost(why) })
 }
 
 /// The signals that are handed on to the program.

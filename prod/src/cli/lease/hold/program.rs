@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use portcullis::env::Env;
 use portcullis::singular::Flag;
-use portcullis::tokio_env::Tokio;
+use portcullis::tokio_env::{Tokio, uptime};
 use portcullis_core::Time;
 use rustix::process::{Pid, Signal};
 
 use super::super::super::exit::Failure;
-use super::guard::{Guard, Order, signal, uptime};
+use super::guard::{Guard, Order, signal};
 
 /// The command line of the stage before the program, after `portcullis lease`.
 pub const STAGE: &str = "hold-exec";
@@ -103,6 +103,11 @@ impl Program {
     /// Ends it, and whatever it has started in its group.
     pub fn kill(&self) {
         signal(self.group, Signal::KILL);
+    }
+
+    /// When it must be killed if it is told to end now.
+    pub fn due(&self) -> Time {
+        self.env.now() + self.times.stop_within
     }
 
     /// Waits for its end.
