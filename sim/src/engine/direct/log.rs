@@ -51,6 +51,10 @@ impl World<'_> {
                     self.record(Who::Controller(life.node), fact);
                     let released = applied.released;
                     self.tell(life.node, Input::Applied { index, released });
+                    // A leader that has begun with nothing committed says so with its first entry.
+                    if !self.process(life.node).heard {
+                        self.hear_leader(life.node);
+                    }
                 }
             }
             Report::Restored { life, index } => {
@@ -64,6 +68,7 @@ impl World<'_> {
                     return;
                 }
                 let global = process.raft.as_ref().map(Node::global).unwrap_or_default();
+                process.heard = false;
                 process.leader = match role {
                     Role::Leader { .. } => None,
                     Role::Follower { leader } => leader,
