@@ -35,6 +35,11 @@ ids! {
     BackendId = "backend";
 }
 
+impl ConnectionId {
+    /// No connection: what asks is the controller itself. Those of clients start from one.
+    pub const OWN: ConnectionId = ConnectionId(0);
+}
+
 /// One request of one connection; `serial` is the connection's own count.
 ///
 /// Ordered by connection first, so all asks of a connection stand together.

@@ -23,6 +23,7 @@ pub mod queue;
 pub mod readiness;
 pub mod seed;
 pub mod sessions;
+pub mod singular;
 pub mod time;
 pub mod tracker;
 pub mod waits;

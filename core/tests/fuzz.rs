@@ -32,5 +32,7 @@ mod queue;
 mod rates;
 #[path = "fuzz/readiness.rs"]
 mod readiness;
+#[path = "fuzz/singular.rs"]
+mod singular;
 #[path = "fuzz/waiting.rs"]
 mod waiting;

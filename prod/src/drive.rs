@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use portcullis_core::agent::{self, Agent};
 use portcullis_core::controller::{self, Controller};
 use portcullis_core::front::{self, Front};
+use portcullis_core::singular::{self, Singular};
 use portcullis_core::{Machine, Time};
 use tokio::sync::mpsc;
 
@@ -59,6 +60,15 @@ impl Observed for Front {
     }
     fn ordered(output: &front::Output) -> Fact<'_> {
         Fact::FrontOrdered(output)
+    }
+}
+
+impl Observed for Singular {
+    fn told(input: &singular::Input) -> Fact<'_> {
+        Fact::SingularTold(input)
+    }
+    fn ordered(output: &singular::Output) -> Fact<'_> {
+        Fact::SingularOrdered(output)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
-use portcullis_core::{Address, Seed, Time, agent, controller, front};
+use portcullis_core::{Address, Seed, Time, agent, controller, front, singular};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Network, time, tasks, randomness and disk of one host.
@@ -122,6 +122,10 @@ pub enum Fact<'a> {
     FrontTold(&'a front::Input),
     /// The front ordered this.
     FrontOrdered(&'a front::Output),
+    /// The responsible flag was told this.
+    SingularTold(&'a singular::Input),
+    /// The responsible flag ordered this.
+    SingularOrdered(&'a singular::Output),
 }
 
 impl fmt::Display for Fact<'_> {
@@ -134,6 +138,8 @@ impl fmt::Display for Fact<'_> {
             Fact::AgentOrdered(output) => write!(f, "> {output}"),
             Fact::FrontTold(input) => write!(f, "< {input}"),
             Fact::FrontOrdered(output) => write!(f, "> {output}"),
+            Fact::SingularTold(input) => write!(f, "< {input}"),
+            Fact::SingularOrdered(output) => write!(f, "> {output}"),
         }
     }
 }

@@ -13,5 +13,6 @@ pub mod node;
 pub mod peer;
 pub mod raft;
 pub mod rpc;
+pub mod singular;
 pub mod tls;
 pub mod tokio_env;

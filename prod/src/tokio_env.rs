@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use openraft_rt_tokio::TokioRuntime;
 use portcullis_core::{Address, Seed, Time};
@@ -49,7 +49,7 @@ pub struct Tokio {
 
 #[derive(Debug)]
 struct Host {
-    started: Instant,
+    started: Time,
     seed: Seed,
     folder: PathBuf,
     ports: Ports,
@@ -72,8 +72,7 @@ impl Tokio {
         SystemRandom::new()
             .fill(&mut bytes)
             .map_err(|_| io::Error::other("the kernel has no entropy"))?;
-        #[expect(clippy::disallowed_methods, reason = "this is the clock behind Env::now")]
-        let started = Instant::now();
+        let started = uptime();
         let seed = Seed(u64::from_le_bytes(bytes));
         Ok(Tokio { host: Arc::new(Host { started, seed, folder, ports }) })
     }
@@ -95,6 +94,18 @@ pub fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
 pub fn today() -> SystemTime {
     #[expect(clippy::disallowed_methods, reason = "certificates are valid by the calendar")]
     SystemTime::now()
+}
+
+/// Time since this machine was started, by a clock that all its processes share. On Linux it goes on
+/// while the machine is suspended, for leases run out elsewhere meanwhile.
+pub fn uptime() -> Time {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(clock);
+    // It counts from the start of the machine: neither part is below zero.
+    Time(0) + Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// The kernel's monotonic clock, by which service managers put in order what they are told.
@@ -140,7 +151,7 @@ impl Env for Tokio {
     type Disk = FileBackend;
 
     fn now(&self) -> Time {
-        Time(0) + self.host.started.elapsed()
+        Time(0) + uptime().since(self.host.started)
     }
 
     async fn sleep_until(&self, at: Time) {
@@ -253,10 +264,14 @@ impl Env for Tokio {
 
     fn saw(&self, fact: Fact<'_>) {
         match fact {
-            Fact::ControllerTold(_) | Fact::AgentTold(_) | Fact::FrontTold(_) => trace!("{fact}"),
+            Fact::ControllerTold(_)
+            | Fact::AgentTold(_)
+            | Fact::FrontTold(_)
+            | Fact::SingularTold(_) => trace!("{fact}"),
             Fact::ControllerOrdered(_)
             | Fact::AgentOrdered(_)
             | Fact::FrontOrdered(_)
+            | Fact::SingularOrdered(_)
             | Fact::Applied { .. } => debug!("{fact}"),
         }
     }

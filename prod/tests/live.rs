@@ -20,6 +20,8 @@ mod moved;
 mod processes;
 #[path = "live/proxied.rs"]
 mod proxied;
+#[path = "live/responsible.rs"]
+mod responsible;
 #[path = "live/startup.rs"]
 mod startup;
 #[path = "live/told.rs"]

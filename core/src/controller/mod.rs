@@ -161,7 +161,7 @@ impl Controller {
     ) {
         let party = self.sessions.get(ask.connection).and_then(|(_, party)| party);
         let from_controller = matches!(party, Some(Party::Controller(_)));
-        let refusal = if party.is_none() {
+        let refusal = if party.is_none() && ask.connection != ConnectionId::OWN {
             // The connection went while the ask was on its way here.
             Some(Answer::Cancelled)
         } else if !from_controller && self.asks_of(ask.connection) >= self.asks_per_connection_max {

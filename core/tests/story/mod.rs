@@ -21,6 +21,7 @@ mod pace;
 mod queue;
 mod readiness;
 mod sessions;
+mod singular;
 mod tracker;
 mod waits;
 

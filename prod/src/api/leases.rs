@@ -172,6 +172,21 @@ pub struct StatusReport {
     /// How far the time that leases expire by stands behind real time.
     #[serde(default)]
     pub clock_lag: f64,
+    /// What must run on one controller and may run on this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responsible: Vec<Responsibility>,
+}
+
+/// Something that must run on exactly one controller (seed 003).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Responsibility {
+    /// What kind of lease is behind it, such as [`SINGULAR_CONTROLLER`].
+    pub namespace: String,
+    /// The lease.
+    pub lease: String,
+    /// The fence that it runs under here; none while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<u64>,
 }
 
 /// One thing that the API door waits for.
@@ -261,6 +276,7 @@ impl From<Status> for StatusReport {
             parked: status.parked,
             wakes: status.wakes,
             clock_lag: status.clock_lag.as_secs_f64(),
+            responsible: Vec::new(),
         }
     }
 }
@@ -363,7 +379,9 @@ pub(super) fn seen<H: Handler>(
 /// `Status`.
 pub(super) async fn status<H: Handler>(caller: &Caller<'_, H>) -> rpc::Outcome {
     let closing = || try_again(caller.config.retry_after);
-    Ok(json!(StatusReport::from(caller.handler.status().await.ok_or_else(closing)?)))
+    let status = caller.handler.status().await.ok_or_else(closing)?;
+    let responsible = caller.handler.responsible();
+    Ok(json!(StatusReport { responsible, ..StatusReport::from(status) }))
 }
 
 fn wish<H: Handler>(caller: &Caller<'_, H>, method: &str, asked: Asked) -> Result<Wish, Error> {

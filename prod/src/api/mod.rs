@@ -44,7 +44,9 @@ use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
 pub use history::{CHANGES_MAX, Found, History, Mark};
-pub use leases::{Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, StatusReport};
+pub use leases::{
+    Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, Responsibility, StatusReport,
+};
 pub use outcome::Outcome;
 
 /// The version that clients are told. libjuju refuses any whose major is not 3.
@@ -363,6 +365,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The controller's figures; none while it closes.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
+
+    /// What must run on one controller and may run on this one; nothing where that is of no
+    /// interest.
+    fn responsible(&self) -> Vec<Responsibility> {
+        Vec::new()
+    }
 
     /// How the controller is.
     fn health(&self) -> Health;

@@ -126,6 +126,11 @@ impl Asking {
 
     /// A connection to whichever controller lets this account in first, and its owner.
     pub async fn connect(&self) -> Result<(Client, Line), Failure> {
+        self.connect_as(agent::Config::default()).await
+    }
+
+    /// The same, by other limits than usual; dials as people do all the same.
+    pub async fn connect_as(&self, agent: agent::Config) -> Result<(Client, Line), Failure> {
         let config = client::Config {
             agent: agent::Config {
                 dialer: dialer::Config {
@@ -135,7 +140,7 @@ impl Asking {
                     backoff: BACKOFF,
                     ..dialer::Config::default()
                 },
-                ..agent::Config::default()
+                ..agent
             },
             addresses: self.addresses.clone(),
             tls: self.tls.clone(),

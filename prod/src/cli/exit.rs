@@ -22,6 +22,8 @@ pub enum Exit {
     Overloaded = 5,
     /// Something was seen that must never be, such as a lease held by two.
     Violated = 6,
+    /// A lease was lost, and what ran under it was stopped.
+    Lost = 7,
 }
 
 impl From<Exit> for ExitCode {

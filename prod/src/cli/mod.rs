@@ -46,7 +46,8 @@ Exit codes:
   3  nobody can say whether it was done; ask again to find out
   4  no controller could be reached
   5  the controllers are overloaded; come back when they say
-  6  `load` saw a lease held by two: a bug of the controllers";
+  6  `load` saw a lease held by two: a bug of the controllers
+  7  `lease hold` lost its lease, and stopped the program";
 
 #[derive(Subcommand)]
 enum Command {
@@ -85,7 +86,7 @@ net.ipv4.ip_local_port_range is widened.")]
     Front(front::Arguments),
     /// Show how the controllers are
     Status(status::Arguments),
-    /// Claim, extend, give up or list leases
+    /// Claim, extend, give up, hold or list leases
     Lease(lease::Arguments),
     /// Run one agent: it keeps a connection, and its file's addresses
     ///
@@ -210,6 +211,8 @@ mod tests {
             "portcullis front --example",
             "portcullis status --json --client FILE",
             "portcullis lease claim mysql mysql/0 --for 60s --namespace application-leadership",
+            "portcullis lease hold backup --namespace n --for 30s --keep -- ./backup.sh -v",
+            "portcullis lease hold backup --once --holder me --stop-within 2s -- sleep 1",
             "portcullis lease list --as mysql/0 --within 5s --log debug",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
@@ -232,6 +235,10 @@ mod tests {
         assert_eq!(parse("portcullis load --multiplex 61").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis load --agents 1 --herd").err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
+        use clap::error::ErrorKind::MissingRequiredArgument;
+        assert_eq!(parse("portcullis lease hold x").err(), Some(MissingRequiredArgument));
+        let torn = "portcullis lease hold x --once --keep -- true";
+        assert_eq!(parse(torn).err(), Some(ArgumentConflict));
         let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis status --quickly").err(), Some(UnknownArgument));

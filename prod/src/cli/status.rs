@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use clap::Args;
 use futures_util::future::join_all;
-use portcullis::api::{ConditionReport, StatusReport};
+use portcullis::api::{ConditionReport, Responsibility, StatusReport};
 use portcullis::client::wire;
 use portcullis::env::Env;
 use portcullis_core::Address;
@@ -73,6 +73,11 @@ async fn one(asking: &Asking, address: &Address) -> Result<StatusReport, String>
 
 fn shown(address: &Address, report: &StatusReport) -> String {
     let StatusReport { node, leader, api_door, connections, waiting, parked, held, .. } = report;
+    let runs = |one: &Responsibility| {
+        let Responsibility { lease, fence, .. } = one;
+        fence.map(|fence| format!(", runs {lease} (fence {fence})"))
+    };
+    let runs: String = report.responsible.iter().filter_map(runs).collect();
     let address = address.as_str();
     let role = match leader {
         Some(leader) if leader == node => "leads".to_owned(),
@@ -81,7 +86,7 @@ fn shown(address: &Address, report: &StatusReport) -> String {
     };
     let mut text = format!(
         "{address:<21} controller-{node} {role:<20} api door {api_door}, \
-         {connections} connections, {waiting} asks waiting, {parked} waits parked"
+         {connections} connections, {waiting} asks waiting, {parked} waits parked{runs}"
     );
     let mut add = |more: String| text.push_str(&more);
     if *held > 0 {

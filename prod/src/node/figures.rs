@@ -73,6 +73,7 @@ impl<E: Env> Serve<E> {
         self.log(&mut sheet);
         self.table(&mut sheet);
         self.doors(&mut sheet);
+        self.responsibilities(&mut sheet);
         self.process(process, &mut sheet);
         self.metrics.text(&sheet)
     }
@@ -196,6 +197,16 @@ impl<E: Env> Serve<E> {
             "1 for the version that runs",
             "version",
             [(env!("CARGO_PKG_VERSION").to_owned(), 1.0)],
+        );
+    }
+
+    fn responsibilities(&self, sheet: &mut Sheet) {
+        let each = self.own.all().into_iter();
+        sheet.gauges(
+            "portcullis_responsible",
+            "1 if what must run on one controller may run on this one, by its lease, or 0",
+            "lease",
+            each.map(|one| (one.lease, truth(one.fence.is_some()))),
         );
     }
 

@@ -11,6 +11,7 @@ mod door;
 mod figures;
 mod metrics_port;
 mod news;
+mod own;
 mod peers;
 mod ports;
 mod proxied;
@@ -40,9 +41,11 @@ use crate::env::Env;
 use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
+use crate::singular::Responsible;
 use crate::tls::{self, Certificate};
 use cut::Cut;
 use news::News;
+use own::Own;
 use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
@@ -209,6 +212,7 @@ impl<E: Env> Node<E> {
             raft,
             leases,
             news: news.clone(),
+            own: Own::default(),
             ports: ports.clone(),
             readiness: watch::Sender::default(),
             addresses,
@@ -289,6 +293,16 @@ impl<E: Env> Node<E> {
     /// What the controller is doing.
     pub async fn status(&self) -> Option<controller::Status> {
         self.serve.status().await
+    }
+
+    /// Strives to be the one controller that is responsible for something (seed 003), by the lease
+    /// of that name; asks go through this controller's own queue, or on to the leader. Those that
+    /// strive are shown in the metrics and by `portcullis status`.
+    ///
+    /// As with Juju's `machine-0`, a controller holds under its own name; a process that is started
+    /// again while it holds goes on under the same fence.
+    pub fn responsible(&self, namespace: &str, entity: &str) -> Responsible {
+        own::responsible(&self.serve, namespace, entity)
     }
 
     /// Goes on with what the operator has changed. Whoever watches where controllers are is told if

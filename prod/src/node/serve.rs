@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::news::News;
+use super::own::Own;
 use super::peers::Peers;
 use super::worker::Workers;
 use super::{Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, metrics_port};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
-    Pins, Place, Query, Verdict, Watch,
+    Pins, Place, Query, Responsibility, Verdict, Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
@@ -59,6 +60,7 @@ pub struct Serve<E: Env> {
     pub raft: Raft<E::Runtime>,
     pub leases: Leases,
     pub news: News,
+    pub own: Own,
     pub ports: watch::Receiver<Ports>,
     /// How ready the machine said it is.
     pub readiness: watch::Sender<Readiness>,
@@ -229,7 +231,7 @@ impl<E: Env> Serve<E> {
         }
     }
 
-    async fn ask(&self, ask: AskId, request: Request, patience: Duration) -> Answer {
+    pub(super) async fn ask(&self, ask: AskId, request: Request, patience: Duration) -> Answer {
         let (reply, answer) = oneshot::channel();
         self.arrive(Arrival::Asked { ask, request, patience, reply }).await;
         // No answer means that the controller closes; the ask may have been proposed.
@@ -473,6 +475,10 @@ impl<E: Env> api::Handler for Serve<E> {
 
     async fn status(&self) -> Option<Status> {
         self.status().await
+    }
+
+    fn responsible(&self) -> Vec<Responsibility> {
+        self.own.all()
     }
 
     fn health(&self) -> Health {

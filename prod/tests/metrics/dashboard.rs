@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use portcullis_core::lease::SINGULAR_CONTROLLER;
 use serde_json::{Value, json};
 
 use super::scraped::Scraped;
@@ -116,7 +117,9 @@ async fn exported() -> Scraped {
     let claim = json!({ "lease": "mysql", "duration": 60.0 });
     let claimed = unit.call("Portcullis", 1, "Claim", claim, Some(world.soon())).await;
     claimed.expect("it is free");
+    let responsible = world.node.responsible(SINGULAR_CONTROLLER, "provisioner");
     let scraped = world.scrape().await;
+    drop(responsible);
     world.node.stop().await;
     scraped
 }

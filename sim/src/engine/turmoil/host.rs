@@ -161,8 +161,9 @@ impl Env for Host {
             Fact::Applied { index, entry, applied } => Event::Applied { index, entry, applied },
             Fact::AgentTold(input) => Event::AgentTold(input),
             Fact::AgentOrdered(output) => Event::AgentOrdered(output),
-            // No scenario has a front among its hosts.
+            // No scenario has a front among its hosts, or anybody who strives to be responsible.
             Fact::FrontTold(_) | Fact::FrontOrdered(_) => return,
+            Fact::SingularTold(_) | Fact::SingularOrdered(_) => return,
         };
         self.book.record(self.who, event);
     }

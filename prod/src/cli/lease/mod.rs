@@ -1,5 +1,8 @@
-//! `lease`: claim, extend, give up and list leases.
+//! `lease`: claim, extend, give up, hold and list leases.
 
+mod hold;
+
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -54,7 +57,42 @@ enum Command {
     },
     /// List the leases that are held
     List,
+    /// Run a program only while this process holds a lease
+    ///
+    /// Waits for the lease, starts the program, and extends the lease until it ends; then gives the
+    /// lease up and ends with the program's exit code. When answers stop, the program gets SIGTERM,
+    /// then SIGKILL, before the lease can be over by this machine's clock.
+    #[command(after_help = HOLD_HELP)]
+    Hold(hold::Hold),
+    /// Watch over a program that `hold` runs.
+    #[command(name = hold::GUARD, hide = true)]
+    HoldGuard,
+    /// Become the program that `hold` runs.
+    #[command(name = hold::STAGE, hide = true)]
+    HoldExec {
+        /// The process of `hold`
+        holder: i32,
+        /// The program
+        #[arg(required = true, last = true)]
+        command: Vec<OsString>,
+    },
 }
+
+const HOLD_HELP: &str = "\
+Examples:
+  portcullis lease hold provisioner -- ./provision --all
+  portcullis lease hold backup --namespace singular-controller --for 30s --keep -- ./backup.sh
+
+The program finds PORTCULLIS_LEASE, PORTCULLIS_HOLDER and PORTCULLIS_FENCE in its environment. The
+fence grows with every holder: whatever the program writes to should refuse a lower one than it has
+seen, for no clock protects from a machine that stands still.
+
+The program runs in a process group of its own, which is killed whole when the program has ended;
+it is no foreground job of a terminal. SIGTERM, SIGINT and SIGHUP are handed on to it. A guard process
+ends the program if this one is killed or stopped; on Linux the program dies with this process too.
+
+Exit codes: the program's own, 128 and the signal that ended it, 127 or 126 if there is no such
+program or it cannot be run; 7 if the lease was lost and the program stopped; otherwise as everywhere.";
 
 #[derive(Args)]
 struct Holding {
@@ -74,6 +112,17 @@ struct Holding {
 
 /// Does what is asked about leases.
 pub fn lease(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Hold(hold) => {
+            let key = (arguments.namespace.as_str(), arguments.model.as_deref());
+            return hold::hold(hold, &arguments.client, key);
+        }
+        Command::HoldGuard => return hold::guard(),
+        Command::HoldExec { holder, command } => {
+            std::process::exit(hold::stage(*holder, command).into())
+        }
+        Command::Claim(_) | Command::Extend(_) | Command::Revoke { .. } | Command::List => {}
+    }
     arguments.client.ask(|asking| async move {
         let key = |lease: &str| Key {
             namespace: arguments.namespace.as_str().into(),
@@ -95,6 +144,9 @@ pub fn lease(arguments: &Arguments) -> Result<(), Failure> {
                 Operation::Revoke { key: key(name), holder: holder.as_str().into() }
             }
             Command::List => return list(arguments, &asking).await,
+            Command::Hold(_) | Command::HoldGuard | Command::HoldExec { .. } => {
+                unreachable!("these ask in their own ways")
+            }
         };
         let answer = apply(&asking, &operation).await?;
         report(arguments.client.json, &operation, answer)
