@@ -223,7 +223,8 @@ impl Env for Tokio {
             Fact::ControllerOrdered(_)
             | Fact::AgentOrdered(_)
             | Fact::FrontOrdered(_)
-            | Fact::Applied { .. } => debug!("{fact}"),
+            | Fact::Applied { .. }
+            | Fact::Cluster(_) => debug!("{fact}"),
         }
     }
 }

@@ -154,7 +154,7 @@ impl Counts {
             (_, Event::Applied { .. } | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
-            | (_, Event::BacklogFull | Event::Killed(_)) => {}
+            | (_, Event::BacklogFull | Event::Killed(_) | Event::Cluster(_)) => {}
         }
     }
 

@@ -64,7 +64,7 @@ impl Crowd {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_) | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
+            | (_, Event::Memory(_) | Event::BacklogFull | Event::Cluster(_) | Event::Error(_)) => {}
         }
         None
     }

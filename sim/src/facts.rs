@@ -82,7 +82,7 @@ impl Facts {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
-            | (_, Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
+            | (_, Event::Memory(_) | Event::BacklogFull | Event::Cluster(_) | Event::Error(_)) => {}
         }
     }
 

@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::mem;
 
+use portcullis::env::Affair;
 use portcullis_core::lease::{Applied, Entry};
 use portcullis_core::{NodeId, Time, agent, controller};
 
@@ -60,6 +61,8 @@ pub enum Event<'a> {
     AgentOrdered(&'a agent::Output),
     /// A controller's copy of the table applied a log entry.
     Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
+    /// Something about the cluster itself.
+    Cluster(Affair<'a>),
     /// A controller's process uses this much memory. Said whenever it grows.
     Memory(Bytes),
     /// A listener's backlog was full, so a connection was dropped.
@@ -81,6 +84,7 @@ impl fmt::Display for Event<'_> {
             Event::Applied { index, entry, applied } => {
                 write!(f, "= applied {index}, {entry}, released {}", applied.released.len())
             }
+            Event::Cluster(affair) => affair.fmt(f),
             Event::Memory(bytes) => write!(f, "* memory {}", bytes.0),
             Event::BacklogFull => f.write_str("* backlog full"),
             Event::Killed(bytes) => write!(f, "* killed at memory {}", bytes.0),
@@ -299,6 +303,7 @@ impl History {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => self.hash.bytes(self.text.as_bytes()),
         }

@@ -14,6 +14,7 @@ mod forward;
 mod front;
 mod lease;
 mod listener;
+mod members;
 mod pace;
 mod queue;
 mod sessions;

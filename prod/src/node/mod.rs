@@ -19,7 +19,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::EmptyNode;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Controller, Input};
 use portcullis_core::{Address, Door, NodeId, pace};
@@ -179,7 +178,7 @@ impl<E: Env> Node<E> {
             table,
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
-        found(&raft, config.peers.keys().copied()).await;
+        found(&raft, &config.peers).await;
 
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
         let serve = Arc::new(Serve {
@@ -272,8 +271,9 @@ impl<E: Env> Node<E> {
 
 /// Founds the cluster if this log is empty. Every controller does, all with the same members, so it
 /// does not matter which of them is up first.
-async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: impl Iterator<Item = NodeId>) {
-    let members: BTreeMap<u64, EmptyNode> = members.map(|node| (node.0, EmptyNode {})).collect();
+async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<NodeId, Address>) {
+    let members: BTreeMap<u64, raft::Peer> =
+        members.iter().map(|(node, address)| (node.0, raft::peer(address))).collect();
     if let Err(error) = raft.initialize(members).await {
         // The usual case: the log has a past.
         tracing::debug!(%error, "not founded anew");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use portcullis_core::balancer::Load;
@@ -15,11 +15,8 @@ use tokio::sync::watch;
 
 use super::{Config, Error, Ports};
 use crate::env::Env;
-use crate::peer::{self, Failure, Link, Reply, Request};
+use crate::peer::{self, Failure, Link, Links, Reply, Request};
 use crate::tls;
-
-/// One link a controller; the one to itself is what shows that its own door works (seed 000).
-pub type Links<E> = Arc<BTreeMap<NodeId, Link<E>>>;
 
 /// What became of an ask that was handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +46,9 @@ impl<E: Env> Peers<E> {
         Peers { me, links, serials: AtomicU64::new(1), under_way: Mutex::default() }
     }
 
-    /// Starts a link to every controller. This one dials itself wherever it has bound its port.
+    /// A link to every controller of the configuration, until the members of the cluster are known.
+    /// This one dials itself wherever it has bound its port: that shows that its own door works
+    /// (seed 000).
     pub fn link(
         env: &E,
         config: &Config,
@@ -59,10 +58,9 @@ impl<E: Env> Peers<E> {
         let limits = peer::Config::new(me, &config.cluster);
         let tls = config.certificate.peer_client()?;
         let two_doors = config.doors.controller.is_some();
-        let mut links = BTreeMap::new();
-        for (&node, address) in &config.peers {
-            let (env, tls) = (env.clone(), tls.clone());
-            let (address, ports) = (address.clone(), ports.clone());
+        let env = env.clone();
+        let links = Links::new(move |node, address: Address| {
+            let (env, tls, ports) = (env.clone(), tls.clone(), ports.clone());
             let host = env.clone();
             let dial = move || {
                 let (env, tls) = (env.clone(), tls.clone());
@@ -78,24 +76,25 @@ impl<E: Env> Peers<E> {
                     tls::dial_peer(&tls, node, stream).await
                 }
             };
-            links.insert(node, Link::start(&host, &limits, node, dial));
-        }
-        Ok(Arc::new(links))
+            Link::start(&host, &limits, node, dial)
+        });
+        links.follow(&config.peers);
+        Ok(links)
     }
 
     /// The link to a controller, if it is one of the cluster.
-    pub fn get(&self, node: NodeId) -> Option<&Link<E>> {
-        self.links.get(&node)
+    pub fn get(&self, node: NodeId) -> Option<Link<E>> {
+        self.links.get(node)
     }
 
     /// The links, in the order of the controllers.
-    pub fn all(&self) -> impl Iterator<Item = (NodeId, &Link<E>)> {
-        self.links.iter().map(|(node, link)| (*node, link))
+    pub fn all(&self) -> impl Iterator<Item = (NodeId, Link<E>)> {
+        self.links.all().into_iter()
     }
 
     /// Whether there is a connection to a controller.
     pub fn reaches(&self, node: NodeId) -> bool {
-        self.links.get(&node).is_some_and(Link::connected)
+        self.links.get(node).is_some_and(|link| link.connected())
     }
 
     /// Hands an ask to a controller and waits for its answer, no longer than `patience` and the way.
@@ -106,7 +105,7 @@ impl<E: Env> Peers<E> {
         operation: Operation,
         patience: Duration,
     ) -> Asked {
-        let Some(link) = self.links.get(&to) else { return Asked::NotSent(Failure::Unreachable) };
+        let Some(link) = self.links.get(to) else { return Asked::NotSent(Failure::Unreachable) };
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         self.locked().insert(ask, serial);
         let request = Request::Ask { serial, operation, patience };
@@ -133,7 +132,7 @@ impl<E: Env> Peers<E> {
     /// is gone, so is the ask.
     pub fn recall(&self, env: &E, to: NodeId, ask: AskId) {
         let under_way = self.locked().remove(&ask);
-        let link = self.links.get(&to).cloned();
+        let link = self.links.get(to);
         if let (Some(serial), Some(link)) = (under_way, link) {
             env.spawn(async move {
                 let patience = Duration::from_secs(1);
@@ -147,9 +146,8 @@ impl<E: Env> Peers<E> {
     /// Tells every other controller that can be reached how many agents this one has. Who does not
     /// hear it is told again soon.
     pub fn tell(&self, env: &E, load: Load) {
-        let others = self.links.iter().filter(|(node, _)| **node != self.me);
-        for (&to, link) in others.filter(|(_, link)| link.connected()) {
-            let link = link.clone();
+        let others = self.all().filter(|(node, _)| *node != self.me);
+        for (to, link) in others.filter(|(_, link)| link.connected()) {
             env.spawn(async move {
                 let patience = Duration::from_secs(1);
                 if let Err(failure) = link.call(&Request::Load(load), patience).await {

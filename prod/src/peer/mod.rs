@@ -16,6 +16,7 @@
 
 pub mod frame;
 pub mod link;
+pub mod links;
 pub mod network;
 pub mod serve;
 
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use frame::{MESSAGE_MAX, PART_MAX};
 pub use link::{Failure, Link};
+pub use links::Links;
 pub use network::Network;
 pub use serve::{Handler, raft_reply, serve};
 

@@ -82,6 +82,7 @@ impl Check for Connected {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

@@ -62,6 +62,7 @@ impl Check for DoorOrder {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

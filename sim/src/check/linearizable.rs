@@ -104,7 +104,8 @@ impl Check for Linearizable {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
-            | (_, Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => Ok(()),
+            | (_, Event::BacklogFull | Event::Cluster(_))
+            | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
         }
     }
 }

@@ -34,6 +34,7 @@ impl Check for NoError {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_) => Ok(()),
         }
     }

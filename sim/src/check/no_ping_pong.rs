@@ -91,6 +91,7 @@ impl Check for NoPingPong {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

@@ -77,7 +77,8 @@ impl Check for OneHolder {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => Ok(()),
+            | (_, Event::BacklogFull | Event::Cluster(_))
+            | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
         }
     }
 }

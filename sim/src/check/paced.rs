@@ -75,6 +75,7 @@ impl Check for Paced {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

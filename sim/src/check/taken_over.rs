@@ -76,6 +76,7 @@ impl Check for TakenOver {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

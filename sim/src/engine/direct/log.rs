@@ -1,5 +1,6 @@
 //! What raft nodes report, and what the world makes of it.
 
+use portcullis::env::Affair;
 use portcullis::raft::{Proposed, Role};
 use portcullis_core::NodeId;
 use portcullis_core::controller::Input;
@@ -51,6 +52,13 @@ impl World<'_> {
                     self.record(Who::Controller(life.node), fact);
                     let released = applied.released;
                     self.tell(life.node, Input::Applied { index, released });
+                }
+            }
+            Report::Members { life, index, command, outcome } => {
+                if self.process(life.node).lives(life) {
+                    let affair = Affair::Applied { index, command: &command, outcome: &outcome };
+                    self.record(Who::Controller(life.node), Fact::Cluster(affair));
+                    self.tell(life.node, Input::Applied { index, released: Vec::new() });
                 }
             }
             Report::Restored { life, index } => {

@@ -15,12 +15,12 @@ use std::task::Waker;
 use std::time::Duration;
 
 use openraft::storage::IOFlushed;
-use openraft::{AsyncRuntime as _, EmptyNode, OptionalSend};
+use openraft::{AsyncRuntime as _, OptionalSend};
 use openraft_rt_sim::SimRuntime;
 use portcullis::raft::{self as shell, Proposed, Role, Roles};
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{self, Applied, Entry};
-use portcullis_core::{BatchId, GlobalTime, NodeId, queue};
+use portcullis_core::{BatchId, GlobalTime, NodeId, log, members, queue};
 use tokio::sync::oneshot;
 
 pub use disk::Disk;
@@ -51,6 +51,8 @@ pub enum Report {
     Write { life: Life, write: Write },
     /// The table applied a log entry.
     Applied { life: Life, index: u64, entry: Entry, applied: Applied },
+    /// The table applied a log entry about the members.
+    Members { life: Life, index: u64, command: members::Command, outcome: members::Outcome },
     /// The table was replaced by a snapshot.
     Restored { life: Life, index: u64 },
     /// The node's role changed.
@@ -84,7 +86,7 @@ pub enum Write {
 }
 
 /// A snapshot: nothing is encoded, since nothing leaves this process.
-pub type Taken = openraft::storage::Snapshot<shell::LeaderId, u64, EmptyNode, Arc<lease::Snapshot>>;
+pub type Taken = openraft::storage::Snapshot<shell::LeaderId, u64, shell::Peer, Arc<log::Snapshot>>;
 
 /// Where tasks report to the world.
 #[derive(Clone, Default)]
@@ -144,8 +146,8 @@ impl Node {
             .await
             .expect("a disk in memory does not fail");
         if let Some(members) = members {
-            let members: BTreeMap<u64, EmptyNode> =
-                members.iter().map(|node| (node.0, EmptyNode {})).collect();
+            let members: BTreeMap<u64, shell::Peer> =
+                members.iter().map(|node| (node.0, shell::Peer::default())).collect();
             raft.initialize(members).await.expect("the log is empty");
         }
         let node = Node { life, raft, table: view, disk, inbox: inbox.clone() };
