@@ -17,6 +17,7 @@ mod listener;
 mod members;
 mod pace;
 mod queue;
+mod roles;
 mod sessions;
 mod tracker;
 mod waits;
