@@ -26,5 +26,7 @@ mod front;
 mod queue;
 #[path = "fuzz/rates.rs"]
 mod rates;
+#[path = "fuzz/roles.rs"]
+mod roles;
 #[path = "fuzz/waiting.rs"]
 mod waiting;
