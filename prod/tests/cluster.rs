@@ -13,7 +13,9 @@ use common::World;
 use disk::Disk;
 use openraft::impls::TokioRuntime;
 use portcullis::env::Env;
-use portcullis::peer::{self, Failure, Handler, Hello, Link, Links, Network, Reply, Request};
+use portcullis::peer::{
+    self, Admission, Failure, Handler, Hello, Link, Links, Network, Reply, Request,
+};
 use portcullis::raft::{
     self, Config, Identity, Leases, Observed, Proposed, Raft, Role, Roles, Store, Table, Writer,
 };
@@ -34,8 +36,8 @@ struct Desk {
 }
 
 impl Handler<Runtime> for Desk {
-    fn admit(&self, hello: &Hello) -> bool {
-        NODES.contains(&hello.from.0)
+    fn admit(&self, hello: &Hello) -> Admission {
+        if NODES.contains(&hello.from.0) { Admission::Welcome } else { Admission::Stranger }
     }
 
     async fn handle(&self, request: Request<Runtime>) -> Reply<Runtime> {

@@ -65,6 +65,12 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 _ = interrupted.recv() => break info!("interrupted, stopping"),
                 _ = terminated.recv() => break info!("terminated, stopping"),
                 () = &mut closed => break info!("let go of, stopping"),
+                () = node.removed() => {
+                    return Err(Failure::wrong(
+                        "this controller was removed from the cluster: it must be given an empty \
+                         data folder and join anew",
+                    ));
+                }
                 _ = hung_up.recv() => reload(&arguments.config, config, &node).await,
                 () = &mut printed => {}
             }

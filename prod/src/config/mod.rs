@@ -21,6 +21,7 @@ mod check;
 mod fault;
 pub mod front;
 mod limits;
+mod members;
 mod node;
 mod reload;
 
@@ -30,6 +31,7 @@ pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
+pub use members::Members;
 
 /// Most controllers of one cluster: Juju's bound too.
 pub const PEERS_MAX: usize = 7;
@@ -93,6 +95,9 @@ pub struct Config {
     /// How controllers even each other out (seed 001).
     #[serde(default)]
     pub balance: Balance,
+    /// Who of the cluster's members has which role (seed 003).
+    #[serde(default)]
+    pub members: Members,
     /// The pace of raft.
     #[serde(default)]
     pub raft: Raft,

@@ -42,6 +42,7 @@ impl Config {
             },
             metrics: self.metrics_address,
             cluster: self.controller_uuid.clone(),
+            membership: Some(self.members.membership(NodeId(self.controller_id))),
             peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
             servers,
             certificate: Certificate::load(&self.tls.cert, &self.tls.key, &self.tls.ca)?,
@@ -65,18 +66,29 @@ impl Config {
 
 /// What agents are told of a `host:port`.
 pub(super) fn host_port(text: &str) -> HostPort {
-    let (host, port) = text.rsplit_once(':').expect("addresses were checked on loading");
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let (kind, scope) = match host.parse::<IpAddr>() {
-        Ok(ip) if ip.is_loopback() => (if ip.is_ipv4() { "ipv4" } else { "ipv6" }, "local-machine"),
-        Ok(IpAddr::V4(ip)) => ("ipv4", if ip.is_private() { "local-cloud" } else { "public" }),
-        Ok(IpAddr::V6(ip)) => ("ipv6", if ip.is_unique_local() { "local-cloud" } else { "public" }),
-        Err(_) => ("hostname", "public"),
-    };
-    HostPort {
-        value: host.to_owned(),
-        kind: kind.to_owned(),
-        scope: scope.to_owned(),
-        port: port.parse().expect("addresses were checked on loading"),
+    HostPort::parse(&Address::new(text)).expect("addresses were checked on loading")
+}
+
+impl HostPort {
+    /// What agents are told of a `host:port`; nothing if it is none.
+    pub fn parse(address: &Address) -> Option<HostPort> {
+        let (host, port) = address.as_str().rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let (kind, scope) = match host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_loopback() => {
+                (if ip.is_ipv4() { "ipv4" } else { "ipv6" }, "local-machine")
+            }
+            Ok(IpAddr::V4(ip)) => ("ipv4", if ip.is_private() { "local-cloud" } else { "public" }),
+            Ok(IpAddr::V6(ip)) => {
+                ("ipv6", if ip.is_unique_local() { "local-cloud" } else { "public" })
+            }
+            Err(_) => ("hostname", "public"),
+        };
+        Some(HostPort {
+            value: host.to_owned(),
+            kind: kind.to_owned(),
+            scope: scope.to_owned(),
+            port: port.parse().ok()?,
+        })
     }
 }

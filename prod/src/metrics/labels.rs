@@ -155,7 +155,7 @@ pub fn why(why: sessions::Why) -> &'static str {
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 10] = [
+pub const PEER_REQUESTS: [&str; 12] = [
     "ping",
     "append",
     "vote",
@@ -166,6 +166,8 @@ pub const PEER_REQUESTS: [&str; 10] = [
     "ask",
     "recall",
     "load",
+    "members",
+    "leaving",
 ];
 
 /// What a controller asks of another.
@@ -181,6 +183,8 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::Ask { .. } => "ask",
         peer::Request::Recall { .. } => "recall",
         peer::Request::Load(_) => "load",
+        peer::Request::Members(_) => "members",
+        peer::Request::Leaving => "leaving",
     }
 }
 

@@ -8,19 +8,21 @@
 
 mod door;
 mod figures;
+pub mod members;
 mod metrics_port;
 mod news;
 mod peers;
 mod serve;
 mod shell;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Controller, Input};
+use portcullis_core::members::{Command, Members, Outcome};
 use portcullis_core::{Address, Door, NodeId, pace};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +36,7 @@ use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::tls::{self, Certificate};
+use members::{Known, Membership};
 use news::News;
 use peers::Peers;
 use serve::Serve;
@@ -80,7 +83,11 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
-    /// Every controller of the cluster, this one included, with the address controllers dial.
+    /// How the members of the cluster are looked after; without it they and their roles stay as the
+    /// log was founded.
+    pub membership: Option<Membership>,
+    /// Every controller of the cluster, this one included, with the address controllers dial: those
+    /// that found it. From then on the log says who they are.
     pub peers: BTreeMap<NodeId, Address>,
     /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
@@ -154,6 +161,7 @@ pub enum Error {
 pub struct Node<E: Env> {
     serve: Arc<Serve<E>>,
     ports: watch::Receiver<Ports>,
+    removed: Option<watch::Receiver<bool>>,
 }
 
 impl<E: Env> Node<E> {
@@ -169,7 +177,8 @@ impl<E: Env> Node<E> {
         let table = Table::new(store.clone(), news.observer(env.clone(), metrics.clone()));
         let leases = table.leases();
         let (ports_out, ports) = watch::channel(Ports::default());
-        let links = Peers::link(&env, &config, ports.clone())?;
+        let limits = peer::Config::new(node, &config.cluster);
+        let links = Peers::link(&env, &config, limits.clone(), ports.clone())?;
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
@@ -181,6 +190,8 @@ impl<E: Env> Node<E> {
         found(&raft, &config.peers).await;
 
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+        let (roles_in, told) = mpsc::channel(members::INBOX_MAX);
+        let (known, membership) = (Known::of(&config), config.membership.clone());
         let serve = Arc::new(Serve {
             env: env.clone(),
             node,
@@ -191,7 +202,10 @@ impl<E: Env> Node<E> {
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
             tls: config.certificate.server()?,
-            peer: peer::Config::new(node, &config.cluster),
+            disowned: limits.disowned.clone(),
+            heard_within: config.raft.election.0,
+            roles: roles_in,
+            peer: limits,
             peers: Peers::new(node, links),
             raft,
             leases,
@@ -220,13 +234,34 @@ impl<E: Env> Node<E> {
         if env.memory().is_some() {
             env.spawn(serve.clone().until_closing(memory(serve.clone())));
         }
+        let removed = membership.map(|one| members::start(&serve, one, known, told));
         serve.tell(Input::Started).await;
-        Ok(Node { serve, ports })
+        Ok(Node { serve, ports, removed })
     }
 
     /// The ports that are bound, as they come.
     pub fn ports(&self) -> watch::Receiver<Ports> {
         self.ports.clone()
+    }
+
+    /// Has a command about the members done, here or by the leader.
+    pub async fn change_members(&self, command: Command) -> Result<Outcome, raft::NotWritten> {
+        self.serve.change_members(command).await
+    }
+
+    /// The members of the cluster, as this controller's copy of the table has them.
+    pub fn members(&self) -> Members {
+        self.serve.leases.view().members().clone()
+    }
+
+    /// Returns once this controller has learnt that it was removed from the cluster. It has closed
+    /// by then.
+    pub async fn removed(&self) {
+        let Some(mut removed) = self.removed.clone() else { return std::future::pending().await };
+        if removed.wait_for(|removed| *removed).await.is_err() {
+            // It closes for another reason.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// What the controller is doing.
@@ -256,10 +291,16 @@ impl<E: Env> Node<E> {
         serve.stopping.cancel();
         serve.tell(Input::Stopping).await;
         let until = serve.env.now() + HAND_OVER_WITHIN;
+        let handed_over = async {
+            hand_over(&serve).await;
+            if self.removed.is_some() {
+                members::leave(&serve).await;
+            }
+        };
         tokio::select! {
             biased;
-            () = hand_over(&serve) => {}
-            () = serve.env.sleep_until(until) => warn!("nobody took the lead over in time"),
+            () = handed_over => {}
+            () = serve.env.sleep_until(until) => warn!("nobody took over in time"),
         }
         serve.closing.cancel();
         if let Err(error) = serve.raft.shutdown().await {
@@ -318,7 +359,8 @@ async fn hand_over<E: Env>(serve: &Serve<E>) {
     let heir = {
         let metrics = metrics.borrow_watched();
         let matching = metrics.replication.iter().flatten();
-        let others = matching.filter(|(node, _)| **node != metrics.id);
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let others = matching.filter(|(node, _)| **node != metrics.id && voters.contains(*node));
         let reached = others.filter(|(node, _)| serve.peers.reaches(NodeId(**node)));
         reached.max_by_key(|(_, matched)| **matched).map(|(node, _)| *node)
     };

@@ -52,10 +52,10 @@ impl<E: Env> Peers<E> {
     pub fn link(
         env: &E,
         config: &Config,
+        limits: peer::Config,
         ports: watch::Receiver<Ports>,
     ) -> Result<Links<E>, Error> {
         let me = config.controller.node;
-        let limits = peer::Config::new(me, &config.cluster);
         let tls = config.certificate.peer_client()?;
         let two_doors = config.doors.controller.is_some();
         let env = env.clone();
@@ -80,6 +80,11 @@ impl<E: Env> Peers<E> {
         });
         links.follow(&config.peers);
         Ok(links)
+    }
+
+    /// From now on there are links to these controllers, and to nobody else.
+    pub fn follow(&self, members: &BTreeMap<NodeId, Address>) {
+        self.links.follow(members);
     }
 
     /// The link to a controller, if it is one of the cluster.

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
+use portcullis_core::members::Standing;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, ConnectionId, Door, NodeId};
+use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
 use rustls::ServerConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ use crate::api::{
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Hello, Reply};
+use crate::peer::{self, Admission, Hello, Reply};
 use crate::raft::{self, Leases, Raft};
 use crate::tls::{self, Arrived};
 
@@ -44,6 +45,12 @@ pub struct Serve<E: Env> {
     /// Cancelled when the controller closes.
     pub closing: CancellationToken,
     pub tls: Arc<ServerConfig>,
+    /// Cancelled when another controller says that this one was removed.
+    pub disowned: CancellationToken,
+    /// Who has answered raft within this is heard.
+    pub heard_within: Duration,
+    /// Where the machine that gives out roles is told.
+    pub roles: mpsc::Sender<roles::Input>,
     pub peer: peer::Config,
     pub peers: Peers<E>,
     pub raft: Raft<E::Runtime>,
@@ -74,6 +81,12 @@ impl<E: Env> Serve<E> {
             () = self.closing.cancelled() => {}
             () = task => {}
         }
+    }
+
+    /// Whether a controller was removed from the cluster and has no part in the log any more.
+    pub fn gone(&self, node: NodeId) -> bool {
+        self.leases.view().members().standing(node) == Standing::Removed
+            && !raft::membership::knows(&self.raft, node)
     }
 
     /// What the controller is doing.
@@ -217,13 +230,24 @@ struct Desk<E: Env> {
 }
 
 impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
-    fn admit(&self, hello: &Hello) -> bool {
-        hello.from == self.peer && self.serve.peers.get(self.peer).is_some()
+    fn admit(&self, hello: &Hello) -> Admission {
+        if hello.from != self.peer {
+            Admission::Stranger
+        } else if self.serve.gone(self.peer) {
+            Admission::Removed
+        } else if self.serve.peers.get(self.peer).is_some() {
+            Admission::Welcome
+        } else {
+            Admission::Stranger
+        }
     }
 
     async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
         let serve = &self.serve;
         serve.metrics.peer_asked(labels::peer_request(&request));
+        if serve.gone(self.peer) {
+            return Reply::Stopped;
+        }
         match request {
             peer::Request::Ask { serial, operation, patience } => {
                 let ask = AskId { connection: self.connection, serial };
@@ -237,6 +261,14 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
             }
             peer::Request::Load(load) => {
                 serve.tell(Input::Heard { from: self.peer, load }).await;
+                Reply::Pong
+            }
+            peer::Request::Members(command) => {
+                Reply::Members(raft::propose_members(&serve.raft, command).await)
+            }
+            peer::Request::Leaving => {
+                // Refused only when the controller is closing.
+                let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
                 Reply::Pong
             }
             request => peer::raft_reply(&serve.raft, request).await.unwrap_or(Reply::Stopped),

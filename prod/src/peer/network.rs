@@ -89,7 +89,8 @@ impl<E: Env> Caller<E> {
             | Reply::Transferred(_)
             | Reply::ReadIndex(_)
             | Reply::Answered { .. }
-            | Reply::Recalled => {
+            | Reply::Recalled
+            | Reply::Members(_) => {
                 tracing::error!(target = self.target, ?reply, "peer replied something else");
                 RPCError::Unreachable(Unreachable::from_string("peer replied something else"))
             }

@@ -5,6 +5,7 @@
 //! production, the network simulators and the direct engine each have their own.
 
 pub mod codec;
+pub mod membership;
 pub mod propose;
 pub mod role;
 pub mod store;

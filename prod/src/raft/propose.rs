@@ -18,6 +18,7 @@ use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError,
 use openraft::storage::RaftStateMachine;
 use openraft::{AsyncRuntime, ReadPolicy};
 use portcullis_core::{NodeId, lease, log, members};
+use serde::{Deserialize, Serialize};
 
 use super::{Raft, Types};
 
@@ -74,7 +75,7 @@ where
 }
 
 /// Why nothing is known to be in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum NotWritten {
     /// It never reached the log and never will. `leader` is who leads as far as known.
     #[error("not written")]

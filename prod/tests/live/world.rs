@@ -235,6 +235,7 @@ impl Cluster {
                 api: api::Config::default(),
                 doors: Doors { api: at(id, 0), controller: Some(at(id, 1)) },
                 cluster: CLUSTER.into(),
+                membership: None,
                 peers: held
                     .keys()
                     .map(|id| (NodeId(*id), Address::new(&at(id, 1).to_string())))

@@ -176,6 +176,7 @@ impl Stageplay {
             },
             metrics: None,
             cluster: CLUSTER.into(),
+            membership: None,
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
             certificate: Certificate {
