@@ -21,6 +21,12 @@ pub enum Action {
     Crash { node: Role },
     /// The process dies and starts again at once.
     Restart { node: Role },
+    /// The process is told to stop, and gives up its role first. It starts again at the end.
+    Stop { node: Role },
+    /// A controller that was not there joins the cluster.
+    Join { node: Role },
+    /// A controller leaves the cluster for ever. Its process runs on until it knows.
+    Remove { node: Role },
     /// What is sent is lost, and so are the connections; `one-way`, only from `from` to `to`.
     Partition {
         from: Group,
@@ -97,14 +103,36 @@ impl Action {
     pub fn lasts(&self) -> bool {
         match self {
             Action::Crash { .. }
+            | Action::Stop { .. }
             | Action::Partition { .. }
             | Action::Hold { .. }
             | Action::SlowLink { .. }
             | Action::SlowDisk { .. }
             | Action::OomLimit { .. } => true,
-            Action::Restart { .. } | Action::Herd | Action::RestartAgents | Action::Claims(_) => {
-                false
-            }
+            Action::Restart { .. }
+            | Action::Join { .. }
+            | Action::Remove { .. }
+            | Action::Herd
+            | Action::RestartAgents
+            | Action::Claims(_) => false,
+        }
+    }
+
+    /// Whether it is about who belongs to the cluster.
+    pub fn changes_members(&self) -> bool {
+        match self {
+            Action::Join { .. } | Action::Remove { .. } => true,
+            Action::Crash { .. }
+            | Action::Restart { .. }
+            | Action::Stop { .. }
+            | Action::Partition { .. }
+            | Action::Hold { .. }
+            | Action::SlowLink { .. }
+            | Action::SlowDisk { .. }
+            | Action::Herd
+            | Action::RestartAgents
+            | Action::OomLimit { .. }
+            | Action::Claims(_) => false,
         }
     }
 
@@ -122,7 +150,12 @@ impl Action {
             | Role::Agents => Ok(()),
         };
         match self {
-            Action::Crash { node } | Action::Restart { node } | Action::SlowDisk { node, .. } => {
+            Action::Crash { node }
+            | Action::Restart { node }
+            | Action::Stop { node }
+            | Action::Join { node }
+            | Action::Remove { node }
+            | Action::SlowDisk { node, .. } => {
                 if !runs(node) {
                     return Err(format!("`{node}` is no controller"));
                 }
@@ -153,7 +186,12 @@ impl Action {
             }
         };
         match &mut self {
-            Action::Crash { node } | Action::Restart { node } | Action::SlowDisk { node, .. } => {
+            Action::Crash { node }
+            | Action::Restart { node }
+            | Action::Stop { node }
+            | Action::Join { node }
+            | Action::Remove { node }
+            | Action::SlowDisk { node, .. } => {
                 fill(node);
             }
             Action::Partition { from, to, .. }
@@ -172,6 +210,9 @@ impl fmt::Display for Action {
         match self {
             Action::Crash { node } => write!(f, "crash {node}"),
             Action::Restart { node } => write!(f, "restart {node}"),
+            Action::Stop { node } => write!(f, "stop {node}"),
+            Action::Join { node } => write!(f, "join {node}"),
+            Action::Remove { node } => write!(f, "remove {node}"),
             Action::Partition { from, to, one_way: false } => write!(f, "partition {from} | {to}"),
             Action::Partition { from, to, one_way: true } => write!(f, "partition {from} > {to}"),
             Action::Hold { from, to } => write!(f, "hold {from} | {to}"),
@@ -206,6 +247,9 @@ impl FromStr for Action {
         };
         match verb {
             "crash" => Ok(Action::Crash { node: rest.parse()? }),
+            "stop" => Ok(Action::Stop { node: rest.parse()? }),
+            "join" => Ok(Action::Join { node: rest.parse()? }),
+            "remove" => Ok(Action::Remove { node: rest.parse()? }),
             "restart" => Ok(Action::Restart { node: rest.parse()? }),
             "partition" => {
                 let one_way = rest.contains('>');

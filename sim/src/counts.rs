@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use portcullis::env::Affair;
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Done, Operation, Refusal};
 use portcullis_core::queue::Answer;
-use portcullis_core::{AskId, Door, NodeId, Time, agent};
+use portcullis_core::{AskId, Door, NodeId, Time, agent, roles};
 
 use crate::agents::Agents;
 use crate::crowd::Crowd;
@@ -94,6 +95,10 @@ pub struct Counts {
     /// API doors opened while an agent had already been turned away.
     pub api_door_opened_late: u64,
     pub errors: u64,
+    /// Changes of voters, and of the leader, that were ordered; processes that ended by themselves.
+    pub appointed: u64,
+    pub handed_over: u64,
+    pub left: u64,
     pub crowd: Crowd,
     /// When all agents were connected for the first time and, after the faults, again.
     pub all_connected: Option<Time>,
@@ -137,6 +142,15 @@ impl Counts {
                 self.agent_ordered(at, agent, output, facts);
             }
             (_, Event::Did(Deed::Crash(_))) => self.crashes += 1,
+            (_, Event::Did(Deed::Left(_))) => self.left += 1,
+            (_, Event::Cluster(Affair::Ordered(order))) => match order {
+                roles::Output::Appoint { .. } => self.appointed += 1,
+                roles::Output::HandOver { .. } => self.handed_over += 1,
+                roles::Output::Look
+                | roles::Output::Found
+                | roles::Output::Add { .. }
+                | roles::Output::Drop { .. } => {}
+            },
             (_, Event::Did(Deed::Herd)) => self.all_connected_again = None,
             (_, Event::Applied { index, entry, applied }) if *index > self.highest => {
                 self.highest = *index;

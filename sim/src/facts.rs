@@ -289,12 +289,15 @@ impl Facts {
                 self.faults += 1;
                 self.died(at, *node);
             }
-            Deed::Cut { .. } | Deed::Hold { .. } => self.faults += 1,
+            Deed::Cut { .. } | Deed::Hold { .. } | Deed::Stop(_) => self.faults += 1,
+            Deed::Left(node) => self.died(at, *node),
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
             }
             Deed::Slow { .. }
+            | Deed::Join(_)
+            | Deed::Remove(_)
             | Deed::Herd
             | Deed::RestartAgents
             | Deed::Limit(_)

@@ -168,6 +168,8 @@ pub struct History {
     /// What the present event says, if it is spelt out.
     text: String,
     agents_kept: bool,
+    /// Whether the plan has anything to say of the members.
+    members: bool,
     log: bool,
     converged: Option<Time>,
 }
@@ -198,6 +200,7 @@ impl History {
             hash: Hash::default(),
             lines: VecDeque::new(),
             text: String::new(),
+            members: plan.settings.members.is_some(),
             agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
             log,
             converged: None,
@@ -211,6 +214,9 @@ impl History {
 
     /// Takes note of one event. `at` is real time since the run began, and never goes back.
     pub fn record(&mut self, at: Time, who: Who, event: Event<'_>) {
+        if matches!(event, Event::Cluster(_)) && !self.members {
+            return;
+        }
         self.events += 1;
         let of_agent = matches!(event, Event::AgentTold(_) | Event::AgentOrdered(_));
         let spelt = self.log || self.agents_kept || !of_agent;

@@ -19,6 +19,7 @@ mod engine;
 mod facts;
 mod history;
 mod logs;
+mod members;
 mod outcome;
 mod picture;
 mod plan;

@@ -45,6 +45,9 @@ pub const SOMETIMES: &[Sight] = &[
     ("lease_lost", |counts| counts.lived.lost > 0),
     ("renewed_late", |counts| counts.lived.late > 0),
     ("slow_disk_hit", |counts| counts.slow_disk_hits > 0),
+    ("voters_changed", |counts| counts.appointed > 0),
+    ("handed_over", |counts| counts.handed_over > 0),
+    ("left", |counts| counts.left > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
 ];
 

@@ -36,6 +36,15 @@ impl fmt::Display for Place {
 pub enum Deed {
     /// The running process dies.
     Crash(NodeId),
+    /// The running process is told to stop.
+    Stop(NodeId),
+    /// A controller is invited, joins, and its process starts.
+    Join(NodeId),
+    /// A controller is removed from the cluster for ever.
+    Remove(NodeId),
+    /// The process has ended by itself: it was told to stop, or its controller was removed. No plan
+    /// says so: the engine does.
+    Left(NodeId),
     /// The dead process starts again on the disk that it left.
     Restart(NodeId),
     /// From now on what `from` sends to `to` is lost.
@@ -69,6 +78,10 @@ impl fmt::Display for Deed {
         match self {
             Deed::Crash(node) => write!(f, "crash {node}"),
             Deed::Restart(node) => write!(f, "restart {node}"),
+            Deed::Stop(node) => write!(f, "stop {node}"),
+            Deed::Join(node) => write!(f, "join {node}"),
+            Deed::Remove(node) => write!(f, "remove {node}"),
+            Deed::Left(node) => write!(f, "{node} has left"),
             Deed::Cut { from, to } => write!(f, "cut {from} > {to}"),
             Deed::Mend { from, to } => write!(f, "mend {from} > {to}"),
             Deed::Hold { from, to } => write!(f, "hold {from} > {to}"),
@@ -88,6 +101,7 @@ impl fmt::Display for Deed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Down(NodeId),
+    Stopped(NodeId),
     Cut(Place, Place),
     Held(Place, Place),
     Slow(Place, Place),
@@ -167,11 +181,15 @@ impl Stage {
 
     fn begin(&mut self, line: usize, action: &Action, leader: Option<NodeId>, out: &mut Vec<Deed>) {
         let nodes = |role: &Role, state: fn(NodeId) -> State| -> Vec<State> {
-            let places = self.places(&Group(vec![role.clone()]), None, leader);
-            places.into_iter().filter_map(controller).map(state).collect()
+            self.nodes(role, leader).map(state).collect()
         };
         let states: Vec<State> = match action {
             Action::Crash { node } => nodes(node, State::Down),
+            Action::Stop { node } => nodes(node, State::Stopped),
+            Action::Join { node } => return out.extend(self.nodes(node, leader).map(Deed::Join)),
+            Action::Remove { node } => {
+                return out.extend(self.nodes(node, leader).map(Deed::Remove));
+            }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);
                 states.iter().for_each(|state| self.enter(*state, out));
@@ -209,9 +227,10 @@ impl Stage {
         let first = *count == 1;
         match state {
             State::Down(node) if first => out.push(Deed::Crash(node)),
+            State::Stopped(node) if first => out.push(Deed::Stop(node)),
             State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
             State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
-            State::Down(_) | State::Cut(..) | State::Held(..) => {}
+            State::Down(_) | State::Stopped(_) | State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }
@@ -227,10 +246,10 @@ impl Stage {
         *count -= 1;
         let last = *count == 0;
         match state {
-            State::Down(node) if last => out.push(Deed::Restart(node)),
+            State::Down(node) | State::Stopped(node) if last => out.push(Deed::Restart(node)),
             State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
             State::Held(from, to) if last => out.push(Deed::Release { from, to }),
-            State::Down(_) | State::Cut(..) | State::Held(..) => {}
+            State::Down(_) | State::Stopped(_) | State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }
@@ -279,6 +298,12 @@ impl Stage {
         states.sort();
         states.dedup();
         states
+    }
+
+    /// The controllers that are meant.
+    fn nodes(&self, role: &Role, leader: Option<NodeId>) -> impl Iterator<Item = NodeId> + use<> {
+        let places = self.places(&Group(vec![role.clone()]), None, leader);
+        places.into_iter().filter_map(controller)
     }
 
     /// Who is meant. `opposite` says who the others are not.

@@ -187,7 +187,9 @@ impl<E: Env> Node<E> {
             table,
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
-        found(&raft, &config.peers).await;
+        if config.peers.contains_key(&node) {
+            found(&raft, &config.peers).await;
+        }
 
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
         let (roles_in, told) = mpsc::channel(members::INBOX_MAX);
@@ -195,6 +197,7 @@ impl<E: Env> Node<E> {
         let serve = Arc::new(Serve {
             env: env.clone(),
             node,
+            joins: !config.peers.contains_key(&node),
             two_doors: config.doors.controller.is_some(),
             limits: config.controller.clone(),
             metrics,
@@ -310,7 +313,7 @@ impl<E: Env> Node<E> {
     }
 }
 
-/// Founds the cluster if this log is empty. Every controller does, all with the same members, so it
+/// Founds the cluster if this log is empty. Every controller of the configuration does, all with the same members, so it
 /// does not matter which of them is up first.
 async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<NodeId, Address>) {
     let members: BTreeMap<u64, raft::Peer> =

@@ -34,6 +34,8 @@ use crate::tls::{self, Arrived};
 pub struct Serve<E: Env> {
     pub env: E,
     pub node: NodeId,
+    /// Whether this controller is none of those that found the cluster.
+    pub joins: bool,
     /// Whether controllers have a door of their own.
     pub two_doors: bool,
     /// Those of the machine.
@@ -81,6 +83,12 @@ impl<E: Env> Serve<E> {
             () = self.closing.cancelled() => {}
             () = task => {}
         }
+    }
+
+    /// Whether this controller has yet to hear who belongs to the cluster: then it believes whoever
+    /// has a certificate.
+    fn knows_nobody(&self) -> bool {
+        self.joins && !self.leases.view().members().founded()
     }
 
     /// Whether a controller was removed from the cluster and has no part in the log any more.
@@ -235,7 +243,7 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
             Admission::Stranger
         } else if self.serve.gone(self.peer) {
             Admission::Removed
-        } else if self.serve.peers.get(self.peer).is_some() {
+        } else if self.serve.peers.get(self.peer).is_some() || self.serve.knows_nobody() {
             Admission::Welcome
         } else {
             Admission::Stranger

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portcullis_core::controller::{Controller, Input};
+use portcullis_core::roles::Roles;
 use portcullis_core::{NodeId, Seed};
 
 use super::link::{Down, Served};
@@ -38,6 +39,9 @@ impl World<'_> {
                 self.process(node).crashed = true;
                 self.die(node);
             }
+            Deed::Stop(node) => self.stop(node),
+            Deed::Join(_) | Deed::Remove(_) => self.operate(deed),
+            Deed::Left(_) => {}
             Deed::Restart(node) => {
                 self.process(node).crashed = false;
                 if self.process(node).machine.is_none() {
@@ -78,7 +82,9 @@ impl World<'_> {
     pub(super) fn start(&mut self, node: NodeId) {
         let machine = Controller::new(configuration::controller(self.plan, node), self.seed(node));
         let rival = Rival::new(self.plan, node);
-        self.process(node).born(machine, rival);
+        let members = self.plan.settings.members.as_ref();
+        let roles = members.map(|members| Roles::new(members.roles(node)));
+        self.process(node).born(machine, rival, roles);
         self.start_raft(node);
         self.tell(node, Input::Started);
         let life = self.process(node).life;
@@ -103,7 +109,7 @@ impl World<'_> {
     }
 
     /// A process is gone: its kernel closes whatever it had open.
-    fn die(&mut self, node: NodeId) {
+    pub(super) fn die(&mut self, node: NodeId) {
         if self.process(node).machine.is_none() {
             return;
         }

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
-use portcullis::raft::{LogEntry, LogId, Membership, SnapshotMeta};
+use portcullis::raft::{Formed, LogEntry, LogId, Membership, SnapshotMeta};
 use portcullis_core::lease::Leases;
 use portcullis_core::log::{self, Applied};
+use portcullis_core::members::Members;
 
 use super::{Disk, Inbox, Life, Report, Taken, Types, Write, disk};
 
@@ -37,6 +38,11 @@ impl View {
     /// Looks into the table as of the last applied entry.
     pub fn look<T>(&self, look: impl FnOnce(&Leases) -> T) -> T {
         look(&locked(&self.0).tables.leases)
+    }
+
+    /// The members as of the last applied entry.
+    pub fn members(&self) -> Members {
+        locked(&self.0).tables.members.clone()
     }
 }
 
@@ -74,6 +80,9 @@ impl Table {
                 answer
             }
             EntryPayload::Membership(members) => {
+                let (life, index) = (self.life, entry.log_id.index);
+                let formed = Formed::of(&members);
+                self.inbox.push(Report::Formed { life, index, formed });
                 state.membership = Membership::new(Some(entry.log_id), members);
                 Applied::default()
             }

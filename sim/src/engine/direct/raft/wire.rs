@@ -12,7 +12,8 @@ use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft_rt_sim::SimRuntime;
 use portcullis::raft::{Peer, Vote};
@@ -113,6 +114,15 @@ impl RaftNetworkV2<Types> for Wire {
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let work = |raft: Raft| async move { raft.pre_vote(rpc).await.ok() };
         self.exchange(option.soft_ttl(), RPCTypes::Vote, work).await
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let work = |raft: Raft| async move { raft.handle_transfer_leader(rpc).await.ok() };
+        self.exchange(option.soft_ttl(), RPCTypes::TransferLeader, work).await
     }
 
     async fn full_snapshot(
