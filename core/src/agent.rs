@@ -58,6 +58,8 @@ pub enum Input {
     Failed,
     /// The controller has let the client in; `addresses` is where controllers are.
     LoggedIn { addresses: Vec<Address> },
+    /// The controller tells a client that is in where controllers are by this time.
+    Told { addresses: Vec<Address> },
     /// The controller does not let the client in; it may say when to come back.
     Refused { retry_after: Duration },
     /// The controller sends the client elsewhere.
@@ -81,6 +83,7 @@ impl fmt::Display for Input {
             Input::Connected => f.write_str("connected"),
             Input::Failed => f.write_str("failed"),
             Input::LoggedIn { .. } => f.write_str("logged in"),
+            Input::Told { addresses } => write!(f, "told of {} addresses", addresses.len()),
             Input::Refused { retry_after } => write!(f, "refused, retry after {retry_after:?}"),
             Input::Redirected { to } => write!(f, "redirected to {} addresses", to.len()),
             Input::Disconnected => f.write_str("disconnected"),
@@ -103,6 +106,9 @@ pub enum Output {
     Login,
     /// Drop the connection, or the dial under way; nothing more need be said of it.
     Hangup,
+    /// Remember beyond the end of this process that controllers are here, in this order; never
+    /// nowhere.
+    Remember { addresses: Vec<Address> },
     /// Send a ping, and say when it is answered.
     Ping,
     /// Send the request under this number, and say what is answered.
@@ -121,6 +127,10 @@ impl fmt::Display for Output {
             Output::Dial { address } => write!(f, "dial {address}"),
             Output::Login => f.write_str("log in"),
             Output::Hangup => f.write_str("hang up"),
+            Output::Remember { addresses } => {
+                f.write_str("remember")?;
+                addresses.iter().try_for_each(|address| write!(f, " {address}"))
+            }
             Output::Ping => f.write_str("ping"),
             Output::Send { serial, request, .. } => write!(f, "send request {serial}: {request}"),
             Output::Answer { token, answer } => write!(f, "answer token {token}: {answer}"),
@@ -323,6 +333,7 @@ impl From<dialer::Output> for Output {
         match order {
             dialer::Output::Dial { address } => Output::Dial { address },
             dialer::Output::Hangup => Output::Hangup,
+            dialer::Output::Remember { addresses } => Output::Remember { addresses },
         }
     }
 }
@@ -345,6 +356,9 @@ impl Machine for Agent {
                 self.line = Line::Up { ping_at: now + self.ping_every };
                 self.send_waiting(now, out);
                 self.track(now, tracker::Input::Ready, out);
+            }
+            Input::Told { addresses } => {
+                self.dial(now, dialer::Input::Told { addresses }, out);
             }
             Input::Refused { retry_after } => {
                 self.dial(now, dialer::Input::Refused { retry_after }, out);

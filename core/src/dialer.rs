@@ -82,6 +82,8 @@ pub enum Input {
     Failed,
     /// The controller has let the client in; `addresses` is where controllers are.
     LoggedIn { addresses: Vec<Address> },
+    /// The controller tells a client that is in where controllers are by this time.
+    Told { addresses: Vec<Address> },
     /// The controller does not let the client in; it may say when to come back.
     Refused { retry_after: Duration },
     /// The controller sends the client elsewhere.
@@ -99,6 +101,7 @@ impl fmt::Display for Input {
             Input::Connected => f.write_str("connected"),
             Input::Failed => f.write_str("failed"),
             Input::LoggedIn { .. } => f.write_str("logged in"),
+            Input::Told { addresses } => write!(f, "told of {} addresses", addresses.len()),
             Input::Refused { retry_after } => write!(f, "refused, retry after {retry_after:?}"),
             Input::Redirected { to } => write!(f, "redirected to {} addresses", to.len()),
             Input::Disconnected => f.write_str("disconnected"),
@@ -114,6 +117,9 @@ pub enum Output {
     Dial { address: Address },
     /// Drop the connection, or the dial under way; nothing more need be said of it.
     Hangup,
+    /// Remember beyond the end of this process that controllers are here, in this order; never
+    /// nowhere.
+    Remember { addresses: Vec<Address> },
 }
 
 impl fmt::Display for Output {
@@ -121,6 +127,10 @@ impl fmt::Display for Output {
         match self {
             Output::Dial { address } => write!(f, "dial {address}"),
             Output::Hangup => f.write_str("hang up"),
+            Output::Remember { addresses } => {
+                f.write_str("remember")?;
+                addresses.iter().try_for_each(|address| write!(f, " {address}"))
+            }
         }
     }
 }
@@ -145,6 +155,7 @@ enum Phase {
     },
     /// Let in.
     Connected {
+        address: Address,
         since: Time,
     },
 }
@@ -246,9 +257,17 @@ impl Dialer {
         self.proven.retain(|proven| !self.addresses.contains(proven));
     }
 
-    fn put_first(&mut self, address: Address) {
-        self.addresses.retain(|known| *known != address);
-        self.addresses.insert(0, address);
+    /// Takes a list over as [`learn`](Dialer::learn) does; a user goes first where it is by now.
+    fn remember(&mut self, address: Address, addresses: Vec<Address>, out: &mut Vec<Output>) {
+        let before = self.addresses.clone();
+        self.learn(&address, addresses);
+        if self.config.manner == Manner::User {
+            self.addresses.retain(|known| *known != address);
+            self.addresses.insert(0, address);
+        }
+        if self.addresses != before {
+            out.push(Output::Remember { addresses: self.addresses.clone() });
+        }
     }
 }
 
@@ -283,11 +302,13 @@ impl Machine for Dialer {
             Input::LoggedIn { addresses } => {
                 if let Phase::Greeting { address, .. } = &self.phase {
                     let address = address.clone();
-                    self.learn(&address, addresses);
-                    if self.config.manner == Manner::User {
-                        self.put_first(address);
-                    }
-                    self.phase = Phase::Connected { since: now };
+                    self.remember(address.clone(), addresses, out);
+                    self.phase = Phase::Connected { address, since: now };
+                }
+            }
+            Input::Told { addresses } => {
+                if let Phase::Connected { address, .. } = &self.phase {
+                    self.remember(address.clone(), addresses, out);
                 }
             }
             Input::Refused { retry_after } => {
@@ -298,7 +319,7 @@ impl Machine for Dialer {
             }
             Input::Redirected { to } => {
                 match self.phase {
-                    Phase::Connected { since } if self.steady(now, since) => {
+                    Phase::Connected { since, .. } if self.steady(now, since) => {
                         self.backoff.reset();
                         self.redirects = 0;
                     }
@@ -316,7 +337,7 @@ impl Machine for Dialer {
                 }
             }
             Input::Disconnected => match self.phase {
-                Phase::Connected { since } => {
+                Phase::Connected { since, .. } => {
                     if self.steady(now, since) {
                         self.backoff.reset();
                     }

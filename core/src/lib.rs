@@ -4,9 +4,11 @@
 
 extern crate alloc;
 
+pub mod addresses;
 pub mod agent;
 pub mod backoff;
 pub mod balancer;
+pub mod bind;
 pub mod clock;
 pub mod controller;
 pub mod dialer;

@@ -22,6 +22,8 @@ mod doors;
 mod forward;
 #[path = "fuzz/front.rs"]
 mod front;
+#[path = "fuzz/gate.rs"]
+mod gate;
 #[path = "fuzz/queue.rs"]
 mod queue;
 #[path = "fuzz/rates.rs"]

@@ -1,5 +1,7 @@
 //! `portcullis front` as it is shipped, before real servers on loopback.
 
+#[path = "front/nodes.rs"]
+mod nodes;
 #[path = "front/world.rs"]
 mod world;
 
@@ -256,5 +258,44 @@ fn at_the_limit_of_files_clients_wait_outside() {
             assert_eq!(client.name(), b'a');
             client.echoes(b"room at last");
         }
+    }
+}
+
+#[test]
+fn a_front_says_what_its_file_means_or_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let check = |config: &str| {
+        let file = folder.path().join("front.toml");
+        std::fs::write(&file, config).expect("the folder can be written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let output = command.args(["front", "--check", "--config"]).arg(&file).output();
+        let output = output.expect("the program can be run");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let good = "listen = \"127.0.0.1:17070\"\nmetrics-address = \"127.0.0.1:17073\"\n\
+                [[backend]]\naddress = \"10.0.0.1:17070\"\nhealth-address = \"10.0.0.1:17071\"\n\
+                proxy-protocol = true\n[limits]\nconnections-max = 10\n";
+    let (code, said) = check(good);
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "listens on 127.0.0.1:17070, for 10 connections at once",
+        "shows /metrics and /health on 127.0.0.1:17073",
+        "backend 10.0.0.1:17070, asked for /health at 10.0.0.1:17071, told who dials",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let wrong = [
+        (good.replace("17073", "17070"), "front.toml:2:19: metrics-address: has the port of"),
+        (good.replace("17073", "x"), "front.toml:2:19: metrics-address: invalid socket address"),
+        (good.replace("= 10", "= 0"), "front.toml:8:19: limits.connections-max: must be above"),
+        (good.replace(":17071", ""), "front.toml:5:18: backend.health-address: "),
+        (good.replace("= true", "= 1"), "front.toml:6:18: "),
+        (good.replace("[[backend]]\naddress", "[[backend]]\nadress"), "front.toml:4:1: "),
+    ];
+    for (config, says) in wrong {
+        let (code, said) = check(&config);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(says), "{says}\n{said}");
     }
 }

@@ -1,5 +1,7 @@
 //! Whole controllers in one process, as clients meet them: loopback, TLS, websockets, raft.
 
+#[path = "live/followed.rs"]
+mod followed;
 #[path = "live/forwarded.rs"]
 mod forwarded;
 #[path = "live/foul.rs"]
@@ -10,5 +12,7 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/proxied.rs"]
+mod proxied;
 #[path = "live/world.rs"]
 mod world;

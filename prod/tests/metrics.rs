@@ -4,6 +4,8 @@
 mod counts;
 #[path = "metrics/dashboard.rs"]
 mod dashboard;
+#[path = "metrics/front.rs"]
+mod front;
 #[path = "metrics/scraped.rs"]
 mod scraped;
 #[path = "metrics/world.rs"]

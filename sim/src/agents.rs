@@ -79,6 +79,7 @@ impl Agents {
             Input::Connected
             | Input::Failed
             | Input::LoggedIn { .. }
+            | Input::Told { .. }
             | Input::Refused { .. }
             | Input::Redirected { .. }
             | Input::Ponged
@@ -104,6 +105,7 @@ impl Agents {
             | Output::Login
             | Output::Hangup
             | Output::Ping
+            | Output::Remember { .. }
             | Output::Answer { .. }
             | Output::Lead { .. } => {}
         }

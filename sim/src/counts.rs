@@ -13,6 +13,7 @@ use portcullis_core::{AskId, Door, NodeId, Time, agent, roles};
 use crate::agents::Agents;
 use crate::crowd::Crowd;
 use crate::facts::Facts;
+use crate::gate::Gate;
 use crate::history::{Event, Who};
 use crate::picture::Picture;
 use crate::plan::Plan;
@@ -81,6 +82,8 @@ pub struct Counts {
     pub lived: Agents,
     pub picture: Picture,
     pub dials: u64,
+    /// Agents that were logged in, each time.
+    logins: u64,
     pub dials_failed: u64,
     pub redirects: u64,
     pub refusals: u64,
@@ -100,6 +103,8 @@ pub struct Counts {
     pub handed_over: u64,
     pub left: u64,
     pub crowd: Crowd,
+    /// What the front did, if there is one.
+    pub gate: Option<Gate>,
     /// When all agents were connected for the first time and, after the faults, again.
     pub all_connected: Option<Time>,
     pub all_connected_again: Option<Time>,
@@ -112,6 +117,7 @@ impl Counts {
             agents: plan.settings.agents.count as usize,
             lived: Agents::new(plan),
             crowd: Crowd::new(plan.controllers()),
+            gate: plan.settings.front.as_ref().map(|_| Gate::default()),
             controllers: plan.controllers().map(|node| (node, Controller::default())).collect(),
             ..Counts::default()
         }
@@ -120,6 +126,9 @@ impl Counts {
     /// Counts one event.
     pub fn note(&mut self, at: Time, who: Who, event: &Event<'_>, facts: &Facts) {
         self.crowd.note(at, who, event);
+        if self.gate.is_some() {
+            self.fronted(at, event);
+        }
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input, facts),
             (Who::Controller(node), Event::Ordered(output)) => {
@@ -168,7 +177,8 @@ impl Counts {
             (_, Event::Applied { .. } | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
-            | (_, Event::BacklogFull | Event::Killed(_) | Event::Cluster(_)) => {}
+            | (_, Event::Cluster(_))
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_)) => {}
         }
     }
 
@@ -319,6 +329,7 @@ impl Counts {
             agent::Output::Hangup => self.connected(at, facts),
             agent::Output::Login
             | agent::Output::Ping
+            | agent::Output::Remember { .. }
             | agent::Output::Send { .. }
             | agent::Output::Answer { .. }
             | agent::Output::Lead { .. }
@@ -340,6 +351,7 @@ impl Counts {
             agent::Input::Redirected { .. } => self.redirects += 1,
             agent::Input::Refused { .. } => self.refusals += 1,
             agent::Input::LoggedIn { .. } => {
+                self.logins += u64::from((agent as usize) < self.agents);
                 self.connected(at, facts);
                 if facts.agents_connected() == self.agents {
                     self.all_connected.get_or_insert(at);
@@ -353,11 +365,33 @@ impl Counts {
                 self.agents_started += u64::from(starts && (agent as usize) < self.agents);
             }
             agent::Input::Connected
+            | agent::Input::Told { .. }
             | agent::Input::Ponged
             | agent::Input::Answered { .. }
             | agent::Input::Asked { .. }
             | agent::Input::Stopped => {}
         }
+    }
+
+    /// Counts what the front does, and draws what comes of it.
+    fn fronted(&mut self, at: Time, event: &Event<'_>) {
+        if let (Some(gate), Event::Front(event)) = (&mut self.gate, event) {
+            gate.note(event);
+        }
+        for (node, agents) in self.crowd.agents() {
+            self.picture.spread.entry(node).or_default().stand(at, agents);
+        }
+    }
+
+    /// What the front did; nothing where there is none.
+    pub fn gate(&self) -> Gate {
+        self.gate.clone().unwrap_or_default()
+    }
+
+    /// How often each agent was logged in on average, in hundredths: once is the least.
+    pub fn logins_each(&self) -> String {
+        let hundredths = self.logins * 100 / self.agents.max(1) as u64;
+        format!("{}.{:02}", hundredths / 100, hundredths % 100)
     }
 
     /// How often agents started again.
@@ -453,6 +487,26 @@ impl fmt::Display for Counts {
             ],
         )?;
         row(f, "balance", &[("moved", self.crowd.moved)])?;
+        if let Some(gate) = &self.gate {
+            let through = [
+                ("let in", gate.let_in),
+                ("joined", gate.joined),
+                ("missed", gate.missed),
+                ("refused", gate.refused),
+                ("hung up", gate.hung_up),
+                ("at most", gate.connections_most as u64),
+                ("of them without a controller", gate.joining_most as u64),
+            ];
+            row(f, "front", &through)?;
+            let seen = [
+                ("up", gate.up),
+                ("down", gate.down),
+                ("not ready", gate.unready),
+                ("taken out", gate.leaving),
+                ("probes", gate.probes),
+            ];
+            row(f, "seen by the front", &seen)?;
+        }
         let time = |time: Option<Time>| time.map_or("never".into(), |time| time.to_string());
         writeln!(f, "  {:<22}{}", "all connected at", time(self.all_connected))?;
         writeln!(f, "  {:<22}{}", "and for good at", time(self.all_connected_again))?;

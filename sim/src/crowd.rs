@@ -64,7 +64,8 @@ impl Crowd {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_) | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Memory(_) | Event::BacklogFull | Event::Cluster(_) | Event::Error(_)) => {}
+            | (_, Event::Cluster(_))
+            | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
         None
     }
@@ -121,6 +122,11 @@ impl Crowd {
         self.asking.retain(|(owner, _)| *owner != node);
         self.leaving.retain(|(owner, _)| *owner != node);
         self.weigh(at);
+    }
+
+    /// How many agents each controller has.
+    pub fn agents(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.inside.iter().map(|(node, inside)| (*node, inside.len() as u64))
     }
 
     /// When an agent was let in; none if it was not.

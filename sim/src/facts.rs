@@ -82,7 +82,8 @@ impl Facts {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
-            | (_, Event::Memory(_) | Event::BacklogFull | Event::Cluster(_) | Event::Error(_)) => {}
+            | (_, Event::Cluster(_))
+            | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
     }
 
@@ -153,6 +154,7 @@ impl Facts {
             agent::Input::Connected
             | agent::Input::Failed
             | agent::Input::Refused { .. }
+            | agent::Input::Told { .. }
             | agent::Input::Ponged
             | agent::Input::Answered { .. }
             | agent::Input::Asked { .. } => {}

@@ -11,7 +11,7 @@ use std::mem;
 
 use portcullis::env::Affair;
 use portcullis_core::lease::{Applied, Entry};
-use portcullis_core::{NodeId, Time, agent, controller};
+use portcullis_core::{NodeId, Time, agent, controller, front};
 
 use crate::check::{self, Check};
 use crate::counts::Counts;
@@ -32,6 +32,8 @@ pub enum Who {
     /// Nobody alone: the plan's deeds.
     World,
     Controller(NodeId),
+    /// The one before the controllers.
+    Front,
     /// From zero. Those from `agents.count` on are the clients of a workload.
     Agent(u32),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Who {
         match self {
             Who::World => f.pad("world"),
             Who::Controller(node) => f.pad(&node.to_string()),
+            Who::Front => f.pad("front"),
             Who::Agent(number) => f.pad(&format!("agent-{number}")),
         }
     }
@@ -59,6 +62,8 @@ pub enum Event<'a> {
     AgentTold(&'a agent::Input),
     /// An agent's machine gave an order.
     AgentOrdered(&'a agent::Output),
+    /// Something at the front's machine.
+    Front(Fronted<'a>),
     /// A controller's copy of the table applied a log entry.
     Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
     /// Something about the cluster itself.
@@ -73,6 +78,13 @@ pub enum Event<'a> {
     Error(&'a str),
 }
 
+/// What a front's machine was told, or ordered.
+#[derive(Clone, Copy, Debug)]
+pub enum Fronted<'a> {
+    Told(&'a front::Input),
+    Ordered(&'a front::Output),
+}
+
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -81,6 +93,8 @@ impl fmt::Display for Event<'_> {
             Event::Ordered(output) => write!(f, "> {output}"),
             Event::AgentTold(input) => write!(f, "< {input}"),
             Event::AgentOrdered(output) => write!(f, "> {output}"),
+            Event::Front(Fronted::Told(input)) => write!(f, "< {input}"),
+            Event::Front(Fronted::Ordered(output)) => write!(f, "> {output}"),
             Event::Applied { index, entry, applied } => {
                 write!(f, "= applied {index}, {entry}, released {}", applied.released.len())
             }
@@ -298,6 +312,7 @@ impl History {
         self.hash.word(match who {
             Who::World => 0,
             Who::Controller(node) => node.0 << 1,
+            Who::Front => u64::MAX - 1,
             Who::Agent(number) => u64::from(number) << 1 | 1,
         });
         match event {
@@ -306,6 +321,7 @@ impl History {
             Event::Did(_)
             | Event::Told(_)
             | Event::Ordered(_)
+            | Event::Front(_)
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
@@ -353,6 +369,7 @@ fn told(input: &agent::Input) -> u64 {
         agent::Input::Answered { serial, answer } => 9 | kind(answer) << 8 | serial << 16,
         agent::Input::Asked { token, .. } => 10 | token << 8,
         agent::Input::Stopped => 11,
+        agent::Input::Told { addresses } => 12 | (addresses.len() as u64) << 8,
     }
 }
 
@@ -371,6 +388,7 @@ fn ordered(output: &agent::Output) -> u64 {
         agent::Output::Answer { token, answer } => 37 | kind(answer) << 8 | token << 16,
         agent::Output::Lead { fence } => 38 | fence << 8,
         agent::Output::Follow => 39,
+        agent::Output::Remember { addresses } => 40 | (addresses.len() as u64) << 8,
     }
 }
 

@@ -17,6 +17,7 @@ mod crowd;
 pub mod disk;
 mod engine;
 mod facts;
+mod gate;
 mod history;
 mod logs;
 mod members;

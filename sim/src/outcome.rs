@@ -48,6 +48,10 @@ pub const SOMETIMES: &[Sight] = &[
     ("voters_changed", |counts| counts.appointed > 0),
     ("handed_over", |counts| counts.handed_over > 0),
     ("left", |counts| counts.left > 0),
+    ("backend_down", |counts| counts.gate().down > 0),
+    ("backend_unready", |counts| counts.gate().unready > 0),
+    ("backend_missed", |counts| counts.gate().missed > 0),
+    ("backend_taken_out", |counts| counts.gate().hung_up > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
 ];
 
@@ -157,6 +161,7 @@ impl<'a> Outcome<'a> {
             ("leader changes", counts.leader_changes.to_string()),
             ("let in, by controller", doors.join(" ")),
             ("dials", counts.dials.to_string()),
+            ("logins an agent", counts.logins_each()),
             ("redirected", counts.redirects.to_string()),
             ("moved", counts.crowd.moved.to_string()),
             ("leases lost", counts.lived.lost.to_string()),

@@ -5,9 +5,10 @@
 //!   claims answered       │ ▇█▂▂ ▁     ▁▁   │ 1204 in one second
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use portcullis_core::Time;
+use portcullis_core::{NodeId, Time};
 
 use crate::plan::{Action, Step};
 
@@ -87,6 +88,8 @@ pub struct Picture {
     pub queued: Series,
     /// Agents that are logged in.
     pub connected: Series,
+    /// Those of each controller, where a front spreads them.
+    pub spread: BTreeMap<NodeId, Series>,
 }
 
 impl Picture {
@@ -101,6 +104,9 @@ impl Picture {
         self.answered.row("claims answered", seconds, scale, " in one second", f)?;
         self.queued.row("queue", seconds, scale, " at most", f)?;
         self.connected.row("agents connected", seconds, scale, " at most", f)?;
+        for (node, agents) in &self.spread {
+            agents.row(&format!("at {node}"), seconds, scale, " at most", f)?;
+        }
         let faults = steps.iter().filter(|step| !matches!(step.action, Action::Claims(_)));
         let faults: Vec<&Step> = faults.collect();
         if faults.is_empty() {

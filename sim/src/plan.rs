@@ -25,7 +25,7 @@ use crate::action::{Second, seconds};
 use crate::members::Members;
 use crate::scenario::{Fault, Scenario, Unreadable, Work};
 use crate::settings::{
-    Agents, Balance, Controllers, Engine, Expect, Network, Policy, Scale, duration,
+    Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, Scale, duration,
 };
 
 /// All of one run.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub agents: Agents,
     pub network: Network,
     pub balance: Balance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<Front>,
     pub policy: Policy,
     pub expect: Expect,
 }
@@ -97,6 +99,7 @@ impl Plan {
             agents: scenario.agents.clone(),
             network: scenario.network.clone(),
             balance: scenario.balance.clone(),
+            front: scenario.front.as_ref().map(|front| front.get_ref().clone()),
             policy: scenario.policy.get_ref().clone(),
             expect: scenario.expect.clone(),
         };
@@ -146,7 +149,11 @@ impl Plan {
         let settings: Settings =
             toml::from_str(&header).map_err(|error| Unreadable::new(file, &header, &error))?;
         let fits = settings.policy.fits(&settings.controllers, settings.engine);
-        fits.map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
+        let fronted = settings
+            .front
+            .as_ref()
+            .map_or(Ok(()), |front| front.fits(settings.controllers.count, settings.engine));
+        fits.and(fronted).map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
         for step in &steps {
             step.action.fits(settings.controllers.count).map_err(|message| {
                 Unreadable::at(file, text, 0, 0, &format!("{step}: {message}"))

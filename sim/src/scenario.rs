@@ -13,7 +13,9 @@ use toml::Spanned;
 
 use crate::members::Members;
 use crate::plan::{Action, Claims, Role};
-use crate::settings::{Agents, Balance, Controllers, Engine, Expect, Network, Policy, duration};
+use crate::settings::{
+    Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, duration,
+};
 
 /// One scenario, as its file says it.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +48,9 @@ pub struct Scenario {
     pub network: Network,
     #[serde(default)]
     pub balance: Balance,
+    /// What agents dial instead of the controllers, if there is one.
+    #[serde(default)]
+    pub front: Option<Spanned<Front>>,
     #[serde(default = "usual")]
     pub policy: Spanned<Policy>,
     /// What goes wrong.
@@ -129,6 +134,10 @@ impl Scenario {
             let policy = self.policy.get_ref();
             let fits = policy.fits(&self.controllers, *engine);
             fits.map_err(|message| (self.policy.span(), message.to_string()))?;
+            if let Some(front) = &self.front {
+                let fits = front.get_ref().fits(self.controllers.count, *engine);
+                fits.map_err(|message| (front.span(), message.to_string()))?;
+            }
         }
         for fault in &self.fault {
             let refuse = |message: String| Err((fault.span(), message));

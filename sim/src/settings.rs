@@ -3,6 +3,8 @@
 //! The same types are read from a scenario's tables and from a plan's header, so a plan lacks
 //! nothing. Keys that Juju has are named as Juju names them.
 
+mod front;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::check;
 use crate::outcome;
+pub use front::Front;
 
 /// What runs a plan.
 #[derive(

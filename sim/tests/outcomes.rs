@@ -132,6 +132,7 @@ fn the_policies_stand_beside_each_other() {
         "balance/random-refusal.toml",
         "balance/order.toml",
         "balance/shed.toml",
+        "balance/front-shed.toml",
         "balance/comes-back.toml",
     ];
     let files = stand_beside("balance", files);

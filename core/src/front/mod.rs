@@ -292,6 +292,16 @@ impl Front {
         self.connections
     }
 
+    /// Those of them that have not reached a backend; at most `joining_max`.
+    pub fn joining(&self) -> usize {
+        self.joining.len() + self.held.len()
+    }
+
+    /// Whether it serves: a backend is up, and nobody has told it to stop.
+    pub fn serves(&self) -> bool {
+        self.phase == Phase::Serving && self.backends.values().any(Backend::is_up)
+    }
+
     /// How each backend is.
     pub fn backends(&self) -> impl Iterator<Item = (BackendId, Status)> {
         self.backends.iter().map(|(id, backend)| (*id, backend.status()))

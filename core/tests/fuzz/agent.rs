@@ -94,6 +94,10 @@ impl World for Server {
             (6, Line::Open) => Some(Input::Refused { retry_after: Duration::from_secs(1) }),
             (3..8, Line::LoggedIn) => self.answer(rng),
             (8, Line::LoggedIn) => self.pinged_at.take().map(|_| Input::Ponged),
+            (9, Line::LoggedIn) if chance(30, rng) => {
+                let addresses = ["c:1", "d:1"].map(Address::new);
+                Some(Input::Told { addresses: addresses[..rng.below(3) as usize].to_vec() })
+            }
             (9, Line::Open | Line::LoggedIn) if chance(30, rng) => {
                 self.hang_up_quietly();
                 Some(Input::Disconnected)
@@ -120,6 +124,10 @@ impl World for Server {
                 Output::Hangup => {
                     assert_ne!(self.line, Line::Down, "there is nothing to drop");
                     self.hang_up_quietly();
+                }
+                Output::Remember { addresses } => {
+                    assert_eq!(self.line, Line::LoggedIn, "nobody has told of any");
+                    assert!(!addresses.is_empty(), "nowhere is nothing to remember");
                 }
                 Output::Ping => {
                     assert_eq!(self.line, Line::LoggedIn, "there is nobody to ping");

@@ -85,6 +85,8 @@ struct Network {
     dials: Vec<Time>,
     gap: Duration,
     redirects_max: u32,
+    /// Where the next process would look.
+    remembered: Vec<Address>,
 }
 
 impl Network {
@@ -107,14 +109,15 @@ impl World for Network {
             redirects_max: rng.below(4) as u32,
             ..dialer::Config::default()
         };
+        let addresses = ["a:1", "b:1", "c:1"].map(Address::new).to_vec();
         let world = Network {
             line: Line::Down,
             started: false,
             dials: Vec::new(),
             gap: config.gap,
             redirects_max: config.redirects_max,
+            remembered: addresses.clone(),
         };
-        let addresses = ["a:1", "b:1", "c:1"].map(Address::new).to_vec();
         (world, Dialer::new(config, addresses, Seed(rng.draw())))
     }
 
@@ -151,13 +154,15 @@ impl World for Network {
                 self.line = Line::Down;
                 Some(Input::Disconnected)
             }
+            (9, Line::LoggedIn) => Some(Input::Told { addresses: Network::addresses(rng) }),
             // What comes late, or out of turn, is harmless.
-            (9, Line::Down) => Some(match rng.below(6) {
+            (9, Line::Down) => Some(match rng.below(7) {
                 0 => Input::Connected,
                 1 => Input::Failed,
                 2 => Input::LoggedIn { addresses: Network::addresses(rng) },
                 3 => Input::Refused { retry_after: Duration::ZERO },
                 4 => Input::Redirected { to: Network::addresses(rng) },
+                5 => Input::Told { addresses: Network::addresses(rng) },
                 _ => Input::Disconnected,
             }),
             (_, Line::Down | Line::Dialed | Line::Open | Line::LoggedIn) => None,
@@ -177,12 +182,18 @@ impl World for Network {
                     assert_ne!(self.line, Line::Down, "there is nothing to drop");
                     self.line = Line::Down;
                 }
+                dialer::Output::Remember { addresses } => {
+                    assert_eq!(self.line, Line::LoggedIn, "nobody has told of any");
+                    assert_ne!(self.remembered, addresses, "that is remembered already");
+                    self.remembered = addresses;
+                }
             }
         }
     }
 
     fn check(&self, _: Time, machine: &Dialer) {
         assert!(!machine.addresses().is_empty(), "all addresses are forgotten");
+        assert_eq!(machine.addresses(), self.remembered, "what is known is remembered");
         assert_eq!(machine.greeting(), self.line == Line::Open);
         // However it is redirected and refused, dials come no faster than one a gap, but for those
         // redirects that are followed at once and the lucky draws of a backoff.

@@ -4,9 +4,11 @@
 //! the shell would. What comes of it is a transcript in the machines' own words: `<` is what the
 //! machine was told, `>` what it ordered, `~` a timeout that fired.
 
+mod addresses;
 mod agent;
 mod backoff;
 mod balancer;
+mod bind;
 mod clock;
 mod controller;
 mod dialer;

@@ -80,12 +80,20 @@ fn main() -> Result<()> {
             }
         }
     }
-    println!("{:<40} {:<8} {:>12}  [least .. most]", "", "", "median");
-    for ((figure, side), mut numbers) in figures {
-        numbers.sort_by(f64::total_cmp);
-        let (least, most) = (numbers[0], numbers[numbers.len() - 1]);
-        let median = numbers[numbers.len() / 2];
-        println!("{:<40} {side:<8} {median:>12.1}  [{least:.1} .. {most:.1}]", figure.to_string());
-    }
+    print(figures);
     Ok(())
+}
+
+/// A row for each figure and side, with how it compares with HAProxy of the same run.
+fn print(mut figures: BTreeMap<(Figure, &str), Vec<f64>>) {
+    figures.values_mut().for_each(|numbers| numbers.sort_by(f64::total_cmp));
+    let median = |numbers: &Vec<f64>| numbers[numbers.len() / 2];
+    println!("{:<40} {:<8} {:>12} {:>10}  [least .. most]", "", "", "median", "of haproxy");
+    for ((figure, side), numbers) in &figures {
+        let (least, most) = (numbers[0], numbers[numbers.len() - 1]);
+        let (name, is) = (figure.to_string(), median(numbers));
+        let beside = figures.get(&(*figure, "haproxy")).map(median);
+        let ratio = beside.map_or("-".into(), |beside| format!("{:.2}", is / beside));
+        println!("{name:<40} {side:<8} {is:>12.1} {ratio:>10}  [{least:.1} .. {most:.1}]");
+    }
 }

@@ -8,8 +8,8 @@ use super::facades::FACADES;
 use super::session::Caller;
 use super::watchers::Watched;
 use super::{
-    Cluster, Handler, Login, Place, SERVER_VERSION, addresses, changes, high_availability,
-    leadership, leases, models, pins, raft_lease, singular,
+    Cluster, Handler, Login, Place, SERVER_VERSION, changes, high_availability, leadership, leases,
+    models, pins, raft_lease, singular, whereabouts,
 };
 use crate::credentials::Identity;
 use crate::rpc::{self, Error, Request, code, nullable};
@@ -48,7 +48,7 @@ pub(super) fn welcome(
     let facades: Vec<Value> =
         found.map(|facade| json!({ "name": facade.name, "versions": facade.versions })).collect();
     let mut welcome = json!({
-        "servers": cluster.addresses_from(first),
+        "servers": cluster.addresses(identity, first),
         "controller-tag": format!("controller-{}", cluster.uuid),
         "server-version": SERVER_VERSION,
         "facades": facades,
@@ -85,7 +85,7 @@ pub(super) async fn call<H: Handler>(caller: &Caller<'_, H>, request: &Request) 
         ("Singular", "Claim") => singular::claim(caller, request).await,
         ("Singular", "Wait") => singular::wait(caller, request).await,
         ("RaftLease", "ApplyLease") => raft_lease::apply(caller, request).await,
-        ("Agent" | "Machiner" | "Uniter", _) => addresses::call(caller, request),
+        ("Agent" | "Machiner" | "Uniter", _) => whereabouts::call(caller, request),
         ("NotifyWatcher", "Next") => {
             caller.next(Watched::Addresses, request).await.map(|()| json!({}))
         }

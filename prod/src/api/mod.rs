@@ -5,7 +5,6 @@
 //! and writes the answers in the order in which they are ready. What times out a connection is the
 //! controller's machine, through `hangup`.
 
-mod addresses;
 mod changes;
 mod facades;
 mod high_availability;
@@ -23,17 +22,18 @@ mod session;
 mod singular;
 mod told;
 mod watchers;
+mod whereabouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::addresses::{self, HostPort};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Key, Lease};
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -143,32 +143,6 @@ pub struct Elsewhere {
     pub consent: bool,
 }
 
-/// One address of one controller, as Juju's clients store it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostPort {
-    /// An IP address or a host name.
-    pub value: String,
-    /// `ipv4`, `ipv6` or `hostname`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// From where it can be reached: `public`, `local-cloud` or `local-machine`. libjuju follows a
-    /// redirect to `public` ones only.
-    pub scope: String,
-    /// The API port.
-    pub port: u16,
-}
-
-impl HostPort {
-    /// Both in one, as URLs have them.
-    pub fn joined(&self) -> String {
-        let HostPort { value, kind, port, .. } = self;
-        match kind.as_str() {
-            "ipv6" => format!("[{value}]:{port}"),
-            _ => format!("{value}:{port}"),
-        }
-    }
-}
-
 /// A model, which leases and agents belong to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
@@ -190,6 +164,8 @@ pub struct Cluster {
     pub authority: String,
     /// Every controller, with its addresses for agents and users. Clients go by this order.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// The network that agents are to reach controllers by (`juju-mgmt-space`).
+    pub space: Option<String>,
     /// The models that there are.
     pub models: Vec<Model>,
     /// The models that are not here any more, by UUID. Users are sent after them; agents have no
@@ -213,16 +189,19 @@ impl Cluster {
         self.servers.keys().map(|node| format!("machine-{}", node.0)).collect()
     }
 
-    /// Every controller's addresses, a list each.
-    pub fn addresses(&self) -> Vec<&Vec<HostPort>> {
-        self.servers.values().collect()
-    }
-
-    /// The same, with those of one controller before the others.
-    pub fn addresses_from(&self, first: Option<NodeId>) -> Vec<&Vec<HostPort>> {
+    /// What a party is told of where controllers are: one list each, those of one controller
+    /// before the others if it is named. Agents are told the addresses in their space alone.
+    pub fn addresses(&self, to: &Identity, first: Option<NodeId>) -> Vec<Vec<HostPort>> {
+        let usable = |all: &Vec<HostPort>| match to {
+            Identity::User(_) => addresses::for_clients(all),
+            Identity::Unit { .. } | Identity::Machine(_) | Identity::Controller(_) => {
+                addresses::for_agents(all, self.space.as_deref())
+            }
+        };
         let others = self.servers.iter().filter(|(node, _)| Some(**node) != first);
         let first = first.and_then(|node| self.servers.get(&node));
-        first.into_iter().chain(others.map(|(_, addresses)| addresses)).collect()
+        let servers = first.into_iter().chain(others.map(|(_, addresses)| addresses)).map(usable);
+        servers.filter(|server| !server.is_empty()).collect()
     }
 }
 

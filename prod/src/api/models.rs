@@ -6,10 +6,10 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::addresses::joined;
 use super::session::Caller;
 use super::told::{denied, invalid_tag, with_result};
 use super::watchers::Watched;
+use super::whereabouts::joined;
 use super::{Cluster, Handler, Model, Place, SERVER_VERSION};
 use crate::credentials::Identity;
 use crate::rpc::{self, Error, Request, code, nullable};
@@ -55,7 +55,7 @@ pub(super) fn api_info<H: Handler>(caller: &Caller<'_, H>, request: &Request) ->
     of_models(
         caller,
         request,
-        |_| json!({ "addresses": joined(cluster.addresses()), "cacert": cluster.authority }),
+        |_| json!({ "addresses": joined(&cluster.addresses(&caller.identity, None)), "cacert": cluster.authority }),
     )
 }
 

@@ -201,7 +201,9 @@ impl<H: Handler> Visit<'_, H> {
             if let Work::Login(_) = work {
                 phase = Phase::LoggingIn;
             }
-            running.push(self.perform(env, work, request));
+            // The set has room for one more request than it holds: in the set itself that would be
+            // as large as the largest, for as long as the connection idles.
+            running.push(Box::pin(self.perform(env, work, request)));
             self.handler.metrics().most(Limit::Requests, running.len());
         }
     }

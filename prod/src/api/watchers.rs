@@ -66,7 +66,9 @@ impl Told {
             let cluster = self.news.borrow_and_update().clone();
             let before = mem::replace(&mut self.last, cluster);
             let changed = match watched {
-                Watched::Addresses => before.servers != self.last.servers,
+                Watched::Addresses => {
+                    (&before.servers, &before.space) != (&self.last.servers, &self.last.space)
+                }
                 Watched::Model => false,
             };
             if changed {

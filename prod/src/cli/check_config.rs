@@ -54,6 +54,14 @@ impl Display for Meaning<'_> {
                 )?;
             }
         }
+        if !config.proxy_protocol.is_empty() {
+            let nets: Vec<_> = config.proxy_protocol.iter().map(ToString::to_string).collect();
+            writeln!(
+                f,
+                "  proxy-protocol   from {}, and no connection without it",
+                nets.join(", ")
+            )?;
+        }
         if let Some(address) = config.metrics_address {
             writeln!(f, "  metrics          {address}, for whoever reaches it")?;
         }

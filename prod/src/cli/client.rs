@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use portcullis::api::Place;
 use portcullis::client::wire::{Line, Pass};
-use portcullis::client::{self, Client};
+use portcullis::client::{self, Client, remember};
 use portcullis::env::Env;
 use portcullis::tls::{agent_client, load_certificates};
 use portcullis::tokio_env::{Ports, Tokio};
@@ -54,6 +54,8 @@ pub struct Arguments {
 /// Everything it takes to ask.
 pub struct Asking {
     pub env: Tokio,
+    /// The client file, where the addresses are kept.
+    pub file: PathBuf,
     pub addresses: Vec<Address>,
     /// Model of the client file.
     pub model: String,
@@ -100,6 +102,7 @@ pub fn prepare(
     Ok(Asking {
         deadline: env.now() + within,
         env,
+        file,
         addresses: client.addresses.iter().map(|text| Address::new(text)).collect(),
         model: client.model,
         tls: agent_client(&authority).map_err(Failure::wrong)?,
@@ -138,6 +141,7 @@ impl Asking {
             tls: self.tls.clone(),
             pass: self.pass.clone(),
             place: self.place(),
+            follows: None,
         };
         let client = Client::start(&self.env, config);
         let mut standing = client.standing();
@@ -153,7 +157,13 @@ impl Asking {
         let settled = settled.unwrap_or_else(|| client.standing().borrow().clone());
         let trouble = settled.trouble.unwrap_or_else(|| "no answer in time".to_owned());
         match settled.line {
-            Some(line) => Ok((client, line)),
+            Some(line) => {
+                // The file may well be somebody else's: it is good enough as it is.
+                if let Err(error) = remember::rewrite(&self.file, &settled.addresses) {
+                    tracing::debug!(%error, "addresses not rewritten");
+                }
+                Ok((client, line))
+            }
             None if settled.refused => Err(Failure::new(
                 Exit::Refused,
                 format!("login as {} {trouble}; see the accounts of --client", self.pass.tag),

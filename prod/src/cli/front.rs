@@ -25,12 +25,16 @@ const FILES_KEPT: u64 = 96;
 pub struct Arguments {
     /// The front's configuration, in TOML, instead of the options below
     #[arg(long, value_name = "FILE", conflicts_with_all = ["listen", "backends", "health",
-        "health_port", "ca", "proxy_protocol", "connections_max", "fill_rate", "drain"])]
+        "health_port", "ca", "proxy_protocol", "connections_max", "fill_rate", "drain",
+        "metrics_address"])]
     config: Option<PathBuf>,
     /// Print an example of that file instead, with every key, its default and its meaning
     #[arg(long, exclusive = true)]
     example: bool,
-    /// Print the port when it is bound: `listen`, a space, and the address
+    /// Check that file, say what it means, and stop
+    #[arg(long, requires = "config")]
+    check: bool,
+    /// Print the ports when they are bound: `listen` or `metrics`, a space, and the address
     #[arg(long)]
     print_ports: bool,
     /// Threads that carry bytes [default: one for each processor]
@@ -39,6 +43,9 @@ pub struct Arguments {
     /// Address and port to listen on; with port 0 the kernel chooses
     #[arg(long, value_name = "ADDRESS:PORT", required_unless_present_any = ["config", "example"])]
     listen: Option<SocketAddr>,
+    /// Address and port that show `/metrics` and `/health` by plain HTTP [default: none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_address: Option<SocketAddr>,
     /// A backend; say it again for each
     #[arg(
         long = "backend",
@@ -98,6 +105,7 @@ impl Arguments {
         };
         let file = File {
             listen: self.listen.expect("clap asks for it where there is no file"),
+            metrics_address: self.metrics_address,
             health: match self.health {
                 Some(Asked::Https) | None => Kind::Https,
                 Some(Asked::Tcp) => Kind::Tcp,
@@ -123,6 +131,9 @@ pub fn front(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     let file = arguments.file()?;
+    if arguments.check {
+        return check(&file);
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = arguments.threads {
         runtime.worker_threads(threads as usize);
@@ -139,23 +150,21 @@ async fn serve(arguments: &Arguments, file: &File) -> Result<(), Failure> {
     // A front keeps nothing, so there is no data folder.
     let env = Tokio::start(PathBuf::new(), Ports::Own).map_err(Failure::wrong)?;
     let mut config = file.front().map_err(Failure::wrong)?;
-    let files = files::raise();
-    let affordable = usize::try_from(files.saturating_sub(FILES_KEPT) / 2).unwrap_or(usize::MAX);
-    if affordable == 0 {
-        let says = format!("{files} open files are too few; raise `ulimit -n`");
-        return Err(Failure::wrong(says));
-    }
+    let (files, affordable) = affordable()?;
     if affordable < config.limits.connections_max {
         warn!(files, connections_max = affordable, "connections-max is lowered: two files each");
         config.limits.connections_max = affordable;
     }
     let front = Front::start(env, config).await;
-    let front = front.map_err(|error| Failure::wrong(format!("{}: {error}", file.listen)))?;
+    let front = front.map_err(Failure::wrong)?;
     end_on_panic();
-    info!(listen = %front.bound(), files, "started");
+    info!(listen = %front.bound(), metrics = ?front.shown(), files, "started");
     if arguments.print_ports {
         // Whoever wanted to know may have gone; the front serves all the same.
         let _ = writeln!(io::stdout(), "listen {}", front.bound());
+        if let Some(shown) = front.shown() {
+            let _ = writeln!(io::stdout(), "metrics {shown}");
+        }
     }
     loop {
         tokio::select! {
@@ -163,7 +172,7 @@ async fn serve(arguments: &Arguments, file: &File) -> Result<(), Failure> {
             () = front.ended() => break,
             _ = interrupted.recv() => front.stop().await,
             _ = terminated.recv() => front.stop().await,
-            _ = hung_up.recv() => reload(arguments, &front).await,
+            _ = hung_up.recv() => reload(arguments, file, &front).await,
             _ = asked.recv() => {
                 if let Some(report) = front.report().await {
                     info!("{report}");
@@ -175,14 +184,55 @@ async fn serve(arguments: &Arguments, file: &File) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Files that the process may have, and connections that those are enough for.
+fn affordable() -> Result<(u64, usize), Failure> {
+    let files = files::raise();
+    match usize::try_from(files.saturating_sub(FILES_KEPT) / 2).unwrap_or(usize::MAX) {
+        0 => {
+            let says = format!("{files} open files are too few; raise `ulimit -n`");
+            Err(Failure::wrong(says))
+        }
+        affordable => Ok((files, affordable)),
+    }
+}
+
+/// Says what a front by this file would do, having looked at all but the network.
+fn check(file: &File) -> Result<(), Failure> {
+    let config = file.front().map_err(Failure::wrong)?;
+    let (files, affordable) = affordable()?;
+    let connections = config.limits.connections_max.min(affordable);
+    println!("listens on {}, for {connections} connections at once", file.listen);
+    if connections < config.limits.connections_max {
+        println!("  lowered from connections-max: there are {files} files, and each takes two");
+    }
+    match file.metrics_address {
+        Some(address) => println!("shows /metrics and /health on {address}"),
+        None => println!("shows no metrics: there is no metrics-address"),
+    }
+    for backend in &config.backends {
+        let probed = backend.health.as_ref().unwrap_or(&backend.address);
+        let how = match file.health {
+            Kind::Https => "asked for /health",
+            Kind::Tcp => "connected to for its health",
+        };
+        let begun = if backend.proxy_protocol { ", told who dials by a PROXY header" } else { "" };
+        println!("backend {}, {how} at {probed}{begun}", backend.address);
+    }
+    Ok(())
+}
+
 /// Goes on with the backends that the file names at this time; with those it has if it is wrong.
-async fn reload(arguments: &Arguments, front: &Front<Tokio>) {
+async fn reload(arguments: &Arguments, running: &File, front: &Front<Tokio>) {
     let Some(file) = &arguments.config else {
         return warn!("there is no file to read again: the front was started with options");
     };
     match File::load(file) {
         Ok(file) => {
             info!(backends = file.backends.len(), "read again");
+            let keys = running.restart_keys(&file);
+            if !keys.is_empty() {
+                warn!("changed, and kept as they were until a restart: {}", keys.join(", "));
+            }
             front.set(file.backends()).await;
         }
         Err(error) => warn!("going on as before:\n{error}"),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod agent;
 mod check_config;
 mod client;
 mod client_file;
@@ -85,6 +86,19 @@ net.ipv4.ip_local_port_range is widened.")]
     Status(status::Arguments),
     /// Claim, extend, give up or list leases
     Lease(lease::Arguments),
+    /// Run one agent: it keeps a connection, and its file's addresses
+    ///
+    /// Tries the controllers in random order and backs off as all agents do, follows redirects, and
+    /// rewrites the addresses in its file whenever controllers move; nothing else in the file
+    /// changes, and an empty list is never written.
+    #[command(after_help = "\
+Examples:
+  portcullis agent --config agent.toml --as mysql/0 --lead
+  portcullis agent --config agent.toml --as machine-0 --json
+
+The file is a client file, such as `portcullis dev` makes. Ends on Ctrl-C or SIGTERM with 0, and with
+2 if a controller says that the agent may not log in.")]
+    Agent(agent::Arguments),
     /// Put a cluster under the load of thousands of units that want leases
     ///
     /// Re-creates the workload that Juju was measured with: every unit has a connection of its
@@ -146,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Front(arguments) => front::front(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
+        Command::Agent(arguments) => agent::agent(&arguments),
         Command::Load(arguments) => load::load(&arguments),
         Command::CheckConfig { file, .. } => check_config::check_config(file.as_deref()),
         Command::HashPassword { drawn } => hash_password::hash_password(drawn),
@@ -198,6 +213,7 @@ mod tests {
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
             "portcullis dev --agent-ratelimit-max 0",
             "portcullis hash-password --drawn",
+            "portcullis agent --config FILE --as mysql/0 --lead --json",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }

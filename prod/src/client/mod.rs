@@ -3,12 +3,14 @@
 //! The machine decides where to dial, when to come back and what an answer means; what is here dials,
 //! logs in and calls.
 
+pub mod remember;
 pub mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::addresses;
 use portcullis_core::agent::{self, Agent, Input, Output};
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
@@ -17,11 +19,11 @@ use rustls::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{HostPort, Place};
+use crate::api::Place;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
 use crate::tls;
-use wire::{Line, NotIn, Pass};
+use wire::{Failure, Line, NotIn, Pass};
 
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 1_024;
@@ -41,6 +43,37 @@ pub struct Config {
     pub pass: Pass,
     /// What about.
     pub place: Place,
+    /// Whether to be told of every change of where controllers are, and by which facade: agents
+    /// are, users learn it with each login.
+    pub follows: Option<Follows>,
+}
+
+/// The facade that tells an agent of its kind where controllers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Machines.
+    Machiner,
+    /// Units.
+    Uniter,
+}
+
+impl Follows {
+    /// The one for whoever has this tag; none for users.
+    pub fn of(tag: &str) -> Option<Follows> {
+        match tag.split_once('-')?.0 {
+            "machine" => Some(Follows::Machiner),
+            "unit" => Some(Follows::Uniter),
+            _ => None,
+        }
+    }
+
+    /// Its name, and the latest version that controllers have.
+    fn facade(self) -> (&'static str, u64) {
+        match self {
+            Follows::Machiner => ("Machiner", 5),
+            Follows::Uniter => ("Uniter", 19),
+        }
+    }
 }
 
 /// How a client stands.
@@ -54,6 +87,9 @@ pub struct Standing {
     pub refused: bool,
     /// The fencing number, while the agent leads.
     pub leads: Option<u64>,
+    /// Where controllers are, in the order in which to try them; empty until some are told of that
+    /// the client was not started with. See [`remember`].
+    pub addresses: Vec<Address>,
 }
 
 /// A running client; its clones are the same one. It stops when the last of them is dropped.
@@ -252,21 +288,51 @@ impl<E: Env> Surroundings<E> {
             };
             match line.login(&pass, deadline).await {
                 Ok(welcome) => {
-                    let addresses = addresses(&welcome.servers);
+                    let addresses = addresses::to_dial(&welcome.servers);
                     Arrival::Heard { generation, input: Input::LoggedIn { addresses } }
                 }
                 Err(error) => match error {
                     NotIn::TryAgain { retry_after } => {
                         trouble(Input::Refused { retry_after }, error)
                     }
-                    NotIn::Redirected { servers, authority } => {
-                        Arrival::Redirected { generation, to: addresses(&servers), authority }
-                    }
+                    NotIn::Redirected { servers, authority } => Arrival::Redirected {
+                        generation,
+                        to: addresses::to_dial(&servers),
+                        authority,
+                    },
                     NotIn::Refused(_) => {
                         trouble(Input::Refused { retry_after: Duration::ZERO }, error)
                     }
                     NotIn::NoAnswer => trouble(Input::Disconnected, error),
                 },
+            }
+        });
+    }
+
+    /// Has the controller tell of every change of where controllers are, for as long as the
+    /// connection lasts.
+    fn follow(&self) {
+        let (Some(line), Some(follows)) = (self.line.clone(), self.config.follows) else { return };
+        let (inbox, generation, cut) = (self.inbox.clone(), self.generation, self.cut.clone());
+        let told = async move {
+            let (facade, version) = follows.facade();
+            let mut watcher = line.watch_addresses(facade, version).await?;
+            loop {
+                let servers = watcher.next().await?;
+                let input = Input::Told { addresses: addresses::to_dial(&servers) };
+                let Some(inbox) = inbox.upgrade() else { return Ok(()) };
+                // Refused only if the client has stopped.
+                let _ = inbox.send(Arrival::Heard { generation, input }).await;
+            }
+        };
+        self.env.spawn(async move {
+            let told: Result<(), Failure> = tokio::select! {
+                biased;
+                () = cut.cancelled() => return,
+                told = told => told,
+            };
+            if let Err(error) = told {
+                tracing::debug!(%error, "not told of where controllers are until the next login");
             }
         });
     }
@@ -316,8 +382,11 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
                     self.trust_where_it_is(addresses);
                     let line = self.line.clone();
                     self.standing.send_modify(|standing| {
-                        *standing = Standing { line, leads: standing.leads, ..Standing::default() };
+                        standing.line = line;
+                        standing.trouble = None;
+                        standing.refused = false;
                     });
+                    self.follow();
                 }
                 Some(input)
             }
@@ -349,6 +418,9 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
             Output::Login => self.login(now),
             Output::Hangup => self.hang_up(),
             Output::Ping => self.ping(now),
+            Output::Remember { addresses } => {
+                self.standing.send_modify(|standing| standing.addresses = addresses);
+            }
             Output::Send { serial, request, patience } => {
                 self.send(now, serial, request, patience);
             }
@@ -365,9 +437,4 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
         }
         None
     }
-}
-
-/// Every address of every controller.
-fn addresses(servers: &[Vec<HostPort>]) -> Vec<Address> {
-    servers.iter().flatten().map(|to| Address::from(to.joined())).collect()
 }

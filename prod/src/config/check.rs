@@ -72,6 +72,11 @@ fn doors(config: &Config, faults: &mut Faults) {
         "metrics-address",
         "has the port of a door; it needs one of its own",
     );
+    faults.check(
+        config.proxy_protocol.is_empty() || config.has_controller_door(),
+        "proxy-protocol",
+        "needs a controller-api-port: with one door controllers come in there, without a header",
+    );
     let rate = config.agent_ratelimit_rate;
     faults.check(
         !rate.is_zero() && rate <= RATELIMIT_RATE_MAX,
@@ -119,7 +124,7 @@ fn peers(config: &Config, faults: &mut Faults) {
         );
         address(&peer.controller_address, path(at, "controller-address"), faults);
         for (nth, given) in peer.api_addresses.iter().enumerate() {
-            address(given, path(at, &format!("api-addresses.{nth}")), faults);
+            address(&given.address, path(at, &format!("api-addresses.{nth}")), faults);
         }
     }
 }

@@ -28,6 +28,10 @@ pub const EXAMPLE: &str = include_str!("front.toml");
 pub struct File {
     /// Where to listen. With port 0 the kernel chooses, and `--print-ports` says which.
     pub listen: SocketAddr,
+    /// `ip:port` where anybody who reaches it is shown `/metrics` and `/health` by plain HTTP; not
+    /// there by default. Port 0 lets the kernel choose.
+    #[serde(default)]
+    pub metrics_address: Option<SocketAddr>,
     /// How backends are asked how they are. Default `"https"`.
     #[serde(default)]
     pub health: Kind,
@@ -178,8 +182,24 @@ impl File {
         if said.is_empty() { Ok(()) } else { Err(WrongOptions(said)) }
     }
 
+    /// The keys that differ from those of a front that runs by `self`, and that it cannot go on with
+    /// before it is started again.
+    pub fn restart_keys(&self, other: &File) -> Vec<&'static str> {
+        let differ = [
+            ("listen", self.listen != other.listen),
+            ("metrics-address", self.metrics_address != other.metrics_address),
+            ("health", self.health != other.health),
+            ("ca", self.ca != other.ca),
+            ("limits", self.limits != other.limits),
+        ];
+        differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+    }
+
     fn faults(&self) -> Faults {
         let mut faults = Faults(Vec::new());
+        let port = self.metrics_address.map(|address| address.port()).filter(|port| *port != 0);
+        let says = "has the port of `listen`; it needs one of its own";
+        faults.check(port != Some(self.listen.port()), "metrics-address", says);
         let backends = &self.backends;
         faults.check(!backends.is_empty(), "backend", "there must be at least one");
         let says = format!("there are {}, and {BACKENDS_MAX} are the most", backends.len());
@@ -224,6 +244,7 @@ impl File {
         };
         Ok(Config {
             listen: self.listen,
+            metrics: self.metrics_address,
             backends: self.backends(),
             health,
             probe_within: self.limits.probe_within,

@@ -14,8 +14,10 @@ use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::node::Net;
 use crate::raft;
 
+mod api_address;
 mod balance;
 mod check;
 mod fault;
@@ -25,6 +27,7 @@ mod members;
 mod node;
 mod reload;
 
+pub use api_address::ApiAddress;
 pub use balance::Balance;
 pub use fault::{ConfigError, Fault};
 pub use limits::{
@@ -68,6 +71,10 @@ pub struct Config {
     /// is one door, and controllers come in with everybody else (seed 000).
     #[serde(default)]
     pub controller_api_port: u16,
+    /// The space that agents are to reach controllers by, none by default (Juju). A controller
+    /// without an address in it is told of with all that it has. Live, as in Juju.
+    #[serde(default)]
+    pub juju_mgmt_space: Option<String>,
     /// Wait between stable and opening the API door, default `"2s"` (Juju). Only with a controller
     /// door. Live, as in Juju.
     #[serde(default = "default::api_port_open_delay", with = "duration")]
@@ -76,6 +83,11 @@ pub struct Config {
     /// there by default. Port 0 lets the kernel choose.
     #[serde(default)]
     pub metrics_address: Option<SocketAddr>,
+    /// Addresses and nets, such as `"10.0.0.7"` or `"10.0.0.0/8"`, of fronts that begin each
+    /// connection to the API door with a PROXY header, version 2: there it must be, and it is
+    /// believed. None by default. Only with a controller door, for controllers send no header.
+    #[serde(default)]
+    pub proxy_protocol: Vec<Net>,
     /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
     /// paced. Live, as in Juju; unlike there, a change refills no bucket.
     #[serde(default = "default::agent_ratelimit_max")]
@@ -139,9 +151,9 @@ pub struct Peer {
     /// `host:port` where the other controllers dial it: its controller door, or its API door if it
     /// has no other.
     pub controller_address: String,
-    /// Each `host:port` of its API door that agents are told of; at least one. Live: whoever
-    /// watches them is told of a change.
-    pub api_addresses: Vec<String>,
+    /// Where agents and users are told that its API door is; at least one. Live: whoever watches
+    /// them is told of a change.
+    pub api_addresses: Vec<ApiAddress>,
 }
 
 /// The pace of raft. Above zero, in the order `heartbeat` < `election-min` < `election-max`.

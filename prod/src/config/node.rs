@@ -1,11 +1,12 @@
 //! The configuration in the words of the node.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use portcullis_core::addresses::HostPort;
 use portcullis_core::{Address, NodeId};
 
 use super::{Config, Peer};
-use crate::api::{self, HostPort};
+use crate::api;
 use crate::credentials::{Credentials, Hashed, Identity};
 use crate::tls::{self, Certificate};
 use crate::{node, raft, rpc};
@@ -15,7 +16,7 @@ impl Config {
     pub fn node(&self) -> Result<node::Config, tls::Error> {
         let at = |port| SocketAddr::new(self.bind_address, port);
         let address = |peer: &Peer| Address::new(&peer.controller_address);
-        let node::Live { servers, models, moved, .. } = self.live()?;
+        let node::Live { servers, space, models, moved, .. } = self.live()?;
         let limits = &self.limits;
         Ok(node::Config {
             controller: self.controller(),
@@ -41,10 +42,12 @@ impl Config {
                 controller: self.has_controller_door().then(|| at(self.controller_api_port)),
             },
             metrics: self.metrics_address,
+            proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),
             membership: Some(self.members.membership(NodeId(self.controller_id))),
             peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
             servers,
+            space,
             certificate: Certificate::load(&self.tls.cert, &self.tls.key, &self.tls.ca)?,
             credentials: self.credentials(),
             models,
@@ -66,29 +69,6 @@ impl Config {
 
 /// What agents are told of a `host:port`.
 pub(super) fn host_port(text: &str) -> HostPort {
-    HostPort::parse(&Address::new(text)).expect("addresses were checked on loading")
-}
-
-impl HostPort {
-    /// What agents are told of a `host:port`; nothing if it is none.
-    pub fn parse(address: &Address) -> Option<HostPort> {
-        let (host, port) = address.as_str().rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let (kind, scope) = match host.parse::<IpAddr>() {
-            Ok(ip) if ip.is_loopback() => {
-                (if ip.is_ipv4() { "ipv4" } else { "ipv6" }, "local-machine")
-            }
-            Ok(IpAddr::V4(ip)) => ("ipv4", if ip.is_private() { "local-cloud" } else { "public" }),
-            Ok(IpAddr::V6(ip)) => {
-                ("ipv6", if ip.is_unique_local() { "local-cloud" } else { "public" })
-            }
-            Err(_) => ("hostname", "public"),
-        };
-        Some(HostPort {
-            value: host.to_owned(),
-            kind: kind.to_owned(),
-            scope: scope.to_owned(),
-            port: port.parse().ok()?,
-        })
-    }
+    let (host, port) = text.rsplit_once(':').expect("addresses were checked on loading");
+    HostPort::new(host, port.parse().expect("addresses were checked on loading"))
 }

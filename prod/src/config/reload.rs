@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 
 use portcullis_core::NodeId;
+use portcullis_core::addresses::{HostPort, Scope};
 
 use super::node::host_port;
-use super::{Config, MovedModel, Peer};
-use crate::api::{Elsewhere, HostPort, Model};
+use super::{ApiAddress, Config, MovedModel, Peer};
+use crate::api::{Elsewhere, Model};
 use crate::{node, tls};
 
 impl Config {
     /// What may change while a controller runs. Reads the certificates of where models have moved.
     pub fn live(&self) -> Result<node::Live, tls::Error> {
-        let servers = |peer: &Peer| peer.api_addresses.iter().map(|text| host_port(text)).collect();
+        let servers = |peer: &Peer| peer.api_addresses.iter().map(ApiAddress::host_port).collect();
         let moved = |moved: &MovedModel| Ok((moved.uuid.clone(), self.elsewhere(moved)?));
         Ok(node::Live {
             servers: self.peers.iter().map(|peer| (NodeId(peer.id), servers(peer))).collect(),
+            space: self.juju_mgmt_space.clone(),
             models: self.models.iter().map(|model| self.model(model)).collect(),
             moved: self.moved.iter().map(moved).collect::<Result<_, tls::Error>>()?,
             pace: self.pace(),
@@ -43,6 +45,7 @@ impl Config {
             ("bind-address", self.bind_address != other.bind_address),
             ("api-port", self.api_port != other.api_port),
             ("controller-api-port", self.controller_api_port != other.controller_api_port),
+            ("proxy-protocol", self.proxy_protocol != other.proxy_protocol),
             ("tls", self.tls != other.tls),
             ("peer", peers(self) != peers(other)),
             ("limits", self.limits != other.limits),
@@ -70,7 +73,7 @@ impl Config {
 
     fn elsewhere(&self, moved: &MovedModel) -> Result<Elsewhere, tls::Error> {
         // libjuju goes to public addresses only, and it is to go to these.
-        let public = |text: &String| HostPort { scope: "public".to_owned(), ..host_port(text) };
+        let public = |text: &String| HostPort { scope: Scope::Public, ..host_port(text) };
         let authority = tls::load_certificates(moved.ca.as_ref().unwrap_or(&self.tls.ca))?;
         Ok(Elsewhere {
             servers: moved.api_addresses.iter().map(|text| vec![public(text)]).collect(),

@@ -1,6 +1,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use portcullis_core::addresses::Scope;
+
 use super::*;
 
 const GOOD: &str = r#"controller-id = 1
@@ -180,6 +182,17 @@ fn doors_that_share_a_port_are_refused() {
 }
 
 #[test]
+fn fronts_that_say_who_dials_need_nets_and_a_door_beside_theirs() {
+    let keys = "proxy-protocol = [\"10.0.0.0/33\"]\ncontroller-api-port = 17071";
+    let wrong = said("controller-api-port = 17071", keys);
+    assert!(wrong.starts_with("controller.toml:5:"), "{wrong}");
+    assert!(wrong.contains("\"10.0.0.0/33\": an address has 32 bits"), "{wrong}");
+    let wrong = said("controller-api-port = 17071", "proxy-protocol = [\"10.0.0.0/8\"]");
+    let says = "controller.toml:5:18: proxy-protocol: needs a controller-api-port: with one door";
+    assert!(wrong.contains(says), "{wrong}");
+}
+
+#[test]
 fn metrics_need_an_address_of_their_own() {
     let said = |address: &str| {
         said("api-port-open-delay = \"2s\"", &format!("metrics-address = {address:?}"))
@@ -326,6 +339,40 @@ fn a_model_is_here_or_elsewhere() {
         placed.contains("unit.machine: no [[machine]] of its model has the id \"7\""),
         "{placed}"
     );
+}
+
+#[test]
+fn an_address_may_say_where_it_leads() {
+    let long = "{ address = \"controller-2:17070\", space = \"mgmt\", scope = \"local-cloud\" }";
+    let good = load(&GOOD.replacen("\"controller-2:17070\"", long, 1)).expect("it is good");
+    let told = good.peers[1].api_addresses[0].host_port();
+    assert_eq!((told.joined().as_str(), told.scope), ("controller-2:17070", Scope::LocalCloud));
+    assert_eq!(told.space_name.as_deref(), Some("mgmt"));
+    let says = |to: &str| said("\"controller-2:17070\"", to);
+    let lines = [
+        says("17070"),
+        says("{ address = \"controller-2\" }"),
+        says("{ address = \"c:1\", scope = \"near\" }"),
+        says("{ address = \"c:1\", network = \"mgmt\" }"),
+    ];
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    controller.toml:21:18: peer.api-addresses: invalid type: integer `17070`, expected "host:port" or { address = "host:port", space = "…", scope = "…" }
+       |
+    21 | api-addresses = [17070]
+       |                  ^^^^^
+    controller.toml:21:18: peer.api-addresses: "controller-2" is not host:port, such as "10.0.0.1:17070" or "[fd00::1]:17070"
+       |
+    21 | api-addresses = [{ address = "controller-2" }]
+       |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    controller.toml:21:18: peer.api-addresses: `scope` is public, local-cloud, local-fan, local-machine or link-local
+       |
+    21 | api-addresses = [{ address = "c:1", scope = "near" }]
+       |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    controller.toml:21:37: peer.api-addresses.network: unknown key; those known here are address, space, scope
+       |
+    21 | api-addresses = [{ address = "c:1", network = "mgmt" }]
+       |                                     ^^^^^^^
+    "#);
 }
 
 #[test]

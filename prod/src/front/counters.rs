@@ -10,8 +10,12 @@ pub struct Counters {
     pub accepted: AtomicU64,
     /// Those of them that have reached a backend.
     pub joined: AtomicU64,
-    /// Those that were refused after they were let in, because no backend could be had.
-    pub refused: AtomicU64,
+    /// Those that were refused after they were let in, because no backend turned up within `hold`.
+    pub refused_held: AtomicU64,
+    /// Because `tries_max` backends could not be reached.
+    pub refused_tried: AtomicU64,
+    /// Because the front stopped.
+    pub refused_stopping: AtomicU64,
     /// Attempts to reach a backend that failed; one connection can have several.
     pub missed: AtomicU64,
     /// Those that were hung up because their backend, or the front, had to go.
@@ -30,11 +34,13 @@ pub struct Counters {
 
 impl Counters {
     /// Each count by its name.
-    pub fn all(&self) -> [(&'static str, u64); 10] {
+    pub fn all(&self) -> [(&'static str, u64); 12] {
         [
             ("accepted", &self.accepted),
             ("joined", &self.joined),
-            ("refused", &self.refused),
+            ("refused-held", &self.refused_held),
+            ("refused-tried", &self.refused_tried),
+            ("refused-stopping", &self.refused_stopping),
             ("missed", &self.missed),
             ("hung-up", &self.hung_up),
             ("accepts-failed", &self.accepts_failed),

@@ -3,16 +3,24 @@
 //! They come before anything else on a connection to a backend that expects them; one that does not
 //! would take them for a broken handshake.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::env::Ends;
 
 /// What every header begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// Most bytes after the fixed part of a header: addresses take 36, and who adds more has little to
+/// say, such as a name and a checksum. The format has room for 65,535.
+const REST_MAX: usize = 1_024;
 /// Version 2, and the connection is the front's own, such as a probe.
 const LOCAL: u8 = 0x20;
 /// Version 2, and the connection stands for another.
 const PROXY: u8 = 0x21;
+/// Ends that the front does not know, or may not tell.
+const UNKNOWN: u8 = 0;
 /// TCP over IPv4.
 const TCP4: u8 = 0x11;
 /// TCP over IPv6.
@@ -37,6 +45,51 @@ pub fn header(ends: Option<Ends>) -> Vec<u8> {
     bytes.extend(addresses);
     bytes.extend(ports);
     bytes
+}
+
+/// Takes a header off the beginning of a connection, and nothing more. Nothing is said of connections
+/// that are the front's own, or whose ends are not known to it. Bounded in time by the caller.
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<Ends>> {
+    let wrong = |says: String| Err(io::Error::new(io::ErrorKind::InvalidData, says));
+    let mut fixed = [0; 16];
+    stream.read_exact(&mut fixed).await?;
+    let (signature, [command, family, length @ ..]) = fixed.split_at(SIGNATURE.len()) else {
+        unreachable!("sixteen bytes are twelve and four");
+    };
+    if signature != SIGNATURE {
+        return wrong("it does not begin with a PROXY header, version 2".into());
+    }
+    let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    if length > REST_MAX {
+        return wrong(format!("its PROXY header has {length} bytes, and {REST_MAX} are the most"));
+    }
+    let mut rest = vec![0; length];
+    stream.read_exact(&mut rest).await?;
+    let v4 = |at: usize| -> Option<IpAddr> {
+        let bytes: [u8; 4] = rest.get(at..at + 4)?.try_into().ok()?;
+        Some(Ipv4Addr::from(bytes).into())
+    };
+    let v6 = |at: usize| -> Option<IpAddr> {
+        let bytes: [u8; 16] = rest.get(at..at + 16)?.try_into().ok()?;
+        Some(IpAddr::from(bytes).to_canonical())
+    };
+    let port = |at: usize| Some(u16::from_be_bytes(rest.get(at..at + 2)?.try_into().ok()?));
+    let ends = |from: Option<IpAddr>, to: Option<IpAddr>, ports: usize| {
+        let from = SocketAddr::new(from?, port(ports)?);
+        Some(Ends { from, to: SocketAddr::new(to?, port(ports + 2)?) })
+    };
+    let ends = match (*command, *family) {
+        (LOCAL, _) | (PROXY, UNKNOWN) => return Ok(None),
+        (PROXY, TCP4) => ends(v4(0), v4(4), 8),
+        (PROXY, TCP6) => ends(v6(0), v6(16), 32),
+        (command, family) => {
+            return wrong(format!("its PROXY header says {command:#04x} {family:#04x}, no TCP"));
+        }
+    };
+    match ends {
+        Some(ends) => Ok(Some(ends)),
+        None => wrong(format!("its PROXY header has {length} bytes, too few for its addresses")),
+    }
 }
 
 fn wide(address: IpAddr) -> Ipv6Addr {
@@ -71,5 +124,46 @@ mod tests {
         assert_eq!(written("[fd00::2]:1", "10.0.0.9:17070"), expected);
 
         assert_eq!(header(None), [SIGNED, b"\x20\x00\x00\x00"].concat());
+    }
+
+    /// What is read of these bytes, and how many are left.
+    async fn taken(bytes: &[u8]) -> (Result<Option<Ends>, String>, usize) {
+        let mut left = bytes;
+        let read = read(&mut left).await.map_err(|error| error.to_string());
+        (read, left.len())
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_and_nothing_after_it() {
+        for (from, to) in [("10.0.0.9:54321", "192.168.1.2:17070"), ("[fd00::2]:1", "10.0.0.9:2")] {
+            let address = |text: &str| text.parse().expect("an address");
+            let ends = Ends { from: address(from), to: address(to) };
+            let bytes = [&header(Some(ends))[..], b"hello"].concat();
+            assert_eq!(taken(&bytes).await, (Ok(Some(ends)), 5));
+        }
+        assert_eq!(taken(&[&header(None)[..], b"hello"].concat()).await, (Ok(None), 5));
+        // Whatever is added to the addresses is passed over.
+        let more = [SIGNED, b"\x21\x11\x00\x0f\x0a\0\0\x09\x0a\0\0\x01\0\x01\0\x02abc!"].concat();
+        let (read, left) = taken(&more).await;
+        assert_eq!(read.map(|ends| ends.map(|ends| ends.from.port())), Ok(Some(1)));
+        assert_eq!(left, 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_header_is_refused() {
+        let refused = [
+            (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03and more"[..], "does not begin with"),
+            (b"PROXY TCP4 10.0.0.9 10.0.0.1 1 2\r\n", "does not begin with"),
+            (&[SIGNED, b"\x21\x11\x04\x01"].concat(), "1025 bytes, and 1024 are the most"),
+            (&[SIGNED, b"\x21\x11\x00\x04\x0a\0\0\x09"].concat(), "too few for its addresses"),
+            (&[SIGNED, b"\x21\x12\x00\x00"].concat(), "says 0x21 0x12, no TCP"),
+            (&[SIGNED, b"\x11\x11\x00\x00"].concat(), "says 0x11 0x11, no TCP"),
+            (&SIGNED[..7], "eof"),
+        ];
+        for (bytes, says) in refused {
+            let (read, _) = taken(bytes).await;
+            let error = read.expect_err(says);
+            assert!(error.contains(says), "{error}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use portcullis_core::front::{Fault, Front, Input, News, Output, Verdict};
+use portcullis_core::front::{Fault, Front, Input, News, Output, Verdict, Why};
 use portcullis_core::{Address, BackendId, ConnectionId, Time};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,10 @@ impl<E: Env> Surroundings<E> {
             .map(|(id, status)| (status, self.said.get(&id).cloned().unwrap_or_default()));
         Report {
             phase: front.phase(),
+            serves: front.serves(),
             connections: front.connections(),
+            joining: front.joining(),
+            scrapes: self.serve.scrapes.load(Ordering::Relaxed),
             backends: backends.collect(),
             counters: self.serve.counters.clone(),
         }
@@ -158,9 +162,14 @@ impl<E: Env> Shell<Front> for Surroundings<E> {
                 self.connect(connection, backend, self.backend(&address));
             }
             Output::Refuse { connection, why } => {
-                count(&self.serve.counters.refused);
-                self.held.remove(&connection);
-                warn!(%connection, "refused: {why}");
+                count(match why {
+                    Why::NoBackend => &self.serve.counters.refused_held,
+                    Why::Unreachable => &self.serve.counters.refused_tried,
+                    Why::Stopping => &self.serve.counters.refused_stopping,
+                });
+                let stream = self.held.remove(&connection);
+                let ends = stream.and_then(|stream| self.serve.env.ends(&stream));
+                warn!(%connection, from = ?ends.map(|ends| ends.from), "refused: {why}");
             }
             Output::HangUp { backend } => {
                 // Whoever comes to it later, if it is given back, is not meant.

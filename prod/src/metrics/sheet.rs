@@ -2,10 +2,12 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+
+use super::text;
 
 /// Gauges and counters with their values.
 #[derive(Debug, Default)]
@@ -35,6 +37,26 @@ impl Sheet {
             family.get_or_create(&vec![(label, is)]).set(value);
         }
         self.0.register(name, help, family);
+    }
+
+    /// Adds a count with a value for each of the label's.
+    pub fn counters(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: impl IntoIterator<Item = (String, u64)>,
+    ) {
+        let family = Family::<Vec<(&'static str, String)>, Counter>::default();
+        for (is, value) in values {
+            family.get_or_create(&vec![(label, is)]).inc_by(value);
+        }
+        self.0.register(name, help, family);
+    }
+
+    /// The sheet alone, as [`CONTENT_TYPE`](super::CONTENT_TYPE).
+    pub fn text(&self) -> String {
+        text::text([&self.0])
     }
 
     pub(super) fn registry(&self) -> &Registry {

@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything in the registries. No two may have a metric in common.
-pub fn text(registries: [&Registry; 2]) -> String {
+pub fn text<const N: usize>(registries: [&Registry; N]) -> String {
     let mut open = String::new();
     for registry in registries {
         // Writing to a string cannot fail.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::members::{Command, Member, Outcome, READS, Standing, Wanted};
 use portcullis_core::roles::{self, Roles};
 use portcullis_core::{Address, NodeId, Time};
@@ -17,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::{Config, Serve};
-use crate::api::{Cluster, HostPort};
+use crate::api::Cluster;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
 use crate::peer::{Reply, Request};
@@ -183,6 +184,12 @@ async fn follow<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
     }
 }
 
+/// An API address as agents are told of it; nothing if it is no `host:port`.
+fn host_port(address: &Address) -> Option<HostPort> {
+    let (host, port) = address.as_str().rsplit_once(':')?;
+    Some(HostPort::new(host, port.parse().ok()?))
+}
+
 /// Tells agents and users of members that the configuration does not know, and no more of those that
 /// are gone.
 fn tell_addresses<E: Env>(serve: &Serve<E>) {
@@ -191,7 +198,7 @@ fn tell_addresses<E: Env>(serve: &Serve<E>) {
         let mut servers = cluster.servers.clone();
         servers.retain(|node, _| members.standing(*node) != Standing::Removed);
         for (node, member) in members.iter() {
-            let told = || member.api.iter().filter_map(HostPort::parse).collect();
+            let told = || member.api.iter().filter_map(host_port).collect();
             servers.entry(node).or_insert_with(told);
         }
         let changed = servers != cluster.servers;

@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
@@ -60,6 +61,33 @@ pub async fn open<E: Env>(serve: Arc<Serve<E>>, address: SocketAddr, ports: watc
                 env.sleep_until(env.now() + AGAIN).await;
             }
         }
+    }
+}
+
+/// Answers a connection that asks for health, and for nothing else: what a front may ask at the
+/// controller door, which is not paced.
+pub async fn tell_health<E, S>(serve: &Serve<E>, stream: S)
+where
+    E: Env,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(async |request: Request<Incoming>| {
+        let page = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/health") => pages::health(&serve.health()),
+            (_, _) => pages::plain(StatusCode::NOT_FOUND, "there is GET /health\n"),
+        };
+        Ok::<_, Infallible>(page)
+    });
+    let connection = http1::Builder::new()
+        .max_buf_size(HEAD_MAX)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        biased;
+        () = serve.closing.cancelled() => {}
+        // A broken request, or a connection that breaks, is the other side's affair.
+        _ = connection => {}
+        () = serve.env.sleep_until(serve.env.now() + STAY_MAX) => {}
     }
 }
 

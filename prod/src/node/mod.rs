@@ -12,6 +12,7 @@ pub mod members;
 mod metrics_port;
 mod news;
 mod peers;
+mod proxied;
 mod serve;
 mod shell;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Controller, Input};
 use portcullis_core::members::{Command, Members, Outcome};
 use portcullis_core::{Address, Door, NodeId, pace};
@@ -28,7 +30,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api::{self, Cluster, Elsewhere, HostPort, Model};
+use crate::api::{self, Cluster, Elsewhere, Model};
 use crate::credentials::Credentials;
 use crate::drive::drive;
 use crate::env::Env;
@@ -41,6 +43,8 @@ use news::News;
 use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
+
+pub use proxied::Net;
 
 /// Time from one look at the memory in use to the next: a herd of 1,000 connections a second takes
 /// a few MiB in it.
@@ -81,6 +85,8 @@ pub struct Config {
     pub doors: Doors,
     /// Where to show metrics to whoever asks, by plain HTTP.
     pub metrics: Option<SocketAddr>,
+    /// Fronts, whose connections to the API door begin with a PROXY header.
+    pub proxied: Vec<Net>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
     /// How the members of the cluster are looked after; without it they and their roles stay as the
@@ -91,6 +97,8 @@ pub struct Config {
     pub peers: BTreeMap<NodeId, Address>,
     /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// The network that agents are told of alone, where a controller has an address in it.
+    pub space: Option<String>,
     /// This controller's certificate.
     pub certificate: Certificate,
     /// Who may log in.
@@ -107,6 +115,8 @@ pub struct Live {
     /// As [`Config::servers`]. A controller that was not there at the start is left out, and one
     /// that is missing keeps its addresses: members do not change by a file.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
+    /// As [`Config::space`].
+    pub space: Option<String>,
     /// As [`Config::models`].
     pub models: Vec<Model>,
     /// As [`Config::moved`].
@@ -204,6 +214,7 @@ impl<E: Env> Node<E> {
             inbox,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
+            proxied: config.proxied,
             tls: config.certificate.server()?,
             disowned: limits.disowned.clone(),
             heard_within: config.raft.election.0,
@@ -220,6 +231,7 @@ impl<E: Env> Node<E> {
                 uuid: config.cluster,
                 authority: tls::to_pem(&config.certificate.authority),
                 servers: config.servers,
+                space: config.space,
                 models: config.models,
                 moved: config.moved,
             })),
@@ -275,9 +287,9 @@ impl<E: Env> Node<E> {
     /// Goes on with what the operator has changed. Whoever watches where controllers are is told if
     /// that is among it; connections stay.
     pub async fn reload(&self, live: Live) {
-        let Live { mut servers, models, moved, pace, open_delay } = live;
+        let Live { mut servers, space, models, moved, pace, open_delay } = live;
         self.serve.cluster.send_if_modified(|cluster| {
-            let mut next = Cluster { models, moved, ..(**cluster).clone() };
+            let mut next = Cluster { space, models, moved, ..(**cluster).clone() };
             for (node, known) in &mut next.servers {
                 *known = servers.remove(node).unwrap_or_else(|| known.clone());
             }

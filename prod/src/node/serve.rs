@@ -18,7 +18,7 @@ use tracing::debug;
 
 use super::news::News;
 use super::peers::Peers;
-use super::{Arrival, Greeting, Ports};
+use super::{Arrival, Greeting, Net, Ports, metrics_port};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Verdict, Watch,
@@ -28,7 +28,7 @@ use crate::env::Env;
 use crate::metrics::{Metrics, labels};
 use crate::peer::{self, Admission, Hello, Reply};
 use crate::raft::{self, Leases, Raft};
-use crate::tls::{self, Arrived};
+use crate::tls::Arrived;
 
 /// What all connections of a controller share.
 pub struct Serve<E: Env> {
@@ -46,6 +46,8 @@ pub struct Serve<E: Env> {
     pub stopping: CancellationToken,
     /// Cancelled when the controller closes.
     pub closing: CancellationToken,
+    /// Fronts, whose connections to the API door begin with a PROXY header.
+    pub proxied: Vec<Net>,
     pub tls: Arc<ServerConfig>,
     /// Cancelled when another controller says that this one was removed.
     pub disowned: CancellationToken,
@@ -133,7 +135,7 @@ impl<E: Env> Serve<E> {
         let arrived = tokio::select! {
             biased;
             () = cut.cancelled() => None,
-            arrived = Box::pin(tls::arrive(&self.tls, stream)) => Some(arrived),
+            arrived = Box::pin(self.greet(connection, door, stream)) => Some(arrived),
         };
         let result = match &arrived {
             Some(Ok((_, Arrived::Peer(_)))) => "controller",
@@ -155,9 +157,12 @@ impl<E: Env> Serve<E> {
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
             }
-            Ok((_, Arrived::Http)) if door == Door::Controller => {
-                debug!(%connection, "not a controller: the controller door is for controllers");
-            }
+            // The controller door is for controllers, and for whoever asks how this one is.
+            Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {
+                biased;
+                () = cut.cancelled() => {}
+                () = Box::pin(metrics_port::tell_health(self, stream)) => {}
+            },
             Ok((stream, Arrived::Http)) => {
                 let hangup = async move {
                     cut.cancelled().await;
@@ -167,7 +172,8 @@ impl<E: Env> Serve<E> {
                 let (env, config) = (self.env.clone(), self.api.clone());
                 Box::pin(api::serve(env, handler, config, connection, stream, hangup)).await;
             }
-            Err(error) => debug!(%connection, %door, %error, "handshake failed"),
+            // It was said where it happened.
+            Err(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod authority;
 mod files;
+mod stream;
 mod unproved;
 
 use std::io;
@@ -20,10 +21,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{TlsConnector, client};
 
 pub use authority::{Authority, KeyKind, Validity};
 pub use files::{load_certificates, to_pem, write_secret};
+pub use stream::TlsStream;
 pub use unproved::unproved_client;
 
 /// The protocol that controllers speak among themselves, as ALPN names it.
@@ -125,19 +127,15 @@ pub enum Arrived {
 ///
 /// Refuses the peer protocol to whoever has no certificate of a controller. The caller bounds the
 /// time: nothing here waits for less than the client takes.
-pub async fn arrive<S>(
-    config: &Arc<ServerConfig>,
-    stream: S,
-) -> io::Result<(server::TlsStream<S>, Arrived)>
+pub async fn arrive<S>(config: &Arc<ServerConfig>, stream: S) -> io::Result<(TlsStream<S>, Arrived)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsAcceptor::from(Arc::clone(config)).accept(stream).await?;
-    let (_, session) = stream.get_ref();
-    if session.alpn_protocol() != Some(ALPN_PEER) {
+    let stream = TlsStream::accept(Arc::clone(config), stream).await?;
+    if stream.agreed().alpn_protocol() != Some(ALPN_PEER) {
         return Ok((stream, Arrived::Http));
     }
-    match session.peer_certificates().and_then(named) {
+    match stream.agreed().peer_certificates().and_then(named) {
         Some(node) => Ok((stream, Arrived::Peer(node))),
         None => Err(io::Error::new(
             io::ErrorKind::PermissionDenied,

@@ -175,6 +175,14 @@ impl Front {
         Front { listen: port.parse().expect("an address"), child, stdout }
     }
 
+    /// Where it shows its metrics, if its file asks for that. To be called once.
+    pub fn metrics(&mut self) -> SocketAddr {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it prints text");
+        let port = line.trim_end().strip_prefix("metrics ").expect("it prints its port");
+        port.parse().expect("an address")
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = Pid::from_raw(self.child.id().cast_signed()).expect("a process");
         kill_process(id, signal).expect("it runs");

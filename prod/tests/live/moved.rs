@@ -40,6 +40,7 @@ async fn moves(cluster: &Cluster, to: Option<Elsewhere>) {
     models.extend(to.is_none().then(|| model(MOVING, "moving")));
     let live = Live {
         servers: cluster.addresses.iter().map(named).collect(),
+        space: None,
         models,
         moved: to.map(|to| (MOVING.to_owned(), to)).into_iter().collect::<BTreeMap<_, _>>(),
         pace: pace::Config { burst: 0, ..pace::Config::default() },
@@ -61,6 +62,7 @@ fn client(cluster: &Cluster) -> Client {
         addresses: vec![Address::new(&cluster.addresses[&1].to_string())],
         tls: cluster.client.clone(),
         pass: Pass { tag: "user-admin".into(), password: "secret".into() },
+        follows: None,
         place: Place::Model(MOVING.into()),
     };
     Client::start(&cluster.host, config)

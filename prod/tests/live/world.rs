@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use portcullis::api::{self, CONTROLLER_MODEL, HostPort, Model, Place};
+use portcullis::api::{self, CONTROLLER_MODEL, Model, Place};
 use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
-use portcullis::env::{Env, Fact};
+use portcullis::env::{Ends, Env, Fact};
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis::tokio_env::{Ports, Tokio, reserve};
+use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::agent::Output;
 use portcullis_core::{Address, NodeId, Seed, Time, controller, pace};
 use redb::StorageBackend;
@@ -154,6 +155,9 @@ impl Env for Host {
     async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
         self.tokio.connect(address).await
     }
+    fn ends(&self, stream: &TcpStream) -> Option<Ends> {
+        self.tokio.ends(stream)
+    }
     fn open(&self, _: &str) -> io::Result<Disk> {
         Ok(Disk { bytes: InMemoryBackend::new(), gate: self.gate.clone() })
     }
@@ -189,12 +193,7 @@ fn loopback() -> TcpSocket {
 }
 
 pub fn host_port(address: SocketAddr) -> HostPort {
-    HostPort {
-        value: address.ip().to_string(),
-        kind: "ipv4".into(),
-        scope: "public".into(),
-        port: address.port(),
-    }
+    HostPort { scope: Scope::Public, ..HostPort::new(&address.ip().to_string(), address.port()) }
 }
 
 fn credentials() -> Credentials {
@@ -241,6 +240,7 @@ impl Cluster {
                     .map(|id| (NodeId(*id), Address::new(&at(id, 1).to_string())))
                     .collect(),
                 servers: held.keys().map(|id| (NodeId(*id), vec![host_port(at(id, 0))])).collect(),
+                space: None,
                 certificate: authority.issue(node, &[], Validity::century()).expect("certificate"),
                 credentials: credentials(),
                 models: vec![Model {
@@ -250,6 +250,7 @@ impl Cluster {
                 }],
                 moved: BTreeMap::new(),
                 metrics: None,
+                proxied: Vec::new(),
             };
             adjust(&mut config);
             let host = Host::new(*id);

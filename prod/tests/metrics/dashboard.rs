@@ -39,9 +39,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
 }
 
-/// Every query of the dashboard, by the title of its panel.
-fn queries() -> Vec<(String, String)> {
-    let text = fs::read_to_string(folder().join("portcullis.json")).expect("it is there");
+/// Every query of a dashboard, by the title of its panel.
+fn queries(file: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(folder().join(file)).expect("it is there");
     let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");
     assert!(dashboard["schemaVersion"].as_u64() >= Some(36), "Grafana 10 and later load it");
     assert_eq!(dashboard["id"], Value::Null, "an import gets an id of its own");
@@ -134,10 +134,14 @@ fn queries_are_understood() {
 
 #[tokio::test]
 async fn the_dashboard_draws_what_is_exported_and_all_of_it() {
-    let scraped = exported().await;
+    draws("portcullis.json", &exported().await);
+}
+
+/// Whether a dashboard draws what was scraped, and all of it.
+pub fn draws(file: &str, scraped: &Scraped) {
     let names = scraped.names();
     let mut drawn = BTreeSet::new();
-    for (title, query) in queries() {
+    for (title, query) in queries(file) {
         let (metrics, groups) = named(&query);
         assert!(!metrics.is_empty(), "{title}: {query}");
         for (metric, labels) in metrics {
@@ -161,7 +165,11 @@ async fn the_dashboard_draws_what_is_exported_and_all_of_it() {
 
 #[tokio::test]
 async fn the_readme_lists_every_metric() {
-    let scraped = exported().await;
+    lists(&exported().await);
+}
+
+/// Whether the README has a table of all that was scraped.
+pub fn lists(scraped: &Scraped) {
     let names = scraped.names();
     let mut table = String::from("| metric | kind | labels | what it is |\n|---|---|---|---|\n");
     for (name, metric) in &scraped.0 {

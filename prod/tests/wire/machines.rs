@@ -1,7 +1,9 @@
 //! What the machines of controllers ask for, and what others must not.
 
 use portcullis::api::Place;
+use portcullis::client::wire::Pass;
 use portcullis_core::NodeId;
+use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::lease::Refusal;
 use portcullis_core::queue::Answer;
 use serde_json::{Value, json};
@@ -281,6 +283,36 @@ async fn each_change_of_addresses_is_told_once() {
     moved(5);
     assert_eq!(next(&first, soon).await, Ok(json!({})), "two that nobody asked about are one");
     assert_eq!(next(&first, shortly()).await, unknown);
+}
+
+#[tokio::test]
+async fn agents_keep_to_their_space_and_users_do_not() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let inside = HostPort {
+        scope: Scope::LocalCloud,
+        space_name: Some("mgmt".into()),
+        ..HostPort::new("10.0.0.1", 17_070)
+    };
+    world.controller.cluster.send_modify(|cluster| {
+        let cluster = std::sync::Arc::make_mut(cluster);
+        cluster.space = Some("mgmt".into());
+        let servers: Vec<_> = cluster.servers.values_mut().collect();
+        let [first, second, third] = servers.try_into().expect("three controllers");
+        *first = vec![HostPort::new("8.8.8.8", 17_070), inside];
+        *second = vec![HostPort::new("fe80::1", 17_070), HostPort::new("8.8.4.4", 17_070)];
+        *third = vec![HostPort::new("fe80::2", 17_070)];
+    });
+    let machine = world.machine(0).await;
+    let told = machine.call("Machiner", 5, "APIAddresses", json!({}), soon).await;
+    // Only the first controller has an address in the space, and nobody can reach the third.
+    assert_eq!(told, Ok(json!({ "result": ["10.0.0.1:17070", "8.8.4.4:17070"] })));
+    let line = world.line(&Place::Controller).await;
+    let pass = Pass { tag: "user-admin".into(), password: "secret".into() };
+    let welcome = line.login(&pass, world.host.soon()).await.expect("a login");
+    let joined = |server: &Vec<HostPort>| server.iter().map(HostPort::joined).collect::<Vec<_>>();
+    let told: Vec<Vec<String>> = welcome.servers.iter().map(joined).collect();
+    assert_eq!(told, [vec!["10.0.0.1:17070", "8.8.8.8:17070"], vec!["8.8.4.4:17070"]]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::api::{
-    self, CONTROLLER_MODEL, Changed, Cluster, Elsewhere, Found, Handler, Health, History, HostPort,
+    self, CONTROLLER_MODEL, Changed, Cluster, Elsewhere, Found, Handler, Health, History,
     Introspected, Login, Mark, Model, Page, Pins, Place, Query, Standing, Verdict, Watch,
 };
 use portcullis::client::wire::{self, Line, Pass};
@@ -17,6 +17,7 @@ use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::{Env, Fact};
 use portcullis::metrics::{Metrics, Sheet};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
+use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Command, Entry, Key, Leases};
 use portcullis_core::queue::Answer;
@@ -111,7 +112,7 @@ impl Handler for Controller {
             (_, Some(Identity::User(name))) if ["mover", "emigrant"].contains(&name.as_str()) => {
                 let cluster = self.cluster.borrow();
                 let last = cluster.servers.values().flatten().last().expect("servers");
-                let servers = vec![vec![HostPort { scope: "public".into(), ..last.clone() }]];
+                let servers = vec![vec![HostPort { scope: Scope::Public, ..last.clone() }]];
                 let controller = Some(cluster.uuid.clone());
                 let consent = name == "emigrant";
                 let authority = "<PEM>".into();
@@ -252,18 +253,15 @@ impl Handler for Controller {
 /// Three controllers, of which the first is there.
 fn cluster() -> Cluster {
     let server = |node: u64| {
-        let port = HostPort {
-            value: "127.0.0.1".into(),
-            kind: "ipv4".into(),
-            scope: "local-machine".into(),
-            port: 27_070 + u16::try_from(node).expect("a small number"),
-        };
+        let port = 27_070 + u16::try_from(node).expect("a small number");
+        let port = HostPort::new("127.0.0.1", port);
         (NodeId(node), vec![port])
     };
     Cluster {
         uuid: "11111111-2222-4333-8444-555555555555".into(),
         authority: "<PEM>".into(),
         servers: (0..3).map(server).collect(),
+        space: None,
         models: vec![Model {
             uuid: MODEL.into(),
             name: CONTROLLER_MODEL.into(),

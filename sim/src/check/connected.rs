@@ -61,6 +61,7 @@ impl Check for Connected {
                 | agent::Output::Login
                 | agent::Output::Hangup
                 | agent::Output::Ping
+                | agent::Output::Remember { .. }
                 | agent::Output::Send { .. }
                 | agent::Output::Answer { .. },
             )
@@ -68,6 +69,7 @@ impl Check for Connected {
                 agent::Input::Connected
                 | agent::Input::Failed
                 | agent::Input::LoggedIn { .. }
+                | agent::Input::Told { .. }
                 | agent::Input::Refused { .. }
                 | agent::Input::Redirected { .. }
                 | agent::Input::Disconnected
@@ -81,6 +83,7 @@ impl Check for Connected {
             | Event::Did(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_)

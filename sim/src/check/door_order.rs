@@ -61,6 +61,7 @@ impl Check for DoorOrder {
             | Event::AgentOrdered(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_)

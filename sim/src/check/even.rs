@@ -8,14 +8,16 @@ use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
 
-/// Whether a plan's controllers are to be even: not where nothing is done about it, unless that is
-/// the failed design that is to be caught.
+/// Whether a plan's controllers are to be even: not where nothing is done about it, by them or by a
+/// front, unless that is the failed design that is to be caught.
 fn wanted(plan: &Plan) -> bool {
     use portcullis_core::balancer::Policy;
     let breaks = plan.settings.expect.breaks.iter().any(|name| name.0 == "even");
     match plan.settings.balance.policy {
         Policy::Shed | Policy::Redirect => true,
-        Policy::None | Policy::RandomRefusal | Policy::Order => breaks,
+        Policy::None | Policy::RandomRefusal | Policy::Order => {
+            breaks || plan.settings.front.is_some()
+        }
     }
 }
 

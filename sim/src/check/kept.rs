@@ -75,6 +75,7 @@ impl Check for Kept {
             Event::AgentTold(
                 agent::Input::Connected
                 | agent::Input::Failed
+                | agent::Input::Told { .. }
                 | agent::Input::Refused { .. }
                 | agent::Input::Ponged
                 | agent::Input::Answered { .. }
@@ -83,6 +84,7 @@ impl Check for Kept {
             | Event::AgentOrdered(
                 agent::Output::Dial { .. }
                 | agent::Output::Login
+                | agent::Output::Remember { .. }
                 | agent::Output::Ping
                 | agent::Output::Send { .. }
                 | agent::Output::Answer { .. }
@@ -93,6 +95,7 @@ impl Check for Kept {
             | Event::Did(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_)

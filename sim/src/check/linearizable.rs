@@ -104,8 +104,10 @@ impl Check for Linearizable {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
-            | (_, Event::BacklogFull | Event::Cluster(_))
-            | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
+            | (_, Event::Cluster(_))
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {
+                Ok(())
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod connected;
 mod contained;
 mod door_order;
 mod even;
+mod fronted;
 mod gentle;
 mod kept;
 mod linearizable;
@@ -92,6 +93,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("batched", batched::make),
     ("retries", retries::make),
     ("even", even::make),
+    ("fronted", fronted::make),
     ("no_ping_pong", no_ping_pong::make),
     ("unhurried", unhurried::make),
     ("taken_over", taken_over::make),
@@ -139,8 +141,8 @@ pub(crate) mod tests {
     }
 
     /// A plan that gives every check something to say.
-    const ALL_CONCERNED: &str =
-        "[controllers]\ncontroller-api-port = 17022\n[members]\n[balance]\npolicy = \"redirect\"\n";
+    const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\n[members]\n[balance]\npolicy = \"redirect\"\n\
+         [front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

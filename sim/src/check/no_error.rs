@@ -33,6 +33,7 @@ impl Check for NoError {
             | Event::AgentOrdered(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_) => Ok(()),

@@ -90,6 +90,7 @@ impl Check for NoPingPong {
             | Event::Did(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_)

@@ -74,6 +74,7 @@ impl Check for Paced {
             | Event::AgentOrdered(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_)

@@ -75,6 +75,7 @@ impl Check for TakenOver {
             | Event::Did(_)
             | Event::Applied { .. }
             | Event::Memory(_)
+            | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
             | Event::Killed(_)

@@ -12,6 +12,8 @@ use crate::settings::Home;
 
 /// Every controller's API port; each has a host of its own.
 pub const API_PORT: u16 = 17_070;
+/// The front's host.
+const FRONT: &str = "front";
 /// The model whose applications contend for leadership.
 pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
 
@@ -100,13 +102,19 @@ fn dialer(plan: &Plan) -> dialer::Config {
     }
 }
 
-/// Where every controller's API door is.
+/// Where clients find the controllers: every API door, or the front alone.
 pub fn addresses(plan: &Plan) -> Vec<Address> {
+    if plan.settings.front.is_some() {
+        return vec![Address::from(format!("{FRONT}:{API_PORT}"))];
+    }
     plan.controllers().map(address).collect()
 }
 
 /// The same, with one of them before the others.
 pub fn addresses_from(plan: &Plan, first: Option<NodeId>) -> Vec<Address> {
+    if plan.settings.front.is_some() {
+        return addresses(plan);
+    }
     let others = plan.controllers().filter(|node| Some(*node) != first);
     first.into_iter().chain(others).map(address).collect()
 }
@@ -128,6 +136,11 @@ pub fn known(plan: &Plan, number: u32) -> Vec<Address> {
         }
     }
     known
+}
+
+/// Whether it is the front's address.
+pub fn is_front(address: &Address) -> bool {
+    address.as_str().split(':').next() == Some(FRONT)
 }
 
 /// Whose address it is.

@@ -198,6 +198,7 @@ impl Maker {
             tls: self.asking.tls.clone(),
             pass: self.asking.pass.clone(),
             place: self.asking.place(),
+            follows: None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::Time;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::Request as Wish;
 use portcullis_core::queue;
 use rustls::ClientConfig;
@@ -20,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite;
 
-use crate::api::{Asked, HostPort, LeaseList, Named, Outcome, Place, StatusReport};
+use crate::api::{Asked, LeaseList, Named, Outcome, Place, StatusReport};
 use crate::env::Env;
 use crate::rpc::{self, Limits, Socket, code, nullable};
 use crate::tls;
@@ -210,6 +211,22 @@ impl Line {
         self.read("Portcullis", 1, "Status", json!({}), Some(deadline)).await
     }
 
+    /// Makes a watcher of where controllers are, by the facade for this kind of agent.
+    pub async fn watch_addresses(
+        &self,
+        facade: &'static str,
+        version: u64,
+    ) -> Result<Whereabouts, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct Made {
+            watcher_id: String,
+        }
+        let made = self.read(facade, version, "WatchAPIHostPorts", json!({}), None).await;
+        let Made { watcher_id } = made?;
+        Ok(Whereabouts { line: self.clone(), facade, version, watcher: watcher_id })
+    }
+
     /// Calls a method. Without a deadline it ends with its answer or the connection.
     pub async fn call(
         &self,
@@ -277,6 +294,32 @@ impl Line {
             Err(Failure::Answered(error)) => Err(NotIn::Refused(error)),
             Err(Failure::NotSent | Failure::Unknown) => Err(NotIn::NoAnswer),
         }
+    }
+}
+
+/// Tells where controllers are, and again at every change.
+#[derive(Debug)]
+pub struct Whereabouts {
+    line: Line,
+    facade: &'static str,
+    version: u64,
+    watcher: String,
+}
+
+impl Whereabouts {
+    /// Every controller's addresses; the first time at once, then when they have changed. Ends with
+    /// the connection.
+    pub async fn next(&mut self) -> Result<Vec<Vec<HostPort>>, Failure> {
+        #[derive(Deserialize)]
+        struct Told {
+            #[serde(default, deserialize_with = "nullable")]
+            servers: Vec<Vec<HostPort>>,
+        }
+        let watcher = &self.watcher;
+        self.line.call_on("NotifyWatcher", 1, watcher, "Next", json!({}), None).await?;
+        let told = self.line.read(self.facade, self.version, "APIHostPorts", json!({}), None);
+        let Told { servers } = told.await?;
+        Ok(servers)
     }
 }
 

@@ -10,7 +10,7 @@ use portcullis_core::{Door, Machine, Seed, Time};
 use super::World;
 use super::claims::Claimant;
 use super::configuration;
-use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::link::{Caller, Down, Hop, LinkId, Message, Served, Up};
 use crate::history::{Event as Fact, Who};
 
 /// A client gives a request up this long after its patience has ended, as production's does.
@@ -142,8 +142,11 @@ impl World<'_> {
     fn execute_client(&mut self, number: u32, order: Output) {
         match order {
             Output::Dial { address } => {
-                let node = configuration::node(&address);
-                let link = self.links.open(Caller::Client(number), node, Door::Api);
+                let caller = Caller::Client(number);
+                let link = match configuration::is_front(&address) {
+                    true => self.links.open_to_front(caller),
+                    false => self.links.open(caller, configuration::node(&address), Door::Api),
+                };
                 self.clients[number as usize].link = Some(link);
                 self.send(link, Message::Up(Up::Knock));
             }
@@ -162,7 +165,7 @@ impl World<'_> {
                 self.send_up(number, Up::Ask { serial, request, patience });
             }
             Output::Answer { answer, .. } => self.claimed(number, &answer),
-            Output::Lead { .. } | Output::Follow => {}
+            Output::Remember { .. } | Output::Lead { .. } | Output::Follow => {}
         }
     }
 
@@ -185,12 +188,14 @@ impl World<'_> {
     pub(super) fn unwanted(&mut self, id: LinkId) {
         let Some(link) = self.links.get(id) else { return };
         link.wanted = false;
-        if link.served != Served::Gone {
+        // A front reads nothing before there is somebody to tell, and then finds out by itself.
+        if link.served != Served::Gone && link.hop != Hop::Outside {
             self.send(id, Message::Up(Up::Close));
         }
         // A knock that was lost arrives nowhere.
         if let Some(link) = self.links.get(id)
             && link.served == Served::Knocking
+            && link.hop == Hop::None
             && link.stuck[0]
         {
             link.served = Served::Gone;

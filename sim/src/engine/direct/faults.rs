@@ -6,7 +6,7 @@ use portcullis_core::controller::{Controller, Input};
 use portcullis_core::roles::Roles;
 use portcullis_core::{NodeId, Seed};
 
-use super::link::{Down, Served};
+use super::link::{Down, Hop, Served};
 use super::rival::Rival;
 use super::{Event, Waiting, World, configuration};
 use crate::history::{Event as Fact, Who};
@@ -129,7 +129,9 @@ impl World<'_> {
         for id in std::mem::take(&mut self.stuck) {
             let Some(link) = self.links.get(id) else { continue };
             let (from, to) = link.ends();
-            if (from, to) != (one, other) && (to, from) != (one, other) {
+            // The front gives up a knock of its own by itself.
+            let knocks = matches!(link.hop, Hop::Joining { .. });
+            if knocks || ((from, to) != (one, other) && (to, from) != (one, other)) {
                 kept.push(id);
                 continue;
             }

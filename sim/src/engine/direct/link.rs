@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_core::balancer::Load;
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
-use portcullis_core::{ConnectionId, Door, NodeId, Time};
+use portcullis_core::{BackendId, ConnectionId, Door, NodeId, Time};
 
 use crate::stage::Place;
 
@@ -40,6 +40,21 @@ pub enum Served {
     Accepted(ConnectionId),
     /// Turned away, or over.
     Gone,
+}
+
+/// How far a link has come at the front, if it goes through one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hop {
+    /// There is no front in its way.
+    None,
+    /// On the way to the front, in its backlog, or let in and without a backend.
+    Outside,
+    /// The front knocks at a controller, whose kernel may have answered.
+    Joining { connection: ConnectionId, backend: BackendId, answered: bool },
+    /// Both halves are one.
+    Joined { backend: BackendId },
+    /// The front has let go of it.
+    Over,
 }
 
 /// Which way something travels.
@@ -117,7 +132,7 @@ impl Message {
 pub struct Link {
     turn: u32,
     pub caller: Caller,
-    /// Who is called, and through which door.
+    /// Who is called, and through which door; through a front, whoever the front has chosen last.
     pub node: NodeId,
     pub door: Door,
     /// Whether the caller still wants it.
@@ -125,6 +140,9 @@ pub struct Link {
     /// Whether the caller was told that it is connected.
     pub greeted: bool,
     pub served: Served,
+    pub hop: Hop,
+    /// Knocks of the front that it has given up and that are still under way.
+    pub stale: u32,
     /// When the last message arrives, each way.
     pub arrival: [Time; 2],
     /// Whether something was lost, each way.
@@ -138,7 +156,13 @@ impl Link {
             Caller::Client(_) => Place::Agents,
             Caller::Controller(node) => Place::Controller(node),
         };
-        (caller, Place::Controller(self.node))
+        match self.hop {
+            Hop::None | Hop::Joining { .. } | Hop::Joined { .. } => {
+                (caller, Place::Controller(self.node))
+            }
+            // The front stands where the agents are.
+            Hop::Outside | Hop::Over => (caller, Place::Agents),
+        }
     }
 }
 
@@ -152,6 +176,22 @@ pub struct Links {
 impl Links {
     /// Opens a link: its knock is under way.
     pub fn open(&mut self, caller: Caller, node: NodeId, door: Door) -> LinkId {
+        self.make(caller, node, door, Hop::None)
+    }
+
+    /// Opens a link through the front, which will choose who is called.
+    pub fn open_to_front(&mut self, caller: Caller) -> LinkId {
+        self.make(caller, NodeId(0), Door::Api, Hop::Outside)
+    }
+
+    /// The links that the front has joined with this backend.
+    pub fn joined(&self, backend: BackendId) -> Vec<LinkId> {
+        let links = (0..).zip(&self.links);
+        let joined = links.filter(|(_, link)| link.hop == Hop::Joined { backend });
+        joined.map(|(place, link)| LinkId { place, turn: link.turn }).collect()
+    }
+
+    fn make(&mut self, caller: Caller, node: NodeId, door: Door, hop: Hop) -> LinkId {
         let link = |turn| Link {
             turn,
             caller,
@@ -160,6 +200,8 @@ impl Links {
             wanted: true,
             greeted: false,
             served: Served::Knocking,
+            hop,
+            stale: 0,
             arrival: [Time(0); 2],
             stuck: [false; 2],
         };
@@ -186,6 +228,7 @@ impl Links {
     pub fn release(&mut self, id: LinkId) {
         if self.get(id).is_some_and(|link| !link.wanted && link.served == Served::Gone) {
             self.links[id.place as usize].turn += 1;
+            self.links[id.place as usize].hop = Hop::None;
             self.free.push(id.place);
         }
     }

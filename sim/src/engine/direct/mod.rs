@@ -4,6 +4,8 @@
 //! processor's time for a handshake, memory and the killer that watches it, and disks that take time
 //! to sync and lose what was not. So it is where a herd of 180,000 agents is let loose.
 //!
+//! A front, if the scenario has one, stands between the agents and the backlogs; see `front`.
+//!
 //! One thread. The clock is that of `openraft-rt-sim`; the heap is one of its tasks. That task sleeps
 //! until the next whole millisecond at which something is due, or until a raft node reports, then
 //! does everything that is due, each at its own microsecond. A raft node so hears of something up to
@@ -18,6 +20,7 @@
 mod claims;
 mod clients;
 mod faults;
+mod front;
 mod heap;
 mod link;
 mod log;
@@ -47,8 +50,9 @@ use crate::plan::Plan;
 use crate::settings::Bytes;
 use crate::stage::{Deed, Place, Stage};
 use clients::Client;
+use front::Front;
 use heap::{Due, Heap};
-use link::{LinkId, Links, Message, Way};
+use link::{Hop, LinkId, Links, Message, Way};
 use network::{Network, Passage};
 use process::Process;
 use raft::{Inbox, Letter, Life, Report, Write};
@@ -70,6 +74,8 @@ enum Event {
     Checked(LinkId),
     /// A controller's timer.
     Timer(NodeId),
+    /// Something of the front's.
+    Front(front::Due),
     /// A message between raft nodes arrives.
     Letter(Letter),
     /// A write of a raft node is durable.
@@ -110,6 +116,7 @@ struct World<'a> {
     /// In the order of their numbers, which start from one.
     processes: Vec<Process>,
     clients: Vec<Client>,
+    front: Option<Front>,
     /// Random words drawn by lives of agents that are over.
     drawn_before: u64,
     inbox: Inbox,
@@ -151,6 +158,7 @@ impl<'a> World<'a> {
             held: Vec::new(),
             processes: plan.controllers().map(Process::new).collect(),
             clients: Vec::new(),
+            front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             drawn_before: 0,
             inbox: Inbox::default(),
             told: VecDeque::new(),
@@ -168,6 +176,7 @@ impl<'a> World<'a> {
         for node in self.plan.controllers().filter(|node| members::founds(self.plan, *node)) {
             self.start(node);
         }
+        self.start_front();
         self.drain();
         self.start_agents();
         let ends = self.plan.ends();
@@ -225,6 +234,7 @@ impl<'a> World<'a> {
             Event::Shaken(link) => self.shaken(link),
             Event::Checked(link) => self.checked(link),
             Event::Timer(node) => self.controller_due(node),
+            Event::Front(due) => self.front_due(due),
             Event::Letter(letter) => self.deliver(letter),
             Event::Written(life, write) => {
                 if self.process(life.node).lives(life) {
@@ -268,7 +278,17 @@ impl<'a> World<'a> {
             Way::Up => (caller, called),
             Way::Down => (called, caller),
         };
-        match self.network.pass(self.now, from, to) {
+        let within = match link.hop {
+            Hop::Joined { .. } => self.network.pass(self.now, Place::Agents, Place::Agents),
+            Hop::None | Hop::Outside | Hop::Joining { .. } | Hop::Over => {
+                Passage::Arrives(self.now)
+            }
+        };
+        let now = match within {
+            Passage::Arrives(at) => at,
+            Passage::Held | Passage::Lost => unreachable!("no fault comes between agents"),
+        };
+        match self.network.pass(now, from, to) {
             Passage::Arrives(at) => {
                 let arrival = &mut link.arrival[way as usize];
                 *arrival = at.max(*arrival);

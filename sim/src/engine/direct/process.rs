@@ -144,6 +144,11 @@ impl Process {
         *self.connections.get(connection.0 as usize - 1)?
     }
 
+    /// The links of every connection, through both doors.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.connections.iter().flatten().copied()
+    }
+
     /// Forgets a connection; gives up its link, unless it is gone already.
     pub fn disconnect(&mut self, connection: ConnectionId) -> Option<LinkId> {
         let link = self.connections.get_mut(connection.0 as usize - 1)?.take();

@@ -6,7 +6,7 @@ use portcullis_core::controller::{Input, Output};
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, Machine, NodeId, Time};
 
-use super::link::{Caller, Down, LinkId, Message, Served, Up};
+use super::link::{Caller, Down, Hop, LinkId, Message, Served, Up};
 use super::rival::Rival;
 use super::{Event, World};
 use crate::history::{Event as Fact, Who};
@@ -22,6 +22,13 @@ impl World<'_> {
 
     /// Tells the machines all that they are still to be told, and does what they order.
     pub(super) fn drain(&mut self) {
+        self.drain_controllers();
+        while self.drain_front() {
+            self.drain_controllers();
+        }
+    }
+
+    fn drain_controllers(&mut self) {
         while let Some((node, input)) = self.told.pop_front() {
             if self.process(node).machine.is_none() {
                 continue;
@@ -128,7 +135,7 @@ impl World<'_> {
     }
 
     /// Lets the next connection in, if there is a permit and somebody waits.
-    fn accept(&mut self, node: NodeId, door: Door) {
+    pub(super) fn accept(&mut self, node: NodeId, door: Door) {
         let now = self.now;
         let handshake = self.plan.settings.controllers.handshake_cost;
         let process = self.process(node);
@@ -152,7 +159,14 @@ impl World<'_> {
         let Some(link) = self.links.get(id) else { return };
         let (node, door, caller) = (link.node, link.door, link.caller);
         let connection = match link.served {
-            Served::Knocking => return self.knocked(id, node, door),
+            Served::Knocking => {
+                return match link.hop {
+                    Hop::None => self.knocked(id, node, door),
+                    Hop::Outside | Hop::Joining { .. } => self.knocked_by_front(id),
+                    // Knocks come before anything that a joined link carries.
+                    Hop::Joined { .. } | Hop::Over => {}
+                };
+            }
             // Whoever closes before being let in is found out about afterwards.
             Served::Waiting => return,
             Served::Accepted(connection) => connection,
@@ -240,6 +254,7 @@ impl World<'_> {
         if self.process(node).disconnect(connection).is_some() {
             self.tell(node, Input::Disconnected { connection });
         }
+        self.parted(id);
         if let Some(link) = self.links.get(id) {
             link.served = Served::Gone;
         }
@@ -253,6 +268,7 @@ impl World<'_> {
         if link.wanted {
             self.send(id, Message::Down(Down::Closed));
         }
+        self.parted(id);
         self.links.release(id);
     }
 

@@ -20,15 +20,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::api::{self, CONTROLLER_MODEL, HostPort, Model, Place as About};
+use portcullis::api::{self, CONTROLLER_MODEL, Model, Place as About};
 use portcullis::client::wire::Pass;
-use portcullis::client::{self, Client};
+use portcullis::client::{self, Client, Follows};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::Env;
 use portcullis::node::members::Membership;
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
+use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::members::Command;
 use portcullis_core::{Address, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
@@ -169,12 +170,8 @@ impl Stageplay {
         let peer_port = if self.two_doors() { controller_port } else { API_PORT };
         let peer = |node: NodeId| (node, Address::from(format!("{node}:{peer_port}")));
         let server = |node: NodeId| {
-            let at = HostPort {
-                value: node.to_string(),
-                kind: "hostname".into(),
-                scope: "local-cloud".into(),
-                port: API_PORT,
-            };
+            let at =
+                HostPort { scope: Scope::LocalCloud, ..HostPort::new(&node.to_string(), API_PORT) };
             (node, vec![at])
         };
         let certificate = &self.certificates[&node];
@@ -189,6 +186,7 @@ impl Stageplay {
                 controller: self.two_doors().then(|| any(controller_port)),
             },
             metrics: None,
+            proxied: Vec::new(),
             cluster: CLUSTER.into(),
             membership: members.map(|members| Membership {
                 roles: members.roles(node),
@@ -197,6 +195,7 @@ impl Stageplay {
             }),
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
+            space: None,
             certificate: Certificate {
                 chain: certificate.chain.clone(),
                 key: certificate.key.clone_key(),
@@ -235,6 +234,7 @@ impl Stageplay {
             agent,
             addresses,
             tls: tls.clone(),
+            follows: Follows::of(&tag),
             pass: Pass { tag, password: PASSWORD.into() },
             place: About::Model(configuration::MODEL.into()),
         }

@@ -1,11 +1,12 @@
 //! `Agent`, `Machiner` and `Uniter`: how agents of each kind learn where controllers are.
 
+use portcullis_core::addresses::HostPort;
 use serde_json::{Value, json};
 
+use super::Handler;
 use super::session::Caller;
 use super::told::denied;
 use super::watchers::Watched;
-use super::{Handler, HostPort};
 use crate::credentials::Identity;
 use crate::rpc::{self, Request};
 
@@ -25,16 +26,16 @@ pub(super) fn call<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc
     if !allowed {
         return Err(denied());
     }
-    let cluster = caller.cluster();
+    let servers = || caller.cluster().addresses(&caller.identity, None);
     match request.method.as_str() {
-        "APIHostPorts" => Ok(json!({ "servers": cluster.addresses() })),
-        "APIAddresses" => Ok(json!({ "result": joined(cluster.addresses()) })),
+        "APIHostPorts" => Ok(json!({ "servers": servers() })),
+        "APIAddresses" => Ok(json!({ "result": joined(&servers()) })),
         "WatchAPIHostPorts" => caller.watch(Watched::Addresses),
         _ => unreachable!("only methods of the facade are called"),
     }
 }
 
 /// Every address in one list, in order.
-pub(super) fn joined(servers: Vec<&Vec<HostPort>>) -> Value {
-    json!(servers.into_iter().flatten().map(HostPort::joined).collect::<Vec<String>>())
+pub(super) fn joined(servers: &[Vec<HostPort>]) -> Value {
+    json!(servers.iter().flatten().map(HostPort::joined).collect::<Vec<String>>())
 }
