@@ -14,7 +14,7 @@ use crate::settings::duration;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Members {
     /// So many controllers found the cluster, the first ones; the others join it, in order.
-    pub founders: u64,
+    pub founders: u32,
     pub voters: u8,
     pub stand_bys: u8,
     /// Longest silence of a voter until a stand-by gets its vote.
@@ -30,14 +30,14 @@ impl Default for Members {
     fn default() -> Members {
         let roles::Config { silent_max, steady_min, .. } = roles::Config::new(NodeId(0));
         let Wanted { voters, stand_bys } = Wanted::default();
-        Members { founders: u64::MAX, voters, stand_bys, silent_max, steady_min }
+        Members { founders: u32::MAX, voters, stand_bys, silent_max, steady_min }
     }
 }
 
 impl Members {
     /// Whether a controller is there from the beginning.
     pub fn founds(&self, node: NodeId) -> bool {
-        node.0 <= self.founders
+        node.0 <= self.founders.into()
     }
 
     /// How many of each role are wanted.

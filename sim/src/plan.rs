@@ -255,6 +255,8 @@ engines = ["direct", "turmoil"]
 acts = "100s"
 settles-within = "10s"
 
+[members]
+
 [agents]
 turmoil = { count = 6, leases = 2 }
 
@@ -279,6 +281,15 @@ do = { slow-link = { from = "all", to = "agents", by = "250ms" } }
 [[fault]]
 at = "32s"
 do = "herd"
+
+[[fault]]
+at = "32s"
+do = { remove = { node = "leader" } }
+
+[[fault]]
+at = "32s"
+for = "2s"
+do = { stop = { node = "leader" } }
 
 [[fault]]
 between = ["32s", "33s"]
