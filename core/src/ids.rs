@@ -88,6 +88,28 @@ impl Address {
     }
 }
 
+/// What an operator calls something, such as a worker; cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Takes the text as it is.
+    pub fn new(text: &str) -> Name {
+        Name(Arc::from(text))
+    }
+
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl From<String> for Address {
     fn from(text: String) -> Address {
         Address(Arc::from(text))

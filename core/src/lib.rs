@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod addresses;
+pub mod admission;
 pub mod agent;
 pub mod backoff;
 pub mod balancer;
@@ -21,6 +22,7 @@ pub mod log;
 pub mod members;
 pub mod pace;
 pub mod queue;
+pub mod readiness;
 pub mod roles;
 pub mod seed;
 pub mod sessions;
@@ -28,7 +30,7 @@ pub mod time;
 pub mod tracker;
 pub mod waits;
 
-pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, NodeId};
+pub use ids::{Address, AskId, BackendId, BatchId, ConnectionId, Door, Name, NodeId};
 pub use seed::{Rng, Seed};
 pub use time::{GlobalTime, Time, Timeout};
 

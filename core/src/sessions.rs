@@ -60,6 +60,10 @@ pub enum Why {
     Silent,
     /// The controller has more agents than its share, or than its memory can bear.
     Surplus,
+    /// It was held at the door for longer than `held_within`.
+    Held,
+    /// The controller shuts down, and knows nobody to send it to.
+    Stopping,
 }
 
 impl fmt::Display for Why {
@@ -68,6 +72,8 @@ impl fmt::Display for Why {
             Why::NotLoggedIn => "not logged in in time",
             Why::Silent => "silent for too long",
             Why::Surplus => "too many agents",
+            Why::Held => "held at the door for too long",
+            Why::Stopping => "the controller stops",
         })
     }
 }
@@ -139,6 +145,11 @@ impl Sessions {
     /// The door a connection came through, and its party if it has logged in.
     pub fn get(&self, connection: ConnectionId) -> Option<(Door, Option<Party>)> {
         self.sessions.get(&connection).map(|session| (session.door, session.party))
+    }
+
+    /// Everybody who is connected, in the order in which they came.
+    pub fn all(&self) -> impl Iterator<Item = (ConnectionId, Option<Party>)> {
+        self.sessions.iter().map(|(connection, session)| (*connection, session.party))
     }
 
     /// How many are connected, through both doors.

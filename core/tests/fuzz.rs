@@ -8,6 +8,8 @@
 #[path = "fuzz/world.rs"]
 mod world;
 
+#[path = "fuzz/admission.rs"]
+mod admission;
 #[path = "fuzz/agent.rs"]
 mod agent;
 #[path = "fuzz/balancer.rs"]
@@ -28,6 +30,8 @@ mod gate;
 mod queue;
 #[path = "fuzz/rates.rs"]
 mod rates;
+#[path = "fuzz/readiness.rs"]
+mod readiness;
 #[path = "fuzz/roles.rs"]
 mod roles;
 #[path = "fuzz/waiting.rs"]

@@ -23,6 +23,9 @@ pub trait Shell<M: Machine>: Send {
     /// Does what the machine, which is as it was after ordering it, orders. What is known at once is
     /// handed back as the next input.
     fn act(&mut self, machine: &M, now: Time, output: M::Output) -> Option<M::Input>;
+
+    /// Looks at the machine once everything that it ordered is done. Cheap: called at every turn.
+    fn done(&mut self, _: &M) {}
 }
 
 /// A machine whose inputs and outputs a host can show to those who watch it.
@@ -116,5 +119,6 @@ pub async fn drive<E, M, S>(
             env.saw(M::told(&input));
             machine.handle(env.now(), input, &mut out);
         }
+        shell.done(&machine);
     }
 }

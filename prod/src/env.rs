@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
@@ -53,6 +54,15 @@ pub trait Env: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = io::Result<Self::Stream>> + Send;
     /// Opens a connection. Bounded by the caller.
     fn connect(&self, address: &Address) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// Listens at a socket in the file system, which nobody but this host's own user can dial. A file
+    /// that was left there is replaced if nobody listens. Refused by hosts without a file system.
+    fn bind_local(&self, _: &Path) -> impl Future<Output = io::Result<Self::Listener>> + Send {
+        async { Err(io::ErrorKind::Unsupported.into()) }
+    }
+    /// Opens a connection to such a socket. Bounded by the caller.
+    fn connect_local(&self, _: &Path) -> impl Future<Output = io::Result<Self::Stream>> + Send {
+        async { Err(io::ErrorKind::Unsupported.into()) }
+    }
     /// The two ends of a connection that was let in; none where connections have no addresses.
     fn ends(&self, _: &Self::Stream) -> Option<Ends> {
         None

@@ -15,10 +15,16 @@ use portcullis_core::{Address, Seed, Time};
 use redb::backends::FileBackend;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tracing::{debug, trace};
 
 use crate::env::{Ends, Env, Fact, Process};
+
+mod local;
+mod stream;
+
+pub use local::LOCAL_PATH_MAX;
+pub use stream::{Listener, Stream};
 
 /// Connections that wait in the kernel until the door accepts them. The kernel lowers it to
 /// `net.core.somaxconn`, 4,096 by default.
@@ -91,6 +97,13 @@ pub fn today() -> SystemTime {
     SystemTime::now()
 }
 
+/// The kernel's monotonic clock, by which service managers put in order what they are told.
+pub fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // It counts from the start of the machine: neither part is below zero.
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 /// What every connection is set to: nothing waits for more to send, since every message is written
 /// whole; and an end that is gone without a word is found out.
 fn tune(stream: &TcpStream) -> io::Result<()> {
@@ -122,8 +135,8 @@ fn socket_for(address: SocketAddr) -> io::Result<TcpSocket> {
 
 impl Env for Tokio {
     type Runtime = TokioRuntime;
-    type Stream = TcpStream;
-    type Listener = TcpListener;
+    type Stream = Stream;
+    type Listener = Listener;
     type Disk = FileBackend;
 
     fn now(&self) -> Time {
@@ -153,7 +166,7 @@ impl Env for Tokio {
         self.host.seed
     }
 
-    async fn bind(&self, address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    async fn bind(&self, address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         let socket = socket_for(address)?;
         // A restarted controller must get its port back although old connections linger.
         socket.set_reuseaddr(true)?;
@@ -161,25 +174,46 @@ impl Env for Tokio {
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let bound = listener.local_addr()?;
-        Ok((listener, bound))
+        Ok((Listener::Port(listener), bound))
     }
 
-    async fn accept(&self, listener: &mut TcpListener) -> io::Result<TcpStream> {
-        let (stream, _) = listener.accept().await?;
-        tune(&stream)?;
-        Ok(stream)
+    async fn accept(&self, listener: &mut Listener) -> io::Result<Stream> {
+        match listener {
+            Listener::Port(listener) => {
+                let (stream, _) = listener.accept().await?;
+                tune(&stream)?;
+                Ok(Stream::Port(stream))
+            }
+            Listener::Local(listener) => Ok(Stream::Local(listener.accept().await?)),
+        }
     }
 
-    async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
+    async fn connect(&self, address: &Address) -> io::Result<Stream> {
         #[expect(clippy::disallowed_methods, reason = "this is what Env::connect stands for")]
         let stream = TcpStream::connect(address.as_str()).await?;
         tune(&stream)?;
-        Ok(stream)
+        Ok(Stream::Port(stream))
     }
 
-    fn ends(&self, stream: &TcpStream) -> Option<Ends> {
-        let (from, to) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
-        Some(Ends { from, to })
+    async fn bind_local(&self, path: &Path) -> io::Result<Listener> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        local::Local::bind(path, BACKLOG).map(Listener::Local)
+    }
+
+    async fn connect_local(&self, path: &Path) -> io::Result<Stream> {
+        UnixStream::connect(path).await.map(Stream::Local)
+    }
+
+    fn ends(&self, stream: &Stream) -> Option<Ends> {
+        match stream {
+            Stream::Port(stream) => {
+                let (from, to) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+                Some(Ends { from, to })
+            }
+            Stream::Local(_) => None,
+        }
     }
 
     fn open(&self, file: &str) -> io::Result<FileBackend> {
@@ -273,11 +307,45 @@ mod tests {
         let address = Address::new(&bound.to_string());
         let (near, far) = tokio::join!(env.connect(&address), env.accept(&mut listener));
         let (mut near, mut far) = (near.expect("it listens"), far.expect("one has come"));
-        assert!(near.nodelay().expect("open") && far.nodelay().expect("open"));
+        for end in [&near, &far] {
+            assert!(matches!(end, Stream::Port(stream) if stream.nodelay().expect("open")));
+        }
         near.write_all(b"knock").await.expect("open");
         let mut heard = [0; 5];
         far.read_exact(&mut heard).await.expect("open");
         assert_eq!(&heard, b"knock");
+    }
+
+    #[tokio::test]
+    async fn a_local_socket_is_its_users_alone_and_taken_over_only_when_left() {
+        use std::os::unix::fs::PermissionsExt;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let folder = tempfile::tempdir().expect("there is a temporary folder");
+        let env = host(&folder, Ports::Own);
+        let path = folder.path().join("data/controller.sock");
+        let mut listener = env.bind_local(&path).await.expect("nobody has it");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let taken = env.bind_local(&path).await.map(drop).expect_err("somebody listens");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+
+        let (near, far) = tokio::join!(env.connect_local(&path), env.accept(&mut listener));
+        let (mut near, mut far) = (near.expect("it listens"), far.expect("one has come"));
+        assert_eq!(env.ends(&far), None);
+        near.write_all(b"knock").await.expect("open");
+        let mut heard = [0; 5];
+        far.read_exact(&mut heard).await.expect("open");
+        assert_eq!(&heard, b"knock");
+
+        // What a killed process leaves behind is a file that nobody listens at.
+        drop(listener);
+        assert!(!path.exists(), "a listener that ends takes its file along");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("nobody has it"));
+        drop(env.bind_local(&path).await.expect("nobody listens any more"));
+        fs::write(&path, "precious").expect("the folder can be written");
+        env.bind_local(&path).await.map(drop).expect_err("a file that is no socket is left alone");
+        assert_eq!(fs::read_to_string(&path).expect("it was left alone"), "precious");
     }
 
     #[tokio::test]

@@ -124,7 +124,7 @@ impl Cluster {
         let (world, doors) = (self.world.clone(), Arc::clone(&self.doors));
         let links = Links::new(move |other: NodeId, _: Address| {
             let (host, doors) = (world.clone(), Arc::clone(&doors));
-            let dial = move || std::future::ready(dial(&host, &doors, other.0));
+            let dial = move |_| std::future::ready(dial(&host, &doors, other.0));
             Link::start(&world, &limits(id), other, dial)
         });
         let config = Arc::new(self.config.openraft().unwrap());
@@ -288,7 +288,7 @@ async fn strangers_are_not_served() {
     let cluster = Cluster::start(quick()).await;
     let (near, far) = tokio::io::duplex(1_024);
     let near = Mutex::new(Some(near));
-    let dial = move || {
+    let dial = move |_| {
         let stream = near.lock().unwrap().take();
         std::future::ready(stream.ok_or(io::ErrorKind::ConnectionRefused.into()))
     };

@@ -1,5 +1,9 @@
 //! Whole controllers in one process, as clients meet them: loopback, TLS, websockets, raft.
 
+#[path = "live/balanced.rs"]
+mod balanced;
+#[path = "live/drain.rs"]
+mod drain;
 #[path = "live/followed.rs"]
 mod followed;
 #[path = "live/forwarded.rs"]
@@ -12,7 +16,13 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/processes.rs"]
+mod processes;
 #[path = "live/proxied.rs"]
 mod proxied;
+#[path = "live/startup.rs"]
+mod startup;
+#[path = "live/told.rs"]
+mod told;
 #[path = "live/world.rs"]
 mod world;

@@ -21,12 +21,17 @@ pub enum Action {
     Crash { node: Role },
     /// The process dies and starts again at once.
     Restart { node: Role },
-    /// The process is told to stop, and gives up its role first. It starts again at the end.
+    /// The process is told to stop, as by a service manager: it gives up its role and sends its
+    /// agents elsewhere. It starts again at the end.
     Stop { node: Role },
     /// A controller that was not there joins the cluster.
     Join { node: Role },
     /// A controller leaves the cluster for ever. Its process runs on until it knows.
     Remove { node: Role },
+    /// Direct: the operator switches the controller port on or off, with everything running.
+    ControllerPort { node: Role, on: bool },
+    /// Direct: the controller cannot reach itself.
+    LoseItself { node: Role },
     /// What is sent is lost, and so are the connections; `one-way`, only from `from` to `to`.
     Partition {
         from: Group,
@@ -104,6 +109,7 @@ impl Action {
         match self {
             Action::Crash { .. }
             | Action::Stop { .. }
+            | Action::LoseItself { .. }
             | Action::Partition { .. }
             | Action::Hold { .. }
             | Action::SlowLink { .. }
@@ -112,6 +118,7 @@ impl Action {
             Action::Restart { .. }
             | Action::Join { .. }
             | Action::Remove { .. }
+            | Action::ControllerPort { .. }
             | Action::Herd
             | Action::RestartAgents
             | Action::Claims(_) => false,
@@ -125,6 +132,8 @@ impl Action {
             Action::Crash { .. }
             | Action::Restart { .. }
             | Action::Stop { .. }
+            | Action::ControllerPort { .. }
+            | Action::LoseItself { .. }
             | Action::Partition { .. }
             | Action::Hold { .. }
             | Action::SlowLink { .. }
@@ -155,6 +164,8 @@ impl Action {
             | Action::Stop { node }
             | Action::Join { node }
             | Action::Remove { node }
+            | Action::ControllerPort { node, .. }
+            | Action::LoseItself { node }
             | Action::SlowDisk { node, .. } => {
                 if !runs(node) {
                     return Err(format!("`{node}` is no controller"));
@@ -191,9 +202,9 @@ impl Action {
             | Action::Stop { node }
             | Action::Join { node }
             | Action::Remove { node }
-            | Action::SlowDisk { node, .. } => {
-                fill(node);
-            }
+            | Action::ControllerPort { node, .. }
+            | Action::LoseItself { node }
+            | Action::SlowDisk { node, .. } => fill(node),
             Action::Partition { from, to, .. }
             | Action::Hold { from, to }
             | Action::SlowLink { from, to, .. } => {
@@ -213,6 +224,10 @@ impl fmt::Display for Action {
             Action::Stop { node } => write!(f, "stop {node}"),
             Action::Join { node } => write!(f, "join {node}"),
             Action::Remove { node } => write!(f, "remove {node}"),
+            Action::ControllerPort { node, on } => {
+                write!(f, "controller-port {node} {}", if *on { "on" } else { "off" })
+            }
+            Action::LoseItself { node } => write!(f, "lose-itself {node}"),
             Action::Partition { from, to, one_way: false } => write!(f, "partition {from} | {to}"),
             Action::Partition { from, to, one_way: true } => write!(f, "partition {from} > {to}"),
             Action::Hold { from, to } => write!(f, "hold {from} | {to}"),
@@ -251,6 +266,14 @@ impl FromStr for Action {
             "join" => Ok(Action::Join { node: rest.parse()? }),
             "remove" => Ok(Action::Remove { node: rest.parse()? }),
             "restart" => Ok(Action::Restart { node: rest.parse()? }),
+            "lose-itself" => Ok(Action::LoseItself { node: rest.parse()? }),
+            "controller-port" => match rest.rsplit_once(' ') {
+                Some((node, "on")) => Ok(Action::ControllerPort { node: node.parse()?, on: true }),
+                Some((node, "off")) => {
+                    Ok(Action::ControllerPort { node: node.parse()?, on: false })
+                }
+                Some(_) | None => Err(format!("`{text}` is not `controller-port WHO on|off`")),
+            },
             "partition" => {
                 let one_way = rest.contains('>');
                 let (from, to) = sides(rest, if one_way { '>' } else { '|' })?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis::env::Affair;
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Done, Operation, Refusal};
+use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, Door, NodeId, Time, agent, roles};
 
@@ -27,6 +28,8 @@ pub struct Controller {
     /// Connections let in, by door.
     pub controller_door: u64,
     pub api_door: u64,
+    /// Who had to stand at the API door, controllers apart.
+    pub held: u64,
     pub hangups: u64,
     pub backlog_full: u64,
     pub killed: u64,
@@ -97,6 +100,14 @@ pub struct Counts {
     pub api_door_opened: u64,
     /// API doors opened while an agent had already been turned away.
     pub api_door_opened_late: u64,
+    /// API doors shut while their controllers ran.
+    pub api_door_shut: u64,
+    /// Controller ports switched on or off.
+    pub toggled: u64,
+    /// Controllers that were told to stop, and agents that they sent elsewhere.
+    pub stopped: u64,
+    pub sent_elsewhere: u64,
+    stopping: BTreeSet<NodeId>,
     pub errors: u64,
     /// Changes of voters, and of the leader, that were ordered; processes that ended by themselves.
     pub appointed: u64,
@@ -191,6 +202,16 @@ impl Counts {
                     Door::Api => controller.api_door += 1,
                 }
             }
+            Input::Arrived { kind: Kind::Other, .. } => {
+                self.controllers.entry(node).or_default().held += 1;
+            }
+            Input::Reconfigured { .. } => self.toggled += 1,
+            Input::Started => {
+                self.stopping.remove(&node);
+            }
+            Input::Stopping => {
+                self.stopping.insert(node);
+            }
             Input::Led { .. } => {
                 self.leaders += 1;
                 let before = self.last_leader.replace(node);
@@ -206,7 +227,7 @@ impl Counts {
                 *most = queued.max(*most);
                 self.picture.queued.reach(at, queued);
             }
-            Input::Started
+            Input::Arrived { kind: Kind::Controller, .. }
             | Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::LoggedIn { .. }
@@ -222,11 +243,13 @@ impl Counts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
-            | Input::Reconfigured { .. }
             | Input::Restored { .. }
+            | Input::Knocked { .. }
+            | Input::Linked { .. }
+            | Input::Committing { .. }
+            | Input::Working { .. }
             | Input::Heard { .. }
-            | Input::Memory { .. }
-            | Input::Stopping => {}
+            | Input::Memory { .. } => {}
         }
     }
 
@@ -236,6 +259,19 @@ impl Counts {
                 self.api_door_opened += 1;
                 self.api_door_opened_late += u64::from(self.dials_failed > 0);
             }
+            Output::Admit { connection } => {
+                let door = facts.session(node, *connection).map(|(door, _)| door);
+                let controller = self.controllers.entry(node).or_default();
+                match door {
+                    Some(Door::Api) => controller.api_door += 1,
+                    Some(Door::Controller) | None => controller.controller_door += 1,
+                }
+            }
+            Output::Shut { door: Door::Api } if !self.stopping.contains(&node) => {
+                self.api_door_shut += 1;
+            }
+            Output::Redirect { .. } if self.stopping.contains(&node) => self.sent_elsewhere += 1,
+            Output::Stopped => self.stopped += 1,
             Output::Hangup { .. } => self.controllers.entry(node).or_default().hangups += 1,
             Output::Send { ask, .. } => {
                 self.forwarded += 1;
@@ -252,6 +288,8 @@ impl Counts {
             }
             Output::Open { door: Door::Controller }
             | Output::Accept { .. }
+            | Output::Hold { .. }
+            | Output::Condition { .. }
             | Output::Shut { .. }
             | Output::Propose { .. }
             | Output::Recall { .. }
@@ -411,6 +449,7 @@ impl fmt::Display for Counts {
             write!(f, "  {:<22}api door {}", node.to_string(), it.api_door)?;
             write!(f, ", controller door {}", it.controller_door)?;
             let figures = [
+                ("held", it.held),
                 ("hung up", it.hangups),
                 ("backlog full", it.backlog_full),
                 ("killed", it.killed),
@@ -506,6 +545,10 @@ impl fmt::Display for Counts {
                 ("probes", gate.probes),
             ];
             row(f, "seen by the front", &seen)?;
+        }
+        if self.stopped > 0 {
+            let stops = [("stopped", self.stopped), ("sent elsewhere", self.sent_elsewhere)];
+            row(f, "stops", &stops)?;
         }
         let time = |time: Option<Time>| time.map_or("never".into(), |time| time.to_string());
         writeln!(f, "  {:<22}{}", "all connected at", time(self.all_connected))?;

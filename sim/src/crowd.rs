@@ -26,6 +26,8 @@ pub struct Crowd {
     asking: BTreeSet<(NodeId, ConnectionId)>,
     /// Agents that were sent elsewhere and are still there.
     leaving: BTreeSet<(NodeId, ConnectionId)>,
+    /// Controllers that were told to stop.
+    stopping: BTreeSet<NodeId>,
     /// How many were moved: sent elsewhere, or made to leave, after they had been let in.
     pub moved: u64,
     /// Since when the controllers are even; none if they are not.
@@ -46,9 +48,15 @@ impl Crowd {
             inside: controllers.map(|node| (node, BTreeMap::new())).collect(),
             asking: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            stopping: BTreeSet::new(),
             moved: 0,
             even: None,
         }
+    }
+
+    /// Whether a controller was told to stop.
+    pub fn stops(&self, node: NodeId) -> bool {
+        self.stopping.contains(&node)
     }
 
     /// Takes note of one event, and says whether it moves somebody.
@@ -72,7 +80,9 @@ impl Crowd {
 
     /// Takes note of what a controller was told.
     fn told(&mut self, at: Time, node: NodeId, input: &Input) {
-        if let Input::LoggedIn { connection, party: Party::Agent } = input {
+        if let Input::Stopping = input {
+            self.stopping.insert(node);
+        } else if let Input::LoggedIn { connection, party: Party::Agent } = input {
             self.asking.insert((node, *connection));
         } else if let Input::Disconnected { connection } = input {
             self.asking.remove(&(node, *connection));
@@ -94,6 +104,8 @@ impl Crowd {
                 }
                 None
             }
+            // Whoever stops sends everybody away, which is no question of balance.
+            Output::Redirect { .. } if self.stopping.contains(&node) => None,
             Output::Redirect { connection, .. } => {
                 let since = self.since(node, *connection)?;
                 self.leaving.insert((node, *connection)).then(|| self.moves(at, since))
@@ -102,7 +114,14 @@ impl Crowd {
                 let since = self.since(node, *connection)?;
                 (!self.leaving.contains(&(node, *connection))).then(|| self.moves(at, since))
             }
-            Output::Hangup { why: Why::NotLoggedIn | Why::Silent, .. }
+            Output::Hangup {
+                why: Why::NotLoggedIn | Why::Silent | Why::Held | Why::Stopping,
+                ..
+            }
+            | Output::Hold { .. }
+            | Output::Admit { .. }
+            | Output::Condition { .. }
+            | Output::Stopped
             | Output::Refuse { .. }
             | Output::Open { .. }
             | Output::Accept { .. }
@@ -119,6 +138,7 @@ impl Crowd {
     /// A process is gone, and everybody with it.
     fn died(&mut self, at: Time, node: NodeId) {
         self.inside.insert(node, BTreeMap::new());
+        self.stopping.remove(&node);
         self.asking.retain(|(owner, _)| *owner != node);
         self.leaving.retain(|(owner, _)| *owner != node);
         self.weigh(at);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use portcullis_core::agent;
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Entry, Key, Operation};
+use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, Time};
@@ -37,6 +38,8 @@ pub struct Ask {
 pub struct Facts {
     leading: BTreeSet<NodeId>,
     sessions: BTreeMap<(NodeId, ConnectionId), (Door, Option<Party>)>,
+    /// Who said what it is, and stands at a door until it is admitted.
+    standing: BTreeMap<(NodeId, ConnectionId), Kind>,
     asks: BTreeMap<(NodeId, AskId), Ask>,
     /// By lease, who waits for an answer about it, and until when.
     wanted: BTreeMap<Key, Vec<(Operation, Time)>>,
@@ -92,7 +95,7 @@ impl Facts {
         self.leading.last().copied()
     }
 
-    /// The door and the party of a connection.
+    /// The door that a connection counts for, and its party.
     pub fn session(&self, node: NodeId, connection: ConnectionId) -> Option<(Door, Option<Party>)> {
         self.sessions.get(&(node, connection)).copied()
     }
@@ -175,12 +178,16 @@ impl Facts {
                     *self.connections.entry(node).or_default() += 1;
                 }
             }
+            Input::Arrived { connection, kind, .. } => {
+                self.standing.insert((node, *connection), *kind);
+            }
             Input::LoggedIn { connection, party } => {
                 if let Some(session) = self.sessions.get_mut(&(node, *connection)) {
                     session.1 = Some(*party);
                 }
             }
             Input::Disconnected { connection } => {
+                self.standing.remove(&(node, *connection));
                 if let Some((Door::Api, _)) = self.sessions.remove(&(node, *connection)) {
                     *self.connections.entry(node).or_default() -= 1;
                 }
@@ -196,7 +203,7 @@ impl Facts {
                 self.leading.remove(&node);
                 self.changed = at;
             }
-            Input::Started | Input::Stopping => self.died(at, node),
+            Input::Started => self.died(at, node),
             Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::Pinged { .. }
@@ -211,8 +218,13 @@ impl Facts {
             | Input::Applied { .. }
             | Input::Reconfigured { .. }
             | Input::Restored { .. }
+            | Input::Knocked { .. }
+            | Input::Linked { .. }
+            | Input::Committing { .. }
+            | Input::Working { .. }
             | Input::Heard { .. }
-            | Input::Memory { .. } => {}
+            | Input::Memory { .. }
+            | Input::Stopping => {}
         }
     }
 
@@ -271,8 +283,18 @@ impl Facts {
             Output::Propose { entry, .. } => {
                 self.proposals.insert(entry.now, at);
             }
+            Output::Admit { connection } => {
+                if let Some(kind) = self.standing.remove(&(node, *connection)) {
+                    self.sessions.insert((node, *connection), (kind.counts_at(), None));
+                    let counted = usize::from(kind == Kind::Other);
+                    *self.connections.entry(node).or_default() += counted;
+                }
+            }
+            Output::Stopped => self.died(at, node),
             Output::Open { .. }
             | Output::Accept { .. }
+            | Output::Hold { .. }
+            | Output::Condition { .. }
             | Output::Shut { .. }
             | Output::Hangup { .. }
             | Output::Send { .. }
@@ -291,9 +313,13 @@ impl Facts {
                 self.faults += 1;
                 self.died(at, *node);
             }
-            Deed::Cut { .. } | Deed::Hold { .. } | Deed::Stop(_) => self.faults += 1,
+            Deed::Cut { .. } | Deed::Hold { .. } | Deed::Stop(_) | Deed::LoseItself(_) => {
+                self.faults += 1;
+            }
             Deed::Left(node) => self.died(at, *node),
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
+            Deed::FindItself(_) => self.faults -= 1,
+            Deed::ControllerPort { .. } => {}
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
             }
@@ -321,6 +347,7 @@ impl Facts {
     fn died(&mut self, at: Time, node: NodeId) {
         self.leading.remove(&node);
         self.sessions.retain(|(owner, _), _| *owner != node);
+        self.standing.retain(|(owner, _), _| *owner != node);
         let wanted = &mut self.wanted;
         self.asks.retain(|(owner, _), ask| {
             if *owner == node {

@@ -56,6 +56,19 @@ pub struct Controllers {
     pub features: Vec<Feature>,
     /// Zero: there is one door, as Juju has without the key.
     pub controller_api_port: u16,
+    /// Whether the API port is bound at once, and holds whoever is no controller until the API door
+    /// is open. So it is in any case if the controller door is not for all controllers.
+    pub controllers_first: bool,
+    /// Who uses the controller door.
+    pub controller_door: ControllerDoor,
+    /// How long an open API door stays open while the controller is not ready.
+    #[serde(with = "duration")]
+    pub lost_max: Duration,
+    /// Most connections held at a door at once.
+    pub held_max: usize,
+    /// Longest time from being told to stop to having stopped.
+    #[serde(with = "duration")]
+    pub drain_max: Duration,
     /// From being stable to opening the API door.
     #[serde(with = "duration")]
     pub api_port_open_delay: Duration,
@@ -94,6 +107,11 @@ impl Default for Controllers {
             count: 3,
             features: vec![Feature::RaftApiLeases],
             controller_api_port: 0,
+            controllers_first: false,
+            controller_door: ControllerDoor::Peers,
+            lost_max: Duration::from_secs(30),
+            held_max: 100_000,
+            drain_max: Duration::from_secs(10),
             api_port_open_delay: Duration::from_secs(2),
             agent_ratelimit_max: 10,
             agent_ratelimit_rate: Duration::from_millis(250),
@@ -107,6 +125,31 @@ impl Default for Controllers {
             handshake_cost: Duration::from_micros(250),
             sync_time: Duration::from_millis(2),
         }
+    }
+}
+
+/// Who uses the controller door, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ControllerDoor {
+    /// Every controller: a port, open in the firewall.
+    Peers,
+    /// This controller alone: a port, for itself.
+    #[serde(rename = "self")]
+    Itself,
+    /// This controller alone: a Unix socket, and no port at all.
+    Socket,
+}
+
+impl Controllers {
+    /// Whether a controller starts with a door for controllers, or for itself.
+    pub fn has_controller_door(&self) -> bool {
+        self.controller_api_port != 0 || self.controller_door == ControllerDoor::Socket
+    }
+
+    /// Whether the API port holds whoever is no controller.
+    pub fn holds(&self) -> bool {
+        self.controllers_first || self.controller_door != ControllerDoor::Peers
     }
 }
 

@@ -36,8 +36,6 @@ impl fmt::Display for Place {
 pub enum Deed {
     /// The running process dies.
     Crash(NodeId),
-    /// The running process is told to stop.
-    Stop(NodeId),
     /// A controller is invited, joins, and its process starts.
     Join(NodeId),
     /// A controller is removed from the cluster for ever.
@@ -47,6 +45,14 @@ pub enum Deed {
     Left(NodeId),
     /// The dead process starts again on the disk that it left.
     Restart(NodeId),
+    /// The running process is told to stop. It starts again by `Restart`.
+    Stop(NodeId),
+    /// The operator switches the controller port on or off.
+    ControllerPort { node: NodeId, on: bool },
+    /// From now on the controller cannot reach itself.
+    LoseItself(NodeId),
+    /// It can again.
+    FindItself(NodeId),
     /// From now on what `from` sends to `to` is lost.
     Cut { from: Place, to: Place },
     /// It arrives again.
@@ -82,6 +88,10 @@ impl fmt::Display for Deed {
             Deed::Join(node) => write!(f, "join {node}"),
             Deed::Remove(node) => write!(f, "remove {node}"),
             Deed::Left(node) => write!(f, "{node} has left"),
+            Deed::ControllerPort { node, on: true } => write!(f, "controller port of {node} on"),
+            Deed::ControllerPort { node, on: false } => write!(f, "controller port of {node} off"),
+            Deed::LoseItself(node) => write!(f, "{node} loses itself"),
+            Deed::FindItself(node) => write!(f, "{node} finds itself"),
             Deed::Cut { from, to } => write!(f, "cut {from} > {to}"),
             Deed::Mend { from, to } => write!(f, "mend {from} > {to}"),
             Deed::Hold { from, to } => write!(f, "hold {from} > {to}"),
@@ -102,6 +112,7 @@ impl fmt::Display for Deed {
 enum State {
     Down(NodeId),
     Stopped(NodeId),
+    LostItself(NodeId),
     Cut(Place, Place),
     Held(Place, Place),
     Slow(Place, Place),
@@ -190,6 +201,11 @@ impl Stage {
             Action::Remove { node } => {
                 return out.extend(self.nodes(node, leader).map(Deed::Remove));
             }
+            Action::LoseItself { node } => nodes(node, State::LostItself),
+            Action::ControllerPort { node, on } => {
+                let port = |node| Deed::ControllerPort { node, on: *on };
+                return out.extend(self.nodes(node, leader).map(port));
+            }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);
                 states.iter().for_each(|state| self.enter(*state, out));
@@ -228,9 +244,11 @@ impl Stage {
         match state {
             State::Down(node) if first => out.push(Deed::Crash(node)),
             State::Stopped(node) if first => out.push(Deed::Stop(node)),
+            State::LostItself(node) if first => out.push(Deed::LoseItself(node)),
             State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
             State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
-            State::Down(_) | State::Stopped(_) | State::Cut(..) | State::Held(..) => {}
+            State::Down(_) | State::Stopped(_) | State::LostItself(_) => {}
+            State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }
@@ -247,9 +265,11 @@ impl Stage {
         let last = *count == 0;
         match state {
             State::Down(node) | State::Stopped(node) if last => out.push(Deed::Restart(node)),
+            State::LostItself(node) if last => out.push(Deed::FindItself(node)),
             State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
             State::Held(from, to) if last => out.push(Deed::Release { from, to }),
-            State::Down(_) | State::Stopped(_) | State::Cut(..) | State::Held(..) => {}
+            State::Down(_) | State::Stopped(_) | State::LostItself(_) => {}
+            State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }

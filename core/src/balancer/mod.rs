@@ -167,6 +167,11 @@ impl Balancer {
         self.peers.get(&node).map(|peer| peer.load)
     }
 
+    /// The last word of every other controller of which one is fresh.
+    pub fn all_heard(&self) -> impl Iterator<Item = (NodeId, Load)> {
+        self.peers.iter().map(|(node, peer)| (*node, peer.load))
+    }
+
     /// Those that would take somebody.
     fn takers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         let takes =

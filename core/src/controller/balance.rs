@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 
 use super::{Controller, Output};
 use crate::Machine;
+use crate::admission;
 use crate::balancer::{self, Load};
 use crate::ids::{ConnectionId, Door, NodeId};
 use crate::listener;
+use crate::readiness;
 use crate::sessions::{self, Party, Why};
 use crate::time::Time;
 
@@ -22,6 +24,9 @@ impl Controller {
     ) {
         let Some((_, None)) = self.sessions.get(connection) else { return };
         match party {
+            Party::Agent | Party::User if self.drain.is_some() => {
+                self.turn_away(connection, party, out);
+            }
             Party::Agent => self.weigh(now, balancer::Input::LoggedIn { connection }, out),
             Party::User | Party::Controller(_) => {
                 self.welcome(now, connection, party, None, out);
@@ -29,7 +34,7 @@ impl Controller {
         }
         if party == Party::Controller(self.node) {
             self.self_connected = Some(connection);
-            self.stability(now, out);
+            self.prepare(now, readiness::Input::Reached { itself: true }, out);
         }
     }
 
@@ -45,7 +50,29 @@ impl Controller {
         self.sessions.handle(now, input, &mut Vec::new());
         out.push(Output::Welcome { connection, first });
         if let Some((Door::Api, _)) = self.sessions.get(connection) {
+            self.measure(now, admission::Input::LoggedIn { connection }, out);
             self.listen(now, listener::Input::LoggedIn, out);
+        }
+    }
+
+    pub(super) fn measure(&mut self, now: Time, input: admission::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        self.admission.handle(now, input, &mut orders);
+        self.measured(now, orders, out);
+    }
+
+    pub(super) fn measured(
+        &mut self,
+        now: Time,
+        orders: Vec<admission::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        for order in orders {
+            match order {
+                admission::Output::Allow { logins } => {
+                    self.listen(now, listener::Input::Allowed { logins }, out);
+                }
+            }
         }
     }
 

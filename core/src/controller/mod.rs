@@ -2,10 +2,12 @@
 //!
 //! Wires the small machines together and decides what none of them can alone: where an ask goes
 //! (a client's to whoever leads, by way of [`forward`]; another controller's into the queue, once
-//! and no further; a wait into the waiting room), what is cancelled when a connection goes, and
-//! when this controller is stable.
+//! and no further; a wait into the waiting room), what is cancelled when a connection goes, what
+//! tells whether this controller is ready, and how it stops.
 
 mod balance;
+mod doors;
+mod drain;
 mod words;
 
 use alloc::collections::BTreeMap;
@@ -14,16 +16,19 @@ use core::mem;
 use core::time::Duration;
 
 use crate::Machine;
+use crate::admission::Admission;
 use crate::balancer::{self, Balancer};
 use crate::clock::{self, Anchor, Clock};
 use crate::forward::{self, Forward};
 use crate::ids::{AskId, ConnectionId, NodeId};
 use crate::listener::{self, Listener};
 use crate::queue::{self, Answer, Queue};
+use crate::readiness::{self, Readiness};
 use crate::seed::Seed;
 use crate::sessions::{self, Party, Sessions};
 use crate::time::{Time, Timeout};
 use crate::waits::{self, Waits};
+use drain::Drain;
 pub use words::{Config, Input, Output, Request, Status};
 
 /// Which part has an ask without an answer.
@@ -45,7 +50,9 @@ enum Role {
 pub struct Controller {
     node: NodeId,
     asks_per_connection_max: usize,
+    admission: Admission,
     listener: Listener,
+    readiness: Readiness,
     sessions: Sessions,
     balancer: Balancer,
     queue: Queue,
@@ -55,6 +62,9 @@ pub struct Controller {
     role: Role,
     /// Whether this controller has reached itself through its own door.
     self_connected: Option<ConnectionId>,
+    drain_max: Duration,
+    /// Who is to leave, once this controller stops.
+    drain: Option<Drain>,
     /// Every ask without an answer; all of one connection stand together.
     asks: BTreeMap<AskId, Place>,
     queue_out: Vec<queue::Output>,
@@ -67,7 +77,9 @@ impl Controller {
         Controller {
             node: config.node,
             asks_per_connection_max: config.asks_per_connection_max,
+            admission: Admission::new(config.admission, config.listener.logins_max),
             listener: Listener::new(config.listener),
+            readiness: Readiness::new(config.readiness, config.node),
             sessions: Sessions::new(config.sessions),
             balancer: Balancer::new(config.balancer, config.node, seed),
             queue: Queue::new(config.queue),
@@ -76,9 +88,21 @@ impl Controller {
             clock: Clock::new(clock::Config { interval: config.clock_interval }),
             role: Role::Follower(None),
             self_connected: None,
+            drain_max: config.drain_max,
+            drain: None,
             asks: BTreeMap::new(),
             queue_out: Vec::new(),
         }
+    }
+
+    /// The doors, for what they wait for.
+    pub fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// What this controller is ready by.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     /// The front of the log here, for its figures.
@@ -101,7 +125,14 @@ impl Controller {
                 Role::Follower(leader) => leader,
             },
             api_door: self.listener.phase().into(),
+            conditions: self.readiness.conditions(),
+            held: self.listener.held(),
+            draining: self.drain.as_ref().map(Drain::left),
             connections: self.sessions.len(),
+            logins: self.admission.logins(),
+            logins_allowed: self.admission.limit(),
+            login_time: self.admission.time(),
+            login_time_least: self.admission.shortest(),
             waiting: self.queue.waiting(),
             waiting_bytes: self.queue.waiting_bytes(),
             in_flight: self.queue.in_flight(),
@@ -171,51 +202,13 @@ impl Controller {
         }
     }
 
-    fn disconnected(&mut self, now: Time, connection: ConnectionId, out: &mut Vec<Output>) {
-        let Some((door, party)) = self.sessions.get(connection) else { return };
-        self.sessions.handle(now, sessions::Input::Disconnected { connection }, &mut Vec::new());
-        self.weigh(now, balancer::Input::Disconnected { connection }, out);
-        let first = AskId { connection, serial: 0 };
-        let last = AskId { connection, serial: u64::MAX };
-        let asks: Vec<AskId> = self.asks.range(first..=last).map(|(ask, _)| *ask).collect();
-        for ask in asks {
-            self.cancel(now, ask, out);
-        }
-        if self.self_connected == Some(connection) {
-            self.self_connected = None;
-            self.stability(now, out);
-        }
-        let logged_in = party.is_some();
-        self.listen(now, listener::Input::Disconnected { door, logged_in }, out);
-    }
-
-    /// Tells the listener whether this controller is stable: connected to itself (seed 000), and
-    /// with a leader known, so that it could serve whoever comes in.
-    fn stability(&mut self, now: Time, out: &mut Vec<Output>) {
-        let led = match self.role {
-            Role::Leader => true,
-            Role::Follower(leader) => leader.is_some(),
-        };
-        let input = if led && self.self_connected.is_some() {
-            listener::Input::Stable
-        } else {
-            listener::Input::Unstable
-        };
-        self.listen(now, input, out);
-    }
-
     fn answer(&mut self, now: Time, ask: AskId, answer: Answer, out: &mut Vec<Output>) {
         assert!(self.asks.remove(&ask).is_some(), "an ask ends in exactly one answer");
         if let Answer::Done { index, .. } | Answer::Refused { index, .. } = &answer {
             self.wait(now, waits::Input::Answered { index: *index }, out);
         }
         out.push(Output::Answer { ask, answer });
-    }
-
-    fn listen(&mut self, now: Time, input: listener::Input, out: &mut Vec<Output>) {
-        let mut orders = Vec::new();
-        self.listener.handle(now, input, &mut orders);
-        out.extend(orders.into_iter().map(Output::from));
+        self.answered(ask.connection);
     }
 
     fn enqueue(&mut self, now: Time, input: queue::Input, out: &mut Vec<Output>) {
@@ -288,7 +281,8 @@ impl Controller {
     }
 
     /// The copy of the table has moved, and its clock with it; the leader knows better how far.
-    fn applied(&mut self, now: Time, out: &mut Vec<Output>) {
+    fn applied(&mut self, now: Time, index: u64, out: &mut Vec<Output>) {
+        self.prepare(now, readiness::Input::Applied { index }, out);
         match self.role {
             Role::Leader => {}
             Role::Follower(_) => self.tick(now, clock::Input::Moved { to: now }, out),
@@ -317,15 +311,19 @@ impl Machine for Controller {
     fn handle(&mut self, now: Time, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Started => {
+                let logins = self.admission.limit();
+                self.listen(now, listener::Input::Allowed { logins }, out);
                 self.listen(now, listener::Input::Started, out);
                 self.weigh(now, balancer::Input::Started, out);
             }
             Input::Opened { door } => self.listen(now, listener::Input::Opened { door }, out),
             Input::NotOpened { door } => self.listen(now, listener::Input::NotOpened { door }, out),
-            Input::Connected { connection, door } => {
-                let input = sessions::Input::Connected { connection, door };
-                self.sessions.handle(now, input, &mut Vec::new());
-                self.listen(now, listener::Input::Connected { door }, out);
+            Input::Connected { connection, door } => self.connected(now, connection, door, out),
+            Input::Knocked { connection, .. } => {
+                self.listen(now, listener::Input::Knocked { connection }, out);
+            }
+            Input::Arrived { connection, kind, .. } => {
+                self.listen(now, listener::Input::Arrived { connection, kind }, out);
             }
             Input::LoggedIn { connection, party } => self.logged_in(now, connection, party, out),
             Input::Pinged { connection } => {
@@ -349,14 +347,14 @@ impl Machine for Controller {
                 self.enqueue(now, queue::Input::Led { anchor }, out);
                 self.tick(now, clock::Input::Led { global }, out);
                 self.hand_on(now, forward::Input::Led { leader: Some(self.node) }, out);
-                self.stability(now, out);
+                self.prepare(now, readiness::Input::Led { leader: Some(self.node) }, out);
             }
             Input::Followed { leader } => {
                 self.role = Role::Follower(leader);
                 self.hand_on(now, forward::Input::Led { leader }, out);
                 self.enqueue(now, queue::Input::Followed { leader }, out);
                 self.tick(now, clock::Input::Followed, out);
-                self.stability(now, out);
+                self.prepare(now, readiness::Input::Led { leader }, out);
             }
             Input::Committed { batch, index, outcomes } => {
                 if let Some(to) = self.queue.proposed_at(batch) {
@@ -369,16 +367,31 @@ impl Machine for Controller {
             }
             Input::BatchLost { batch } => self.enqueue(now, queue::Input::Lost { batch }, out),
             Input::Applied { index, released } => {
-                self.applied(now, out);
+                self.applied(now, index, out);
                 self.wait(now, waits::Input::Applied { index, released }, out);
             }
             Input::Restored { index } => {
-                self.applied(now, out);
+                self.applied(now, index, out);
                 self.wait(now, waits::Input::Restored { index }, out);
             }
-            Input::Reconfigured { pace, open_delay } => {
-                self.listen(now, listener::Input::Reconfigured { pace, open_delay }, out);
+            Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
+                let input = listener::Input::Reconfigured {
+                    pace,
+                    open_delay,
+                    controller_door,
+                    controllers_first,
+                };
+                self.listen(now, input, out);
             }
+            Input::Linked { to, up } => self.linked(now, to, up, out),
+            Input::Committing { index } => {
+                self.prepare(now, readiness::Input::Committing { index }, out);
+            }
+            Input::Working { worker, stable } => {
+                self.prepare(now, readiness::Input::Working { worker, stable }, out);
+            }
+            // Whoever stops sends agents elsewhere by its own list.
+            Input::Heard { .. } if self.drain.is_some() => {}
             Input::Heard { from, load } => {
                 self.weigh(now, balancer::Input::Heard { from, load }, out);
             }
@@ -386,15 +399,14 @@ impl Machine for Controller {
                 self.listen(now, listener::Input::Memory { used, limit }, out);
                 self.weigh(now, balancer::Input::Memory { used, limit }, out);
             }
-            Input::Stopping => {
-                self.listen(now, listener::Input::Stopping, out);
-                self.weigh(now, balancer::Input::Stopping, out);
-            }
+            Input::Stopping => self.stop(now, out),
         }
+        self.finish(out);
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
         [
+            self.admission.poll_timeout(),
             self.listener.poll_timeout(),
             self.sessions.poll_timeout(),
             self.balancer.poll_timeout(),
@@ -402,6 +414,7 @@ impl Machine for Controller {
             self.forward.poll_timeout(),
             self.waits.poll_timeout(),
             self.clock.poll_timeout(),
+            self.drain.as_ref().and_then(Drain::poll_timeout),
         ]
         .into_iter()
         .fold(None, Timeout::earlier)
@@ -413,8 +426,12 @@ impl Machine for Controller {
         self.ticked(now, orders, out);
 
         let mut orders = Vec::new();
+        self.admission.handle_timeout(now, &mut orders);
+        self.measured(now, orders, out);
+
+        let mut orders = Vec::new();
         self.listener.handle_timeout(now, &mut orders);
-        out.extend(orders.into_iter().map(Output::from));
+        self.listened(now, orders, out);
 
         let mut orders = Vec::new();
         self.sessions.handle_timeout(now, &mut orders);
@@ -435,5 +452,8 @@ impl Machine for Controller {
         let mut orders = Vec::new();
         self.waits.handle_timeout(now, &mut orders);
         self.waited(now, orders, out);
+
+        self.drain_on(now, out);
+        self.finish(out);
     }
 }

@@ -8,20 +8,28 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::balancer::Load;
-use crate::ids::{AskId, BatchId, ConnectionId, Door, NodeId};
+use crate::ids::{AskId, BatchId, ConnectionId, Door, Name, NodeId};
 use crate::lease::{Entry, Key, Operation, Outcome};
+use crate::listener::Kind;
 use crate::queue::Answer;
+use crate::readiness::Condition;
 use crate::sessions::{Party, Why};
 use crate::time::GlobalTime;
-use crate::{balancer, clock, forward, listener, pace, queue, sessions, waits};
+use crate::{
+    admission, balancer, clock, forward, listener, pace, queue, readiness, sessions, waits,
+};
 
 /// Limits of a controller and of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Which controller this is.
     pub node: NodeId,
+    /// How many may be logging in at once.
+    pub admission: admission::Config,
     /// The doors.
     pub listener: listener::Config,
+    /// What the agents' door waits for.
+    pub readiness: readiness::Config,
     /// The connections.
     pub sessions: sessions::Config,
     /// Which agents go elsewhere.
@@ -35,6 +43,9 @@ pub struct Config {
     /// Most asks of one agent or user without an answer; more are answered `Overloaded`. Above
     /// zero. Other controllers are bounded by their own `forward.asks_max`.
     pub asks_per_connection_max: usize,
+    /// Longest time from being told to stop to [`Output::Stopped`]: within half of it agents are
+    /// sent elsewhere, and what has no answer at its end is answered as it then is.
+    pub drain_max: Duration,
     /// Longest time without an entry in the log.
     pub clock_interval: Duration,
 }
@@ -44,13 +55,16 @@ impl Config {
     pub fn new(node: NodeId) -> Config {
         Config {
             node,
+            admission: admission::Config::default(),
             listener: listener::Config::default(),
+            readiness: readiness::Config::default(),
             sessions: sessions::Config::default(),
             balancer: balancer::Config::default(),
             queue: queue::Config::default(),
             forward: forward::Config::default(),
             waits: waits::Config::default(),
             asks_per_connection_max: 256,
+            drain_max: Duration::from_secs(10),
             clock_interval: clock::Config::default().interval,
         }
     }
@@ -83,8 +97,14 @@ pub enum Input {
     Opened { door: Door },
     /// The door's port could not be bound.
     NotOpened { door: Door },
-    /// A connection was let in by the door's permit.
+    /// A connection was let in by the door's permit, after [`Output::Accept`].
     Connected { connection: ConnectionId, door: Door },
+    /// A connection has come to stand at the door, after [`Output::Hold`]. Nothing of it was read;
+    /// if it leaves before it is admitted, it is `Disconnected` like any other.
+    Knocked { connection: ConnectionId, door: Door },
+    /// It that stands at the door has said who it is, by its first words alone. One whose words
+    /// cannot be read, or do not come, is hung up by the shell and `Disconnected`.
+    Arrived { connection: ConnectionId, door: Door, kind: Kind },
     /// Its party has proved who it is, and wants to be let in.
     LoggedIn { connection: ConnectionId, party: Party },
     /// Its party said that it is there.
@@ -119,12 +139,26 @@ pub enum Input {
     Applied { index: u64, released: Vec<Key> },
     /// This controller's copy of the table was replaced by a snapshot up to log entry `index`.
     Restored { index: u64 },
+    /// This controller's own link to another, or to itself, is up or down. Told at each change, and
+    /// of those that cannot be made at first; what was never told counts as up.
+    Linked { to: NodeId, up: bool },
+    /// The leader has committed up to this log entry, as far as known here.
+    Committing { index: u64 },
+    /// A worker of the embedding program is stable, or not. The API door waits for it from its
+    /// first mention on, which so belongs before `Started`.
+    Working { worker: Name, stable: bool },
     /// Another controller has told its load.
     Heard { from: NodeId, load: Load },
     /// The process uses so many bytes of memory, and dies at the limit, which is above zero.
     Memory { used: u64, limit: u64 },
-    /// The operator has changed the pace of the API door or the delay before it opens.
-    Reconfigured { pace: pace::Config, open_delay: Duration },
+    /// The operator has changed the pace of the API door, the delay before it opens, whether
+    /// controllers have a door of their own, or whether the API door holds whoever comes.
+    Reconfigured {
+        pace: pace::Config,
+        open_delay: Duration,
+        controller_door: bool,
+        controllers_first: bool,
+    },
     /// The process shuts down.
     Stopping,
 }
@@ -136,6 +170,8 @@ impl fmt::Display for Input {
             Input::Opened { door } => write!(f, "{door} opened"),
             Input::NotOpened { door } => write!(f, "{door} not opened"),
             Input::Connected { connection, door } => write!(f, "{connection} at {door}"),
+            Input::Knocked { connection, door } => write!(f, "{connection} knocked at {door}"),
+            Input::Arrived { connection, kind, .. } => write!(f, "{connection} is {kind}"),
             Input::LoggedIn { connection, party } => write!(f, "{connection} is {party}"),
             Input::Pinged { connection } => write!(f, "{connection} pinged"),
             Input::Disconnected { connection } => write!(f, "{connection} gone"),
@@ -161,11 +197,23 @@ impl fmt::Display for Input {
                 write!(f, "applied {index}, released {}", released.len())
             }
             Input::Restored { index } => write!(f, "restored at {index}"),
+            Input::Linked { to, up: true } => write!(f, "link to {to} up"),
+            Input::Linked { to, up: false } => write!(f, "link to {to} down"),
+            Input::Committing { index } => write!(f, "committed up to {index}"),
+            Input::Working { worker, stable: true } => write!(f, "worker {worker} stable"),
+            Input::Working { worker, stable: false } => write!(f, "worker {worker} not stable"),
             Input::Heard { from, load } => write!(f, "{from} has {load}"),
             Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
-            Input::Reconfigured { pace, open_delay } => {
+            Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
                 let (pace, open_delay) = (*pace, *open_delay);
-                listener::Input::Reconfigured { pace, open_delay }.fmt(f)
+                let (controller_door, controllers_first) = (*controller_door, *controllers_first);
+                listener::Input::Reconfigured {
+                    pace,
+                    open_delay,
+                    controller_door,
+                    controllers_first,
+                }
+                .fmt(f)
             }
             Input::Stopping => f.write_str("stopping"),
         }
@@ -179,7 +227,12 @@ pub enum Output {
     Open { door: Door },
     /// Let exactly one connection in at the door.
     Accept { door: Door },
-    /// Stop listening at the door; connections stay.
+    /// Let exactly one connection come to stand at the door, say so (`Knocked`), read what it says
+    /// first and no more, and say who it is (`Arrived`).
+    Hold { door: Door },
+    /// Let it in that stands at the door: go on with its handshake.
+    Admit { connection: ConnectionId },
+    /// Stop listening at the door; connections stay, and so does whoever stands there.
     Shut { door: Door },
     /// Let the party in that has proved who it is. Of the controllers that it is told about, `first`
     /// comes first.
@@ -203,6 +256,10 @@ pub enum Output {
     Look { ask: AskId, key: Key },
     /// Tell the asker; its connection may be gone.
     Answer { ask: AskId, answer: Answer },
+    /// Tell the operator that a condition of the API door is met, or no more.
+    Condition { name: Name, met: bool },
+    /// Nothing is left to be done, or no time to do it in: the process may end. Ordered once.
+    Stopped,
 }
 
 impl fmt::Display for Output {
@@ -210,6 +267,8 @@ impl fmt::Display for Output {
         match self {
             Output::Open { door } => write!(f, "open {door}"),
             Output::Accept { door } => write!(f, "accept at {door}"),
+            Output::Hold { door } => write!(f, "hold one at {door}"),
+            Output::Admit { connection } => write!(f, "admit {connection}"),
             Output::Shut { door } => write!(f, "shut {door}"),
             Output::Welcome { connection, first: None } => write!(f, "welcome {connection}"),
             Output::Welcome { connection, first: Some(first) } => {
@@ -226,6 +285,10 @@ impl fmt::Display for Output {
             Output::Recall { ask, to } => write!(f, "recall {ask} from {to}"),
             Output::Look { ask, key } => write!(f, "look for {ask} at {key}"),
             Output::Answer { ask, answer } => write!(f, "answer {ask}: {answer}"),
+            Output::Condition { name, met } => {
+                readiness::Output::Condition { name: name.clone(), met: *met }.fmt(f)
+            }
+            Output::Stopped => f.write_str("stopped"),
         }
     }
 }
@@ -239,8 +302,22 @@ pub struct Status {
     pub leader: Option<NodeId>,
     /// What the API door does or waits for.
     pub api_door: String,
+    /// What it waits for, and since when that is met or not.
+    pub conditions: Vec<Condition>,
+    /// Connections held at the API door; at most `listener.held_max`.
+    pub held: usize,
+    /// Agents and users that are still here while this controller stops; none unless it does.
+    pub draining: Option<usize>,
     /// Connections through both doors.
     pub connections: usize,
+    /// How many at the API door are logging in; at most `logins_allowed`, or were when they came.
+    pub logins: usize,
+    /// How many of them there may be, from `admission.logins_min` to `listener.logins_max`.
+    pub logins_allowed: usize,
+    /// How long a login took lately, by the lower quartile; zero until it was measured.
+    pub login_time: Duration,
+    /// The same without congestion, as far as is known; zero until it was measured.
+    pub login_time_least: Duration,
     /// Asks that wait to be proposed; at most `queue.waiting_max`.
     pub waiting: usize,
     /// Bytes of them, by [`queue::size`]; at most `queue.waiting_bytes_max`.
@@ -274,6 +351,9 @@ impl From<listener::Output> for Output {
         match order {
             listener::Output::Open { door } => Output::Open { door },
             listener::Output::Accept { door } => Output::Accept { door },
+            listener::Output::Hold { door } => Output::Hold { door },
+            listener::Output::Admit { connection, .. } => Output::Admit { connection },
+            listener::Output::Hangup { connection, why } => Output::Hangup { connection, why },
             listener::Output::Shut { door } => Output::Shut { door },
         }
     }
@@ -283,6 +363,14 @@ impl From<sessions::Output> for Output {
     fn from(order: sessions::Output) -> Output {
         match order {
             sessions::Output::Hangup { connection, why } => Output::Hangup { connection, why },
+        }
+    }
+}
+
+impl From<readiness::Output> for Output {
+    fn from(order: readiness::Output) -> Output {
+        match order {
+            readiness::Output::Condition { name, met } => Output::Condition { name, met },
         }
     }
 }

@@ -26,7 +26,14 @@ struct Cluster {
     leader: Option<NodeId>,
     /// Since when it is connected to itself and knows a leader.
     stable_since: Option<Time>,
+    /// Whether it has caught up: it led, or applied what it first heard of.
+    caught_up: bool,
+    target: Option<u64>,
+    told_applied: u64,
     api_failed: bool,
+    /// Whether it was told to stop, and whether it said that it is done.
+    stopping: bool,
+    stopped: bool,
     batches: BTreeMap<BatchId, Entry>,
     forwarded: BTreeSet<AskId>,
     looks: BTreeMap<AskId, portcullis_core::lease::Key>,
@@ -64,7 +71,12 @@ impl World for Cluster {
             asks: Ledger::new(),
             leader: None,
             stable_since: None,
+            caught_up: false,
+            target: None,
+            told_applied: 0,
             api_failed: false,
+            stopping: false,
+            stopped: false,
             batches: BTreeMap::new(),
             forwarded: BTreeSet::new(),
             looks: BTreeMap::new(),
@@ -77,10 +89,18 @@ impl World for Cluster {
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<Input> {
-        let input = match rng.below(22) {
+        let input = match rng.below(24) {
             20 => {
                 let load = Load { agents: rng.below(4), room: rng.below(3) };
                 Some(Input::Heard { from: NodeId(rng.below(2) + 2), load })
+            }
+            22 => {
+                self.target.get_or_insert(self.index);
+                Some(Input::Committing { index: self.index })
+            }
+            23 if chance(5, rng) => {
+                self.stopping = true;
+                Some(Input::Stopping)
             }
             21 => Some(Input::Memory { used: rng.below(100), limit: 100 }),
             0 => Some(Input::Started),
@@ -96,6 +116,9 @@ impl World for Cluster {
             16..18 => self.land(rng),
             _ => (!self.applied.is_empty()).then(|| self.applied.remove(0)),
         };
+        if let Some(Input::Applied { index, .. }) = input {
+            self.told_applied = index;
+        }
         self.note_stability(now);
         input
     }
@@ -115,7 +138,19 @@ impl World for Cluster {
                 Output::Accept { door } => {
                     assert_eq!(self.permits.insert(door, 1).unwrap_or(0), 0, "two permits");
                 }
-                Output::Shut { .. } => panic!("nobody stops here"),
+                Output::Shut { door } => {
+                    let delay = self.config.listener.open_delay;
+                    let settled = self.stable_since.is_some_and(|since| since + delay <= now);
+                    let lost = !settled && door == Door::Api;
+                    assert!(self.stopping || lost, "nobody asked to shut {door}");
+                    self.permits.insert(door, 0);
+                }
+                Output::Hold { .. } | Output::Admit { .. } => panic!("nobody is held here"),
+                Output::Condition { .. } => {}
+                Output::Stopped => {
+                    assert!(self.stopping && !self.stopped, "it stops once, when it is told to");
+                    self.stopped = true;
+                }
                 Output::Hangup { connection, .. } => {
                     assert!(self.connections.contains_key(&connection), "cut twice");
                 }
@@ -143,7 +178,8 @@ impl World for Cluster {
                 }
                 Output::Refuse { connection } => {
                     let party = self.proved.remove(&connection);
-                    assert_eq!(party, Some(Party::Agent), "only agents are refused");
+                    let agent = party == Some(Party::Agent);
+                    assert!(agent || self.stopping, "only agents are refused");
                 }
                 Output::Redirect { connection, to } => {
                     let inside = self.connections.get(&connection).and_then(|(_, party)| *party);
@@ -186,6 +222,7 @@ impl World for Cluster {
         let lost = |batch| Input::BatchLost { batch };
         let batches = std::mem::take(&mut self.batches).into_keys().map(lost);
         self.leader = None;
+        self.stable_since = None;
         std::iter::once(Input::Followed { leader: None })
             .chain(batches)
             .chain(std::mem::take(&mut self.connections).into_keys().map(gone))
@@ -194,6 +231,7 @@ impl World for Cluster {
 
     fn settled(&self, machine: &Controller) {
         assert!(self.proved.is_empty(), "never answered: {:?}", self.proved);
+        assert_eq!(self.stopping, self.stopped, "it never stops");
         assert!(self.asks.is_settled(), "never answered: {:?}", self.asks.open());
         let status = machine.status(Time(0));
         let left = [status.connections, status.waiting, status.in_flight, status.forwarded];
@@ -213,7 +251,10 @@ impl Cluster {
     /// A connection to itself is never cut here, so it is stable while one is there.
     fn note_stability(&mut self, now: Time) {
         let is_self = |(_, party): &(Door, Option<Party>)| *party == Some(Party::Controller(SELF));
-        let stable = self.leader.is_some() && self.connections.values().any(is_self);
+        let applied = self.target.is_some_and(|target| target <= self.told_applied);
+        self.caught_up |= applied || self.leader == Some(SELF);
+        let led = self.leader.is_some() && self.caught_up;
+        let stable = led && self.connections.values().any(is_self);
         self.stable_since = if stable { self.stable_since.or(Some(now)) } else { None };
     }
 

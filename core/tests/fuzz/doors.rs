@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portcullis_core::listener::{self, Listener};
+use portcullis_core::listener::{self, Kind, Listener};
 use portcullis_core::sessions::{self, Party, Sessions, Why};
 use portcullis_core::{ConnectionId, Door, NodeId, Rng, Time, pace};
 
@@ -14,13 +14,21 @@ struct Outside {
     started: bool,
     stopped: bool,
     stable_since: Option<Time>,
-    api_failed: bool,
+    lost_since: Option<Time>,
+    /// Whether agents may come in, by a reckoning of its own.
+    ready: bool,
     binding: BTreeSet<Door>,
     bound: BTreeSet<Door>,
+    /// Permits that are out; those to stand at the door apart.
     permits: BTreeMap<Door, usize>,
+    holds: usize,
+    standing: BTreeMap<ConnectionId, (Time, Option<Kind>)>,
+    count: u64,
     let_in: Vec<Time>,
     inside: usize,
     logging_in: usize,
+    /// How many may be logging in, as it was told last.
+    allowed: usize,
     /// Whether memory is short, by a reading of its own.
     crowded: bool,
     controllers: usize,
@@ -33,10 +41,14 @@ impl World for Outside {
         let interval = Duration::from_millis(rng.below(900) + 100);
         let config = listener::Config {
             controller_door: chance(70, rng),
+            controllers_first: chance(50, rng),
             open_delay: Duration::from_millis(rng.below(4_000)),
+            lost_max: Duration::from_millis(rng.below(20_000)),
             pace: pace::Config { burst: rng.below(4) as u32 + 1, interval },
             connections_max: rng.below(6) as usize + 1,
             logins_max: rng.below(3) as usize + 1,
+            held_max: rng.below(5) as usize + 1,
+            held_within: Duration::from_millis(rng.below(20_000)),
             controller_connections_max: rng.below(3) as usize + 1,
             bind_again: Duration::from_millis(rng.below(2_000)),
             ..listener::Config::default()
@@ -46,13 +58,18 @@ impl World for Outside {
             started: false,
             stopped: false,
             stable_since: None,
-            api_failed: false,
+            lost_since: Some(Time(0)),
+            ready: false,
             binding: BTreeSet::new(),
             bound: BTreeSet::new(),
             permits: BTreeMap::new(),
+            holds: 0,
+            standing: BTreeMap::new(),
+            count: 0,
             let_in: Vec::new(),
             inside: 0,
             logging_in: 0,
+            allowed: config.logins_max,
             crowded: false,
             controllers: 0,
         };
@@ -60,7 +77,12 @@ impl World for Outside {
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
-        match rng.below(14) {
+        self.reckon(now);
+        match rng.below(21) {
+            20 => {
+                self.allowed = rng.below(5) as usize + 1;
+                Some(listener::Input::Allowed { logins: self.allowed })
+            }
             13 => {
                 let used = rng.below(100);
                 self.crowded = used >= if self.crowded { 80 } else { 85 };
@@ -70,12 +92,14 @@ impl World for Outside {
                 self.started = true;
                 Some(listener::Input::Started)
             }
-            1..3 => {
+            1..3 if self.started => {
                 self.stable_since.get_or_insert(now);
+                self.lost_since = None;
                 Some(listener::Input::Stable)
             }
             3 if chance(50, rng) => {
                 self.stable_since = None;
+                self.lost_since.get_or_insert(now);
                 Some(listener::Input::Unstable)
             }
             3..5 => self.bind(rng),
@@ -99,18 +123,21 @@ impl World for Outside {
                 self.stopped = true;
                 Some(listener::Input::Stopping)
             }
+            14..19 => self.stand(now, rng),
+            19 if chance(30, rng) => Some(self.reconfigure(now, rng)),
             _ => None,
         }
     }
 
     fn see(&mut self, now: Time, orders: Vec<listener::Output>) {
+        self.reckon(now);
         for order in orders {
             match order {
                 listener::Output::Open { door } => {
                     assert!(self.started && !self.stopped, "a door opens only in between");
                     assert!(!self.bound.contains(&door), "{door} is open already");
                     assert!(self.binding.insert(door), "{door} is being opened already");
-                    self.ordered(now, door);
+                    assert!(self.may_open(door), "{door} opens early, or is not there");
                 }
                 listener::Output::Accept { door } => {
                     assert!(self.bound.contains(&door) && !self.stopped, "{door} is shut");
@@ -118,20 +145,53 @@ impl World for Outside {
                     *permits += 1;
                     assert_eq!(*permits, 1, "one permit at a time");
                     if door == Door::Api {
-                        assert!(!self.crowded, "somebody is let in while memory is short");
-                        self.let_in.push(now);
+                        assert_eq!(self.holds, 0, "one permit at a time");
+                        assert!(self.logging_in < self.allowed, "too many are logging in");
+                        self.lets_in(now);
                     }
                 }
+                listener::Output::Hold { door } => {
+                    assert!(self.bound.contains(&door) && !self.stopped, "{door} is shut");
+                    assert_eq!(door, Door::Api, "controllers are not held");
+                    assert!(self.standing.len() < self.config.held_max, "too many are held");
+                    assert_eq!(self.holds + self.permits.get(&door).unwrap_or(&0), 0);
+                    self.holds = 1;
+                }
+                listener::Output::Admit { connection, kind } => {
+                    let (_, is) = self.standing.remove(&connection).expect("it stands there");
+                    assert_eq!(is, Some(kind), "whoever is admitted said who it is");
+                    match kind {
+                        Kind::Controller => self.controllers += 1,
+                        Kind::Other => {
+                            let before = |(other, (_, is)): (&ConnectionId, &(Time, _))| {
+                                *is == Some(Kind::Other) && *other < connection
+                            };
+                            assert!(!self.standing.iter().any(before), "somebody came before");
+                            self.inside += 1;
+                            self.logging_in += 1;
+                            self.lets_in(now);
+                        }
+                    }
+                }
+                listener::Output::Hangup { connection, why } => {
+                    let (since, _) = self.standing.remove(&connection).expect("it stands there");
+                    let expected = if self.stopped { Why::Stopping } else { Why::Held };
+                    assert_eq!(why, expected);
+                    assert!(self.stopped || since + self.config.held_within <= now, "too early");
+                }
                 listener::Output::Shut { door } => {
-                    assert!(self.stopped, "nobody asked to shut {door}");
+                    assert!(!self.may_open(door), "nobody asked to shut {door}");
                     assert!(self.bound.remove(&door), "{door} is not open");
+                    self.permits.insert(door, 0);
+                    self.holds *= usize::from(door != Door::Api);
                 }
             }
         }
     }
 
-    fn check(&self, _: Time, machine: &Listener) {
+    fn check(&self, now: Time, machine: &Listener) {
         assert_eq!(machine.connections(), self.inside);
+        assert_eq!(machine.held(), self.standing.len());
         assert!(machine.connections() <= self.config.connections_max);
         assert!(self.logging_in <= self.config.logins_max);
         assert!(self.controllers <= self.config.controller_connections_max);
@@ -139,6 +199,12 @@ impl World for Outside {
         if self.bound.contains(&Door::Controller) && !self.stopped {
             let permit = self.permits.get(&Door::Controller).is_some_and(|permits| *permits > 0);
             assert_eq!(permit, room, "controllers come in while there is room");
+        }
+        let permit = self.permits.get(&Door::Controller).copied().unwrap_or(0);
+        for (connection, (since, kind)) in &self.standing {
+            assert!(*since + self.config.held_within > now, "{connection} was overlooked");
+            let full = self.controllers + permit >= self.config.controller_connections_max;
+            assert!(*kind != Some(Kind::Controller) || full, "a controller is held");
         }
         let pace::Config { burst, interval } = self.config.pace;
         for (first, from) in self.let_in.iter().enumerate() {
@@ -157,21 +223,82 @@ impl World for Outside {
         inputs
     }
 
-    fn settled(&self, _: &Listener) {
+    fn settled(&self, machine: &Listener) {
         assert!(self.bound.is_empty(), "{:?} stayed open", self.bound);
+        assert!(self.standing.is_empty(), "{:?} stand there forever", self.standing);
+        assert_eq!(portcullis_core::Machine::poll_timeout(machine), None, "nothing is waited for");
     }
 }
 
 impl Outside {
-    fn ordered(&self, now: Time, door: Door) {
-        match door {
-            Door::Controller => assert!(self.config.controller_door, "there is no such door"),
-            // One that could not be bound is tried again whether or not it is stable by then.
-            Door::Api if self.config.controller_door && !self.api_failed => {
-                let since = self.stable_since.expect("the api door waits for stability");
-                assert!(now.since(since) >= self.config.open_delay, "the api door opens early");
+    fn two_phases(&self) -> bool {
+        self.config.controller_door || self.config.controllers_first
+    }
+
+    /// Works out whether agents may come in.
+    fn reckon(&mut self, now: Time) {
+        let settled = |since: Time| since + self.config.open_delay <= now;
+        let lost = |since: Time| since + self.config.lost_max <= now;
+        if !self.two_phases() {
+            self.ready = self.started;
+        } else if self.stable_since.is_some_and(settled) {
+            self.ready = true;
+        } else if self.lost_since.is_some_and(lost) {
+            self.ready = false;
+        }
+    }
+
+    fn may_open(&self, door: Door) -> bool {
+        let there = match door {
+            Door::Controller => self.config.controller_door,
+            Door::Api => self.config.controllers_first || self.ready,
+        };
+        there && !self.stopped
+    }
+
+    /// Somebody who is no controller is let in.
+    fn lets_in(&mut self, now: Time) {
+        assert!(self.ready && !self.stopped, "an agent comes in too early");
+        assert!(!self.crowded, "somebody is let in while memory is short");
+        self.let_in.push(now);
+    }
+
+    fn reconfigure(&mut self, now: Time, rng: &mut Rng) -> listener::Input {
+        let before = self.two_phases();
+        self.config.open_delay = Duration::from_millis(rng.below(4_000));
+        self.config.controller_door = chance(50, rng);
+        self.config.controllers_first = chance(50, rng);
+        if !before && self.two_phases() {
+            self.lost_since = self.lost_since.map(|_| now);
+        }
+        let listener::Config { pace, open_delay, .. } = self.config;
+        let listener::Config { controller_door, controllers_first, .. } = self.config;
+        listener::Input::Reconfigured { pace, open_delay, controller_door, controllers_first }
+    }
+
+    /// Somebody comes to stand at the door, says who it is, or leaves.
+    fn stand(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
+        let connection = draw_of(&self.standing.keys().copied().collect(), rng);
+        match rng.below(3) {
+            0 if self.holds > 0 => {
+                self.holds = 0;
+                self.count += 1;
+                let connection = ConnectionId(self.count);
+                self.standing.insert(connection, (now, None));
+                Some(listener::Input::Knocked { connection })
             }
-            Door::Api => {}
+            0 | 1 => {
+                let connection = connection?;
+                let drawn = [Kind::Controller, Kind::Other][rng.below(2) as usize];
+                let (_, kind) = self.standing.get_mut(&connection)?;
+                let kind = *kind.get_or_insert(drawn);
+                Some(listener::Input::Arrived { connection, kind })
+            }
+            _ => {
+                let connection = connection.filter(|_| chance(30, rng))?;
+                self.standing.remove(&connection);
+                Some(listener::Input::Left { connection })
+            }
         }
     }
 
@@ -182,7 +309,6 @@ impl Outside {
             self.bound.insert(door);
             Some(listener::Input::Opened { door })
         } else {
-            self.api_failed |= door == Door::Api;
             Some(listener::Input::NotOpened { door })
         }
     }

@@ -1,13 +1,17 @@
+use portcullis_core::balancer::{Load, Policy};
 use portcullis_core::controller::{Config, Controller, Input, Request};
 use portcullis_core::lease::{Done, Outcome, Refusal};
+use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{BatchId, ConnectionId, Door, GlobalTime, NodeId, Seed};
+use portcullis_core::{BatchId, ConnectionId, Door, GlobalTime, Name, NodeId, Seed};
 
 use super::{Story, ask, claim, key, lasting, time};
 
 const SELF: NodeId = NodeId(1);
 const OTHER: NodeId = NodeId(2);
+/// The leader has committed nothing yet.
+const COMMITTING: Input = Input::Committing { index: 0 };
 
 fn fresh() -> Story<Controller> {
     let mut story = Story::of(Controller::new(Config::new(SELF), Seed(7)));
@@ -59,7 +63,7 @@ fn door(controller: &Controller) -> String {
 #[test]
 fn reaching_itself_opens_the_api_door() {
     let mut story = fresh();
-    story.at("1s").tell(followed(OTHER)).ask("the api door", door);
+    story.at("1s").tell(followed(OTHER)).tell(COMMITTING).ask("the api door", door);
     connect(&mut story, 1, Door::Controller, Party::Controller(OTHER));
     story.run_until("10s").ask("the api door", door);
     connect(&mut story, 2, Door::Controller, Party::Controller(SELF));
@@ -78,6 +82,7 @@ fn without_a_leader_the_api_door_stays_shut() {
         .run_until("10s")
         .ask("the api door", door)
         .tell(followed(OTHER))
+        .tell(COMMITTING)
         .at("11s")
         .tell(Input::Followed { leader: None })
         .run_until("20s")
@@ -90,7 +95,7 @@ fn without_a_leader_the_api_door_stays_shut() {
 #[test]
 fn losing_itself_while_settling_starts_over() {
     let mut story = fresh();
-    story.tell(followed(OTHER));
+    story.tell(followed(OTHER)).tell(COMMITTING);
     connect(&mut story, 1, Door::Controller, Party::Controller(SELF));
     story
         .at("1s")
@@ -231,6 +236,108 @@ fn a_snapshot_answers_those_who_wait() {
         .tell(Input::Restored { index: 50 })
         .tell(Input::Looked { ask: ask(9, 1), held: false })
         .reads("controller/a_snapshot_answers_those_who_wait");
+}
+
+#[test]
+fn agents_wait_for_every_condition() {
+    let worker = |stable| Input::Working { worker: Name::new("metrics"), stable };
+    let conditions =
+        |controller: &Controller| format!("{:?}", controller.status(time("0s")).conditions);
+    let mut story = Story::of(Controller::new(Config::new(SELF), Seed(7)));
+    story.tell(worker(false)).tell(Input::Started);
+    story.tell(Input::Opened { door: Door::Controller }).ask("conditions", conditions);
+    connect(&mut story, 1, Door::Controller, Party::Controller(SELF));
+    story
+        .tell(Input::Linked { to: OTHER, up: false })
+        .tell(followed(OTHER))
+        .tell(Input::Committing { index: 7 })
+        .tell(worker(true))
+        .at("1s")
+        .tell(Input::Linked { to: OTHER, up: true })
+        .run_until("10s")
+        .tell(Input::Applied { index: 7, released: vec![] })
+        .run_until("20s")
+        .ask("conditions", conditions)
+        .reads("controller/agents_wait_for_every_condition");
+}
+
+#[test]
+fn who_was_held_has_its_time_to_log_in() {
+    let mut config = Config::new(SELF);
+    config.listener.controller_door = false;
+    config.listener.controllers_first = true;
+    let mut story = Story::of(Controller::new(config, Seed(7)));
+    story.tell(Input::Started).tell(Input::Opened { door: Door::Api });
+    for (connection, kind) in [(1, Kind::Other), (2, Kind::Controller)] {
+        let (connection, door) = (ConnectionId(connection), Door::Api);
+        story.tell(Input::Knocked { connection, door });
+        story.tell(Input::Arrived { connection, door, kind });
+    }
+    story
+        .tell(Input::LoggedIn { connection: ConnectionId(2), party: Party::Controller(SELF) })
+        .at("60s")
+        .tell(Input::Led { global: GlobalTime(0) })
+        .run_until("92s")
+        .tell(Input::Disconnected { connection: ConnectionId(1) })
+        .tell(Input::Disconnected { connection: ConnectionId(2) })
+        .ask("status", |controller| format!("{:?}", controller.status(time("92s"))))
+        .reads("controller/who_was_held_has_its_time_to_log_in");
+}
+
+/// A controller that leads, with these agents, of two others with so many.
+fn crowded(agents: u64) -> Story<Controller> {
+    let mut config = Config::new(SELF);
+    config.balancer.policy = Policy::Redirect;
+    config.clock_interval = lasting("10m");
+    let mut story = Story::of(Controller::new(config, Seed(7)));
+    story.tell(Input::Started).tell(Input::Opened { door: Door::Controller });
+    for connection in 1..=agents {
+        connect(&mut story, connection, Door::Controller, Party::Agent);
+    }
+    story.tell(Input::Led { global: GlobalTime(0) });
+    for (node, agents) in [(2, 5), (3, 3)] {
+        story.tell(Input::Heard { from: NodeId(node), load: Load { agents, room: 100 } });
+    }
+    story
+}
+
+#[test]
+fn a_stop_sends_agents_where_there_are_few() {
+    let mut story = crowded(4);
+    story.tell(Input::Stopping).run_until("6s").tell(Input::Stopping);
+    for connection in 1..=4 {
+        story.tell(Input::Disconnected { connection: ConnectionId(connection) });
+    }
+    story.run_until("20s").reads("controller/a_stop_sends_agents_where_there_are_few");
+}
+
+#[test]
+fn a_stop_waits_for_what_is_under_way() {
+    let request = Request::Apply(claim("mysql", "mysql/1"));
+    let asked = |connection| {
+        let (request, patience) = (request.clone(), lasting("60s"));
+        Input::Asked { ask: ask(connection, 1), request, renews: false, patience }
+    };
+    crowded(2)
+        .tell(asked(1))
+        .tell(asked(2))
+        .tell(Input::Stopping)
+        .run_until("6s")
+        .tell(Input::Committed { batch: BatchId(2), index: 6, outcomes: vec![granted()] })
+        .tell(Input::Disconnected { connection: ConnectionId(1) })
+        .run_until("20s")
+        .reads("controller/a_stop_waits_for_what_is_under_way");
+}
+
+#[test]
+fn whoever_logs_in_during_a_stop_is_sent_on() {
+    let mut story = fresh();
+    story.tell(Input::Connected { connection: ConnectionId(1), door: Door::Controller });
+    story.tell(Input::Linked { to: OTHER, up: true }).tell(Input::Stopping);
+    story
+        .tell(Input::LoggedIn { connection: ConnectionId(1), party: Party::Agent })
+        .tell(Input::Disconnected { connection: ConnectionId(1) })
+        .reads("controller/whoever_logs_in_during_a_stop_is_sent_on");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-use portcullis_core::Door;
-use portcullis_core::listener::{Config, Input, Listener};
+use std::time::Duration;
+
+use portcullis_core::listener::{Config, Input, Kind, Listener};
 use portcullis_core::pace;
+use portcullis_core::{ConnectionId, Door};
 
 use super::{Story, lasting};
 
@@ -15,6 +17,155 @@ fn one_door(config: Config) -> Story<Listener> {
     let mut story = story(Config { controller_door: false, ..config });
     story.tell(Input::Started).tell(Input::Opened { door: API });
     story
+}
+
+/// Other doors, pace or delay; the doors are the controller door, and whether the API port holds.
+fn reconfigured(pace: pace::Config, open_delay: Duration, doors: (bool, bool)) -> Input {
+    let (controller_door, controllers_first) = doors;
+    Input::Reconfigured { pace, open_delay, controller_door, controllers_first }
+}
+
+fn doors(controller_door: bool, controllers_first: bool) -> Input {
+    let doors = (controller_door, controllers_first);
+    reconfigured(pace::Config::default(), lasting("2s"), doors)
+}
+
+/// One port that holds whoever comes, bound.
+fn holding(config: Config) -> Story<Listener> {
+    let mut story = story(Config { controller_door: false, controllers_first: true, ..config });
+    story.tell(Input::Started).tell(Input::Opened { door: API });
+    story
+}
+
+fn stands(story: &mut Story<Listener>, connection: u64, kind: Kind) {
+    let connection = ConnectionId(connection);
+    story.tell(Input::Knocked { connection }).tell(Input::Arrived { connection, kind });
+}
+
+#[test]
+fn controllers_come_in_first() {
+    let pace = pace::Config { burst: 1, interval: lasting("250ms") };
+    let mut story = holding(Config { pace, ..Config::default() });
+    stands(&mut story, 1, Kind::Other);
+    stands(&mut story, 2, Kind::Controller);
+    stands(&mut story, 3, Kind::Other);
+    story.ask("held", |listener| listener.held().to_string());
+    story.at("1s").tell(Input::Stable).run_until("4s");
+    stands(&mut story, 4, Kind::Controller);
+    stands(&mut story, 5, Kind::Other);
+    story.run_until("5s").reads("listener/controllers_come_in_first");
+}
+
+#[test]
+fn a_full_porch_leaves_the_rest_in_the_backlog() {
+    let mut story = holding(Config { held_max: 2, ..Config::default() });
+    story.tell(Input::Knocked { connection: ConnectionId(1) });
+    story.tell(Input::Knocked { connection: ConnectionId(2) });
+    story
+        .run_until("1s")
+        .tell(Input::Left { connection: ConnectionId(1) })
+        .reads("listener/a_full_porch_leaves_the_rest_in_the_backlog");
+}
+
+#[test]
+fn who_stands_too_long_is_hung_up() {
+    let mut story = holding(Config { held_within: lasting("10s"), ..Config::default() });
+    stands(&mut story, 1, Kind::Other);
+    story.at("5s").tell(Input::Knocked { connection: ConnectionId(2) });
+    story.run_until("20s").tell(Input::Arrived { connection: ConnectionId(2), kind: Kind::Other });
+    story.reads("listener/who_stands_too_long_is_hung_up");
+}
+
+#[test]
+fn firewalled_controllers_share_the_api_port() {
+    let mut story = story(Config { controllers_first: true, ..Config::default() });
+    story.tell(Input::Started);
+    story.tell(Input::Opened { door: CONTROLLER }).tell(Input::Opened { door: API });
+    story.tell(Input::Connected { door: CONTROLLER });
+    stands(&mut story, 1, Kind::Controller);
+    stands(&mut story, 2, Kind::Other);
+    story.at("1s").tell(Input::Stable).run_until("4s");
+    story.reads("listener/firewalled_controllers_share_the_api_port");
+}
+
+#[test]
+fn lost_for_too_long_shuts_the_api_door() {
+    story(Config { lost_max: lasting("30s"), ..Config::default() })
+        .tell(Input::Started)
+        .tell(Input::Opened { door: CONTROLLER })
+        .tell(Input::Stable)
+        .run_until("2s")
+        .tell(Input::Opened { door: API })
+        .at("10s")
+        .tell(Input::Unstable)
+        .at("20s")
+        .tell(Input::Stable)
+        .at("50s")
+        .tell(Input::Unstable)
+        .run_until("90s")
+        .ask("the api door", |listener| listener.phase().into())
+        .tell(Input::Stable)
+        .run_until("100s")
+        .reads("listener/lost_for_too_long_shuts_the_api_door");
+}
+
+#[test]
+fn a_port_that_holds_stays_bound_when_ready_is_lost() {
+    let mut story = holding(Config { lost_max: lasting("5s"), ..Config::default() });
+    story.tell(Input::Stable).run_until("3s");
+    stands(&mut story, 1, Kind::Other);
+    story.tell(Input::Unstable).run_until("10s");
+    stands(&mut story, 2, Kind::Other);
+    stands(&mut story, 3, Kind::Controller);
+    story.tell(Input::Stable).run_until("15s");
+    story.reads("listener/a_port_that_holds_stays_bound_when_ready_is_lost");
+}
+
+#[test]
+fn one_door_never_shuts() {
+    one_door(Config::default())
+        .tell(Input::Stable)
+        .tell(Input::Unstable)
+        .run_until("10m")
+        .ask("the api door", |listener| listener.phase().into())
+        .reads("listener/one_door_never_shuts");
+}
+
+#[test]
+fn the_controller_port_is_toggled_live() {
+    one_door(Config::default())
+        .tell(Input::Connected { door: API })
+        .at("10s")
+        .tell(Input::Stable)
+        .tell(doors(true, false))
+        .tell(Input::Opened { door: CONTROLLER })
+        .tell(Input::Connected { door: CONTROLLER })
+        .at("20s")
+        .tell(doors(false, false))
+        .at("21s")
+        .tell(doors(true, false))
+        .tell(doors(false, false))
+        .tell(Input::Opened { door: CONTROLLER })
+        .ask("connections", |listener| listener.connections().to_string())
+        .reads("listener/the_controller_port_is_toggled_live");
+}
+
+#[test]
+fn held_ones_come_in_when_holding_is_switched_off() {
+    let mut story = holding(Config::default());
+    stands(&mut story, 1, Kind::Other);
+    story.at("1s").tell(doors(false, false));
+    story.tell(Input::Knocked { connection: ConnectionId(2) });
+    story.tell(Input::Arrived { connection: ConnectionId(2), kind: Kind::Other });
+    story.reads("listener/held_ones_come_in_when_holding_is_switched_off");
+}
+
+#[test]
+fn a_stop_hangs_up_on_those_who_stand_there() {
+    let mut story = holding(Config::default());
+    stands(&mut story, 1, Kind::Other);
+    story.tell(Input::Stopping).tell(Input::Knocked { connection: ConnectionId(2) });
+    story.reads("listener/a_stop_hangs_up_on_those_who_stand_there");
 }
 
 #[test]
@@ -105,11 +256,11 @@ fn another_pace_is_kept_from_the_change_on() {
     }
     story
         .at("1s")
-        .tell(Input::Reconfigured { pace: pace(20, "1s"), open_delay })
+        .tell(reconfigured(pace(20, "1s"), open_delay, (false, false)))
         .run_until("3s")
         .tell(Input::Connected { door: API })
         .at("4s")
-        .tell(Input::Reconfigured { pace: pace(0, "1s"), open_delay });
+        .tell(reconfigured(pace(0, "1s"), open_delay, (false, false)));
     for _ in 0..2 {
         story.tell(Input::Connected { door: API });
     }
@@ -119,15 +270,15 @@ fn another_pace_is_kept_from_the_change_on() {
 #[test]
 fn another_delay_holds_while_settling() {
     let pace = pace::Config::default();
-    let reconfigured = |delay| Input::Reconfigured { pace, open_delay: lasting(delay) };
+    let delayed = |delay| reconfigured(pace, lasting(delay), (true, false));
     story(Config::default())
         .tell(Input::Started)
         .tell(Input::Opened { door: CONTROLLER })
         .tell(Input::Stable)
         .at("1s")
-        .tell(reconfigured("10s"))
+        .tell(delayed("10s"))
         .run_until("5s")
-        .tell(reconfigured("3s"))
+        .tell(delayed("3s"))
         .run_until("6s")
         .reads("listener/another_delay_holds_while_settling");
 }
@@ -167,6 +318,25 @@ fn nobody_enters_while_too_many_log_in() {
         .run_until("10s")
         .tell(Input::LoggedIn)
         .reads("listener/nobody_enters_while_too_many_log_in");
+}
+
+#[test]
+fn as_many_log_in_as_are_allowed() {
+    let pace = pace::Config { burst: 0, ..pace::Config::default() };
+    one_door(Config { pace, logins_max: 3, ..Config::default() })
+        .tell(Input::Allowed { logins: 1 })
+        .tell(Input::Connected { door: API })
+        .run_until("10s")
+        .tell(Input::Allowed { logins: 2 })
+        .tell(Input::Connected { door: API })
+        .tell(Input::Allowed { logins: 1 })
+        .tell(Input::LoggedIn)
+        .tell(Input::LoggedIn)
+        .tell(Input::Allowed { logins: 100 })
+        .tell(Input::Connected { door: API })
+        .tell(Input::Connected { door: API })
+        .tell(Input::Connected { door: API })
+        .reads("listener/as_many_log_in_as_are_allowed");
 }
 
 #[test]

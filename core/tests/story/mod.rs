@@ -5,6 +5,7 @@
 //! machine was told, `>` what it ordered, `~` a timeout that fired.
 
 mod addresses;
+mod admission;
 mod agent;
 mod backoff;
 mod balancer;
@@ -19,6 +20,7 @@ mod listener;
 mod members;
 mod pace;
 mod queue;
+mod readiness;
 mod roles;
 mod sessions;
 mod tracker;

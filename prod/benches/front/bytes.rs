@@ -5,9 +5,9 @@ use std::thread;
 
 use anyhow::Result;
 use portcullis::env::Env;
+use portcullis::tokio_env::Stream;
 use portcullis::tokio_env::{Ports, Tokio};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// What a client says to get bytes without end; whatever else it says is echoed.
 pub const FLOOD: u8 = b'!';
@@ -31,7 +31,7 @@ pub fn serve() -> Result<SocketAddr> {
 }
 
 /// Until the client, or the proxy that is measured, has gone.
-async fn talk(mut stream: TcpStream) -> Option<()> {
+async fn talk(mut stream: Stream) -> Option<()> {
     let mut buffer = vec![0; 1_024];
     loop {
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;

@@ -4,8 +4,8 @@
 //! worth, and that time is taken from the servers. Numbers are those of RFC 9113 and RFC 7541.
 
 use anyhow::{Result, bail, ensure};
+use portcullis::tokio_env::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// What a client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -40,7 +40,7 @@ mod flag {
 
 /// A connection.
 pub struct Http2 {
-    stream: TcpStream,
+    stream: Stream,
     /// What was read; a frame is taken out only whole.
     input: Vec<u8>,
     taken: usize,
@@ -58,7 +58,7 @@ struct Frame {
 
 impl Http2 {
     /// Says hello. What the server says to that is read with its first answer.
-    pub fn start(stream: TcpStream) -> Http2 {
+    pub fn start(stream: Stream) -> Http2 {
         let mut http2 =
             Http2 { stream, input: Vec::new(), taken: 0, output: PREFACE.to_vec(), streams: 0 };
         let mut settings = Vec::new();

@@ -8,12 +8,11 @@ use portcullis::client::wire::MESSAGE_MAX;
 use portcullis::env::Env;
 use portcullis::rpc::{Incoming, Limits, Socket};
 use portcullis::tls;
-use portcullis::tokio_env::Tokio;
+use portcullis::tokio_env::{Stream, Tokio};
 use portcullis_core::Address;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::client_async_with_config;
 
@@ -101,7 +100,7 @@ impl Cluster {
 /// The same bytes as the client library's, without its machine: that one dials, backs off and
 /// pings, which here would only cost what the servers could use.
 pub struct Agent {
-    socket: Socket<TlsStream<TcpStream>>,
+    socket: Socket<TlsStream<Stream>>,
     number: u64,
 }
 

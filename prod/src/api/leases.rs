@@ -19,8 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use portcullis_core::Time;
 use portcullis_core::controller::{Request as Wish, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key, Lease, Operation, SINGULAR_CONTROLLER};
+use portcullis_core::readiness::Condition;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -101,8 +103,8 @@ pub struct LeaseList {
     pub more: bool,
 }
 
-/// The figures of the controller that answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The figures of the controller that answers; durations are in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct StatusReport {
     /// The controller's number.
@@ -112,16 +114,61 @@ pub struct StatusReport {
     pub leader: Option<u64>,
     /// What the API door does or waits for.
     pub api_door: String,
+    /// What the API door waits for.
+    #[serde(default)]
+    pub conditions: Vec<ConditionReport>,
     /// Connections through both doors.
     pub connections: usize,
+    /// Connections that are held at the API door.
+    #[serde(default)]
+    pub held: usize,
+    /// Agents and users that are still here while the controller stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<usize>,
     /// Asks that wait to be proposed.
     pub waiting: usize,
+    /// Bytes of them.
+    #[serde(default)]
+    pub waiting_bytes: usize,
     /// Raft entries in flight.
     pub in_flight: usize,
+    /// Time that the log takes for one command; 0 until it was measured.
+    #[serde(default)]
+    pub drain: f64,
+    /// Asks of this controller's clients without an answer.
+    #[serde(default)]
+    pub asks: usize,
     /// Asks under way to the leader.
     pub forwarded: usize,
+    /// Asks that rest until their next try, or until somebody leads.
+    #[serde(default)]
+    pub resting: usize,
+    /// Tries that were repeated, since the controller started.
+    #[serde(default)]
+    pub retries: u64,
+    /// Tries that the budget has denied, since then.
+    #[serde(default)]
+    pub retries_denied: u64,
     /// Waits for a release.
     pub parked: usize,
+    /// Waits that ended because the lease was free, since the controller started.
+    #[serde(default)]
+    pub wakes: u64,
+    /// How far the time that leases expire by stands behind real time.
+    #[serde(default)]
+    pub clock_lag: f64,
+}
+
+/// One thing that the API door waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConditionReport {
+    /// `self-connected`, `led`, `caught-up`, or `worker` and the worker's name.
+    pub name: String,
+    /// Whether it is met.
+    pub met: bool,
+    /// Since when that is so, in seconds after the controller's start.
+    pub since: f64,
 }
 
 #[derive(Deserialize)]
@@ -166,17 +213,34 @@ impl From<(Key, Lease)> for LeaseItem {
     }
 }
 
+impl From<Condition> for ConditionReport {
+    fn from(Condition { name, met, since }: Condition) -> ConditionReport {
+        ConditionReport { name, met, since: since.since(Time(0)).as_secs_f64() }
+    }
+}
+
 impl From<Status> for StatusReport {
     fn from(status: Status) -> StatusReport {
         StatusReport {
             node: status.node.0,
             leader: status.leader.map(|node| node.0),
             api_door: status.api_door,
+            conditions: status.conditions.into_iter().map(ConditionReport::from).collect(),
             connections: status.connections,
+            held: status.held,
+            draining: status.draining,
             waiting: status.waiting,
+            waiting_bytes: status.waiting_bytes,
             in_flight: status.in_flight,
+            drain: status.drain.as_secs_f64(),
+            asks: status.asks,
             forwarded: status.forwarded,
+            resting: status.resting,
+            retries: status.retries,
+            retries_denied: status.retries_denied,
             parked: status.parked,
+            wakes: status.wakes,
+            clock_lag: status.clock_lag.as_secs_f64(),
         }
     }
 }

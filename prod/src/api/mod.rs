@@ -40,11 +40,11 @@ use tokio::sync::watch;
 use crate::credentials::Identity;
 use crate::env::Env;
 use crate::metrics::Metrics;
-use crate::rpc;
+use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
 pub use history::{CHANGES_MAX, Found, History, Mark};
-pub use leases::{Asked, LeaseItem, LeaseList, NAME_MAX, Named, StatusReport};
+pub use leases::{Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, StatusReport};
 pub use outcome::Outcome;
 
 /// The version that clients are told. libjuju refuses any whose major is not 3.
@@ -299,8 +299,10 @@ pub struct Changed {
 pub struct Health {
     /// In a word.
     pub standing: Standing,
+    /// What the API door does, or waits for.
+    pub api_door: &'static str,
     /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
-    pub conditions: Vec<(&'static str, bool)>,
+    pub conditions: Vec<(String, bool)>,
     /// Connections through the API door, for whoever stands before several controllers.
     pub connections: u64,
 }
@@ -374,14 +376,14 @@ pub trait Handler: Send + Sync + 'static {
 
 /// Serves one connection after its handshake, until either side ends it.
 ///
-/// `hangup` resolves to the reason when the controller wants the connection gone.
+/// `hangup` resolves to what is said when the controller wants the connection gone.
 pub async fn serve<E, H, S>(
     env: E,
     handler: Arc<H>,
     config: Arc<Config>,
     connection: ConnectionId,
     stream: S,
-    hangup: impl Future<Output = String> + Send,
+    hangup: impl Future<Output = Farewell> + Send,
 ) where
     E: Env,
     H: Handler,

@@ -16,7 +16,7 @@ pub type Page = Response<Full<Bytes>>;
 const AUTHORIZATION_MAX: usize = 2_048;
 
 /// `/health`: Juju's word in the first line, then a line for each condition of readiness, `holds` or
-/// `waits`, and a line with the number of connections. Anybody may ask: it names nothing but the
+/// `waits`, what the API door does, and a line with the number of connections. Anybody may ask: it names nothing but the
 /// controller's own state.
 pub fn health(health: &Health) -> Page {
     let (status, word) = match health.standing {
@@ -30,6 +30,7 @@ pub fn health(health: &Health) -> Page {
         text.push_str(condition);
         text.push('\n');
     }
+    text.push_str(&format!("api-door {}\n", health.api_door));
     text.push_str(&format!("connections {}\n", health.connections));
     plain(status, text)
 }

@@ -20,7 +20,7 @@ use super::{Cluster, Config, Elsewhere, Handler, Place, Verdict, facades, method
 use crate::credentials::Identity;
 use crate::env::Env;
 use crate::metrics::Limit;
-use crate::rpc::{self, Error, Incoming, Malformed, Request, Socket, code};
+use crate::rpc::{self, Error, Farewell, Incoming, Malformed, Request, Socket, code};
 
 /// What Juju says when it leaves it to the user whether to go elsewhere.
 const ELSEWHERE: &str = "redirection to alternative server required";
@@ -122,7 +122,7 @@ impl<H: Handler> Visit<'_, H> {
         &self,
         env: E,
         socket: &mut Socket<S>,
-        hangup: Pin<&mut (impl Future<Output = String> + Send)>,
+        hangup: Pin<&mut (impl Future<Output = Farewell> + Send)>,
     ) where
         E: Env,
         S: AsyncRead + AsyncWrite + Unpin,
@@ -142,7 +142,7 @@ impl<H: Handler> Visit<'_, H> {
         &self,
         env: &E,
         socket: &mut Socket<S>,
-        mut hangup: Pin<&mut (impl Future<Output = String> + Send)>,
+        mut hangup: Pin<&mut (impl Future<Output = Farewell> + Send)>,
     ) -> End
     where
         E: Env,
@@ -155,7 +155,10 @@ impl<H: Handler> Visit<'_, H> {
             let room = socket.room() > 0;
             let incoming = tokio::select! {
                 biased;
-                reason = &mut hangup => return End::Said { code: CloseCode::Away, reason },
+                farewell = &mut hangup => {
+                    let (code, reason) = farewell.frame();
+                    return End::Said { code, reason };
+                }
                 Some(done) = running.next(), if room => {
                     let Done { answer, phase: next } = done;
                     phase = next.unwrap_or(phase);

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis::config::{Config, EXAMPLE};
+use portcullis::node;
+use portcullis_core::admission::Accept;
+use portcullis_core::pace;
 
 use super::exit::Failure;
 
@@ -30,28 +33,20 @@ impl Display for Meaning<'_> {
         writeln!(f, "  controller-{} of {peers}, data in {}", config.controller_id, {
             config.data_dir.display()
         })?;
-        let at = |port| std::net::SocketAddr::new(config.bind_address, port);
-        match config.has_controller_door() {
-            true => {
-                writeln!(
-                    f,
-                    "  controller door  {}, open at once, at most {} connections",
-                    at(config.controller_api_port),
-                    limits.controller_connections_max
-                )?;
-                let delay = plain(config.api_port_open_delay);
-                writeln!(
-                    f,
-                    "  api door         {}, opens {delay} after stable",
-                    at(config.api_port)
-                )?;
-            }
-            false => {
-                writeln!(
-                    f,
-                    "  one door         {}, open at once for everybody",
-                    at(config.api_port)
-                )?;
+        let mode = config.mode();
+        writeln!(f, "  startup          {mode}")?;
+        let node::Doors { api, controller, controllers_first } = config.doors();
+        let first = controller.is_some() || controllers_first;
+        if let Some(at) = controller {
+            let most = limits.controller_connections_max;
+            writeln!(f, "  controller door  {at}, open at once, at most {most} connections")?;
+        }
+        let delay = plain(config.api_port_open_delay);
+        match (first, controllers_first) {
+            (false, _) => writeln!(f, "  one door         {api}, open at once for everybody")?,
+            (true, false) => writeln!(f, "  api door         {api}, opens {delay} after stable")?,
+            (true, true) => {
+                writeln!(f, "  api door         {api}, lets agents in {delay} after stable")?;
             }
         }
         if !config.proxy_protocol.is_empty() {
@@ -62,13 +57,23 @@ impl Display for Meaning<'_> {
                 nets.join(", ")
             )?;
         }
+        if let Some(file) = &config.ports_file {
+            writeln!(f, "  ports            written to {}", file.display())?;
+        }
         if let Some(address) = config.metrics_address {
             writeln!(f, "  metrics          {address}, for whoever reaches it")?;
         }
-        match config.agent_ratelimit_max {
-            0 => writeln!(f, "  pace             none")?,
-            burst => {
-                let rate = plain(config.agent_ratelimit_rate);
+        let (least, most) = (limits.logins_min.min(limits.logins_max), limits.logins_max);
+        match config.accept {
+            Accept::Adaptive => {
+                writeln!(f, "  accept           adaptive, {least} to {most} logins at once")?;
+            }
+            Accept::Paced => writeln!(f, "  accept           paced, {most} logins at once")?,
+        }
+        match config.pace() {
+            pace::Config { burst: 0, .. } => writeln!(f, "  pace             none")?,
+            pace::Config { burst, interval } => {
+                let rate = plain(interval);
                 writeln!(f, "  pace             {burst} agents at once, then one every {rate}")?;
             }
         }
@@ -97,11 +102,13 @@ impl Display for Meaning<'_> {
                 config.moved.len()
             })?;
         }
+        let signed = config.signed.iter().map(|one| u64::from(one.applications * one.units));
+        let units = config.units.len() as u64 + signed.sum::<u64>();
         write!(
             f,
             "  may log in       {} users, {} units, {} machines of {} models",
             config.users.len(),
-            config.units.len(),
+            units,
             config.machines.len(),
             config.models.len()
         )

@@ -15,7 +15,7 @@ use portcullis_core::dialer::Manner;
 use portcullis_core::{Address, Time, agent, backoff, dialer};
 use rustls::ClientConfig;
 
-use super::client_file::{self, ClientFile};
+use super::client_file::{self, ClientFile, SignedUnits};
 use super::exit::{Exit, Failure};
 
 /// How a person dials: the next address soon, and another round soon.
@@ -61,6 +61,8 @@ pub struct Asking {
     pub model: String,
     pub tls: Arc<ClientConfig>,
     pub pass: Pass,
+    /// Units without an account each, if the client file has some.
+    pub signed_units: Option<SignedUnits>,
     pub deadline: Time,
 }
 
@@ -85,10 +87,7 @@ pub fn prepare(
     account: Option<&str>,
     within: Duration,
 ) -> Result<Asking, Failure> {
-    let file = match file {
-        Some(file) => file.to_owned(),
-        None => client_file::default_folder()?.join(client_file::FILE),
-    };
+    let file = client_file::named(file)?;
     let client = ClientFile::load(&file)?;
     let wanted = |name: &str| account.is_none_or(|account| account == name);
     let account = client.accounts.iter().find(|account| wanted(&account.name));
@@ -107,6 +106,7 @@ pub fn prepare(
         model: client.model,
         tls: agent_client(&authority).map_err(Failure::wrong)?,
         pass: account.pass()?,
+        signed_units: client.signed_units,
     })
 }
 

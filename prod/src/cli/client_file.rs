@@ -27,6 +27,22 @@ pub struct ClientFile {
     /// Who can log in; the first does unless `--as` says otherwise.
     #[serde(rename = "account")]
     pub accounts: Vec<Account>,
+    /// Units that have no account each, and the key that signs their passwords.
+    pub signed_units: Option<SignedUnits>,
+}
+
+/// Units that `load --agents` can log in as: the controllers' `[[signed-units]]` with this prefix.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SignedUnits {
+    /// What the applications' names begin with; numbers from zero follow.
+    pub prefix: String,
+    /// How many applications there are.
+    pub applications: u32,
+    /// How many units each has.
+    pub units: u32,
+    /// The Ed25519 key that signs passwords: 32 bytes in hex.
+    pub private_key: String,
 }
 
 /// Somebody who can log in.
@@ -57,6 +73,11 @@ impl fmt::Display for ClientFile {
             if let Some(file) = password_file {
                 writeln!(f, "password-file = {:?}", file.display().to_string())?;
             }
+        }
+        if let Some(signed) = &self.signed_units {
+            let SignedUnits { prefix, applications, units, private_key } = signed;
+            writeln!(f, "\n[signed-units]\nprefix = {prefix:?}\napplications = {applications}")?;
+            writeln!(f, "units = {units}\nprivate-key = {private_key:?}")?;
         }
         Ok(())
     }
@@ -108,6 +129,14 @@ impl Account {
             }
         };
         Ok(Pass { tag, password })
+    }
+}
+
+/// The client file of this name, or that of `dev`.
+pub fn named(file: Option<&Path>) -> Result<PathBuf, Failure> {
+    match file {
+        Some(file) => Ok(file.to_owned()),
+        None => Ok(default_folder()?.join(FILE)),
     }
 }
 

@@ -60,7 +60,8 @@ and the next `dev` on it goes on from there. Delete the folder to start over.")]
     Dev(dev::Arguments),
     /// Run one controller
     #[command(after_help = "\
-Stops on Ctrl-C or SIGTERM: hands the lead over, closes its doors and its log, exits with 0.
+Stops on Ctrl-C or SIGTERM: lets agents go within drain-max, hands the lead over, exits with 0; again:
+at once. SIGHUP reads the file again.
 `portcullis check-config FILE` says beforehand whether the file is right.")]
     Run(run::Arguments),
     /// Balance connections over controllers, or over any servers that speak TLS
@@ -107,10 +108,11 @@ The file is a client file, such as `portcullis dev` makes. Ends on Ctrl-C or SIG
     /// claim for anybody; agents may only claim for themselves.
     #[command(after_help = "\
 Examples:
-  portcullis dev --agent-ratelimit-max 0          a cluster whose doors are not paced
+  portcullis dev                                  a cluster, in another terminal
   portcullis load --processes 100 --leases 40     12,000 connections for 4,000 leases
   portcullis load --claimers 64 --duration 30s    claims a second, each durable on a majority
   portcullis load --herd --json -                 all at one moment; figures as JSON
+  portcullis load --agents 30000 --until-even     a herd; kill a controller, and see it even out
 
 Latencies are from asking to a definite answer, granted or denied. The exit code is 6 if two holders
 ever believed at one time that they hold one lease, by their own clocks from when each asked.")]
@@ -211,7 +213,9 @@ mod tests {
             "portcullis lease list --as mysql/0 --within 5s --log debug",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
+            "portcullis load --agents 30000 --until-even --agents-per-process 9000 --duration 1h",
             "portcullis dev --agent-ratelimit-max 0",
+            "portcullis dev --balance redirect --moves-rate 5ms --move-again-after 61s",
             "portcullis hash-password --drawn",
             "portcullis agent --config FILE --as mysql/0 --lead --json",
         ] {
@@ -226,6 +230,7 @@ mod tests {
         assert_eq!(parse("portcullis dev --controllers 9").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis lease claim a b --for ever").err(), Some(ValueValidation));
         assert_eq!(parse("portcullis load --multiplex 61").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis load --agents 1 --herd").err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
         let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));

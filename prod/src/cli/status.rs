@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use clap::Args;
 use futures_util::future::join_all;
-use portcullis::api::StatusReport;
+use portcullis::api::{ConditionReport, StatusReport};
 use portcullis::client::wire;
 use portcullis::env::Env;
 use portcullis_core::Address;
@@ -72,15 +72,34 @@ async fn one(asking: &Asking, address: &Address) -> Result<StatusReport, String>
 }
 
 fn shown(address: &Address, report: &StatusReport) -> String {
-    let StatusReport { node, leader, api_door, connections, waiting, parked, .. } = report;
+    let StatusReport { node, leader, api_door, connections, waiting, parked, held, .. } = report;
     let address = address.as_str();
     let role = match leader {
         Some(leader) if leader == node => "leads".to_owned(),
         Some(leader) => format!("follows controller-{leader}"),
         None => "knows no leader".to_owned(),
     };
-    format!(
+    let mut text = format!(
         "{address:<21} controller-{node} {role:<20} api door {api_door}, \
          {connections} connections, {waiting} asks waiting, {parked} waits parked"
-    )
+    );
+    let mut add = |more: String| text.push_str(&more);
+    if *held > 0 {
+        add(format!(", {held} held at the door"));
+    }
+    if let Some(left) = report.draining {
+        add(format!(", stops once {left} are gone"));
+    }
+    if report.resting > 0 || report.retries_denied > 0 {
+        let StatusReport { resting, retries, retries_denied, .. } = report;
+        add(format!(", {resting} asks resting, {retries} retries, {retries_denied} denied"));
+    }
+    // Leases expire late by the lag; below a second that is the pace of the clock itself.
+    if report.clock_lag > 2.0 {
+        add(format!(", clock {:.1}s behind", report.clock_lag));
+    }
+    for ConditionReport { name, since, .. } in report.conditions.iter().filter(|one| !one.met) {
+        add(format!("\n{:<21} waits for {name}, since {since:.1}s after its start", ""));
+    }
+    text
 }

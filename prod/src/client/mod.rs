@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Place;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
+use crate::rpc::Farewell;
 use crate::tls;
 use wire::{Failure, Line, NotIn, Pass};
 
@@ -87,6 +88,15 @@ pub struct Standing {
     pub refused: bool,
     /// The fencing number, while the agent leads.
     pub leads: Option<u64>,
+    /// Where that connection leads, or the last one did.
+    pub address: Option<Address>,
+    /// How often a controller has let the client in.
+    pub logins: u64,
+    /// How often one that had let it in has sent it elsewhere, and when it did last.
+    pub moves: u64,
+    pub moved_at: Option<Time>,
+    /// How often one has sent it elsewhere that had not let it in.
+    pub redirects: u64,
     /// Where controllers are, in the order in which to try them; empty until some are told of that
     /// the client was not started with. See [`remember`].
     pub addresses: Vec<Address>,
@@ -158,6 +168,8 @@ enum Arrival {
     Told(Input),
     /// A controller sends the client to others, which an authority in PEM proves.
     Redirected { generation: u64, to: Vec<Address>, authority: String },
+    /// A controller ends the connection, and sends the client to others of its own cluster.
+    Moved { generation: u64, to: Vec<Address> },
     /// Something about one connection; of no interest if there is another by now.
     Heard { generation: u64, input: Input },
     /// A dial has brought a connection.
@@ -184,8 +196,9 @@ struct Surroundings<E: Env> {
     /// What proves the controllers that the client was sent to, where that is not the configured
     /// authority. One redirect forgets what another said.
     trust: BTreeMap<Address, Arc<ClientConfig>>,
-    /// The controller of the present connection and what proves it, if it is such a one.
-    dialled: Option<(Address, Arc<ClientConfig>)>,
+    /// The controller of the present connection, and what proves it if that is not the configured
+    /// authority.
+    dialled: Option<(Address, Option<Arc<ClientConfig>>)>,
     replies: BTreeMap<u64, oneshot::Sender<Answer>>,
     tokens: u64,
     standing: watch::Sender<Standing>,
@@ -222,7 +235,7 @@ impl<E: Env> Surroundings<E> {
         let deadline = now + self.dial_within;
         let trusted = self.trust.get(&address).cloned();
         let tls = trusted.clone().unwrap_or_else(|| config.tls.clone());
-        self.dialled = trusted.map(|tls| (address.clone(), tls));
+        self.dialled = Some((address.clone(), trusted));
         self.run(async move {
             let opened = async {
                 let stream = env.connect(&address).await.map_err(|error| error.to_string())?;
@@ -245,8 +258,12 @@ impl<E: Env> Surroundings<E> {
     fn opened(&mut self, line: Line) -> Input {
         let (gone, generation) = (line.clone(), self.generation);
         self.run(async move {
-            gone.gone().await;
-            Arrival::Heard { generation, input: Input::Disconnected }
+            match gone.gone().await {
+                Some(Farewell::Redirect(to)) => Arrival::Moved { generation, to },
+                Some(Farewell::Closed(_)) | None => {
+                    Arrival::Heard { generation, input: Input::Disconnected }
+                }
+            }
         });
         self.line = Some(line);
         Input::Connected
@@ -263,15 +280,34 @@ impl<E: Env> Surroundings<E> {
             Err(error) => format!("redirected, with an authority that is none: {error}"),
         };
         tracing::debug!(said, "no connection");
-        self.standing.send_modify(|standing| standing.trouble = Some(said));
+        self.standing.send_modify(|standing| {
+            standing.trouble = Some(said);
+            standing.redirects += 1;
+        });
         // By the configured authority, if theirs is none: that may well be the same.
+        Input::Redirected { to }
+    }
+
+    /// Goes where the controller says, which is proved as it was proved itself.
+    fn moved(&mut self, to: Vec<Address>) -> Input {
+        if let Some((_, Some(tls))) = &self.dialled {
+            self.trust.extend(to.iter().map(|address| (address.clone(), tls.clone())));
+        }
+        let now = self.env.now();
+        self.standing.send_modify(|standing| match standing.line.take() {
+            Some(_) => {
+                standing.moves += 1;
+                standing.moved_at = Some(now);
+            }
+            None => standing.redirects += 1,
+        });
         Input::Redirected { to }
     }
 
     /// The cluster that has let the client in is proved everywhere as it was here.
     fn trust_where_it_is(&mut self, addresses: &[Address]) {
         self.trust.clear();
-        if let Some((here, tls)) = &self.dialled {
+        if let Some((here, Some(tls))) = &self.dialled {
             let known = addresses.iter().chain([here]);
             self.trust.extend(known.map(|address| (address.clone(), tls.clone())));
         }
@@ -372,19 +408,26 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
             Arrival::Heard { generation, .. }
             | Arrival::Opened { generation, .. }
             | Arrival::Redirected { generation, .. }
+            | Arrival::Moved { generation, .. }
             | Arrival::Trouble { generation, .. }
                 if generation != self.generation =>
             {
                 None
             }
+            Arrival::Heard { input: Input::Disconnected, .. } => {
+                // Nobody is to see a connection that is gone.
+                self.hang_up();
+                Some(Input::Disconnected)
+            }
             Arrival::Heard { input, .. } => {
                 if let Input::LoggedIn { addresses } = &input {
                     self.trust_where_it_is(addresses);
                     let line = self.line.clone();
+                    let address = self.dialled.as_ref().map(|(address, _)| address.clone());
                     self.standing.send_modify(|standing| {
-                        standing.line = line;
-                        standing.trouble = None;
-                        standing.refused = false;
+                        standing.logins += 1;
+                        (standing.line, standing.address) = (line, address);
+                        (standing.trouble, standing.refused) = (None, false);
                     });
                     self.follow();
                 }
@@ -392,6 +435,7 @@ impl<E: Env> Shell<Agent> for Surroundings<E> {
             }
             Arrival::Opened { line, .. } => Some(self.opened(line)),
             Arrival::Redirected { to, authority, .. } => Some(self.redirected(to, &authority)),
+            Arrival::Moved { to, .. } => Some(self.moved(to)),
             Arrival::Trouble { input, trouble, refused, .. } => {
                 tracing::debug!(trouble, "no connection");
                 self.standing.send_modify(|standing| {

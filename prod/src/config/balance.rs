@@ -11,10 +11,17 @@ use super::duration;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Balance {
-    /// `none`, the default, as in Juju: whoever comes stays. `random-refusal`: one login in
-    /// `refuse-one-in` must try elsewhere. `shed`: the surplus is disconnected. `redirect`: it is
-    /// sent to a named controller that has fewer, by Juju's redirect at the login and by
-    /// disconnecting later. `order`: agents are told of a controller that has few first.
+    /// `redirect`, the default: the surplus is sent to a named controller that has fewer, by Juju's
+    /// redirect at the login and by the close frame of [`Farewell`](crate::rpc::Farewell) later.
+    /// `shed`: it is disconnected. `random-refusal`: one login in `refuse-one-in` must try
+    /// elsewhere. `order`: agents are told of a controller that has few first. `none`, as in Juju:
+    /// whoever comes stays.
+    ///
+    /// Without any, a controller that was down comes back to nobody, and the others keep what they
+    /// can bear only until the next one goes: seed 001 is about nothing else. `redirect` is the one
+    /// that moves each agent once, to where there is room, and it costs little where nothing is
+    /// uneven: a count a second. To clients that do not know the word, Juju's own among them, it is
+    /// `shed`: they look for a controller in random order, and come to one with fewer before long.
     pub policy: Policy,
     /// So many agents above the even share are too many, default 500 (seed 001: 500 to 1000), or a
     /// tenth above it if that is fewer. Above zero.
@@ -33,10 +40,10 @@ pub struct Balance {
 
 impl Default for Balance {
     fn default() -> Balance {
-        let balancer::Config {
-            policy, surplus, moves_rate, move_again_after, refuse_one_in, ..
-        } = balancer::Config::default();
-        Balance { policy, surplus, moves_rate, move_again_after, refuse_one_in }
+        // The policy of core's own default is Juju's, for scenarios to compare with.
+        let balancer::Config { surplus, moves_rate, move_again_after, refuse_one_in, .. } =
+            balancer::Config::default();
+        Balance { policy: Policy::Redirect, surplus, moves_rate, move_again_after, refuse_one_in }
     }
 }
 

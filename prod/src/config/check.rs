@@ -8,11 +8,13 @@ use std::time::Duration;
 use portcullis_core::dialer;
 
 use super::fault::Meaning;
+use super::signed;
 use super::{
-    CONTROLLER_CONNECTIONS_LEAST, Config, ITEMS_MOST, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
-    OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
+    CONTROLLER_CONNECTIONS_LEAST, Config, ControllerDoor, ITEMS_MOST, MESSAGE_MAX_LEAST,
+    MESSAGE_MAX_MOST, OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
 };
 use crate::credentials::{Hashed, Identity};
+use crate::tokio_env::LOCAL_PATH_MAX;
 
 /// All that makes no sense.
 pub(super) fn faults(config: &Config) -> Vec<Meaning> {
@@ -26,6 +28,7 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
     raft(config, &mut faults);
     models(config, &mut faults);
     credentials(config, &mut faults);
+    signed::check(config, &mut faults);
     faults.0
 }
 
@@ -33,7 +36,7 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
 pub(super) struct Faults(pub(super) Vec<Meaning>);
 
 impl Faults {
-    fn add(&mut self, path: impl Into<String>, says: impl Into<String>) {
+    pub(super) fn add(&mut self, path: impl Into<String>, says: impl Into<String>) {
         self.0.push(Meaning { path: path.into(), says: says.into() });
     }
 
@@ -60,8 +63,9 @@ impl Faults {
 }
 
 fn doors(config: &Config, faults: &mut Faults) {
+    controller_door(config, faults);
     faults.check(
-        !config.has_controller_door() || config.controller_api_port != config.api_port,
+        config.controller_api_port == 0 || config.controller_api_port != config.api_port,
         "controller-api-port",
         format!("is {}, as api-port is; the two doors need a port each", config.api_port),
     );
@@ -73,16 +77,70 @@ fn doors(config: &Config, faults: &mut Faults) {
         "has the port of a door; it needs one of its own",
     );
     faults.check(
-        config.proxy_protocol.is_empty() || config.has_controller_door(),
+        config.proxy_protocol.is_empty() || !config.mode().peers_at_api_door(),
         "proxy-protocol",
-        "needs a controller-api-port: with one door controllers come in there, without a header",
+        "needs a controller-api-port for peers: else they come in at api-port, without a header",
     );
     let rate = config.agent_ratelimit_rate;
     faults.check(
-        !rate.is_zero() && rate <= RATELIMIT_RATE_MAX,
+        rate.is_none_or(|rate| !rate.is_zero() && rate <= RATELIMIT_RATE_MAX),
         "agent-ratelimit-rate",
         "must be above zero and at most 1min",
     );
+}
+
+/// Refuses what contradicts itself about how controllers come in.
+fn controller_door(config: &Config, faults: &mut Faults) {
+    let port = config.controller_api_port != 0;
+    if let Some(socket) = &config.controller_socket {
+        faults.check(
+            !port,
+            "controller-socket",
+            format!(
+                "is there beside controller-api-port {}; a controller reaches itself by one of them",
+                config.controller_api_port
+            ),
+        );
+        faults.check(
+            config.controller_door != Some(ControllerDoor::Peers),
+            "controller-door",
+            "is \"peers\", but no other controller can dial a controller-socket; leave it out",
+        );
+        let length = socket.as_os_str().len();
+        faults.check(
+            length <= LOCAL_PATH_MAX,
+            "controller-socket",
+            format!(
+                "{} has {length} bytes, and the kernel takes {LOCAL_PATH_MAX}; give a shorter path \
+                 from the root, such as \"/run/portcullis/controller.sock\"",
+                socket.display()
+            ),
+        );
+        let kind = std::fs::symlink_metadata(socket).map(|file| file.file_type());
+        let says = format!("{} is there and no socket; it is left alone", socket.display());
+        let other = kind.is_ok_and(|kind| !std::os::unix::fs::FileTypeExt::is_socket(&kind));
+        faults.check(!other, "controller-socket", says);
+    }
+    let own = config.controller_door == Some(ControllerDoor::Itself);
+    faults.check(
+        !own || port || config.controller_socket.is_some(),
+        "controller-door",
+        "is \"self\", but there is neither a controller-api-port nor a controller-socket",
+    );
+    faults.check(
+        !(own || config.controller_socket.is_some()) || config.controllers_first != Some(false),
+        "controllers-first",
+        "is false, but the controller door is for this controller alone: without it the others \
+         would have to come in with the agents",
+    );
+    if let Some(file) = &config.ports_file {
+        let says = format!("{} is a folder", file.display());
+        faults.check(!file.is_dir(), "ports-file", says);
+        let folder = file.parent().filter(|folder| *folder != Path::new(""));
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            faults.add("ports-file", format!("there is no folder {}", folder.display()));
+        }
+    }
 }
 
 fn files(config: &Config, faults: &mut Faults) {
@@ -173,7 +231,9 @@ fn limits(config: &Config, faults: &mut Faults) {
     );
     let numbers = [
         ("connections-max", limits.connections_max),
+        ("logins-min", limits.logins_min),
         ("logins-max", limits.logins_max),
+        ("held-max", limits.held_max),
         ("asks-per-connection-max", limits.asks_per_connection_max),
         ("waiting-max", limits.waiting_max),
         ("batch-max", limits.batch_max),
@@ -195,6 +255,9 @@ fn limits(config: &Config, faults: &mut Faults) {
     }
     let durations = [
         ("login-within", limits.login_within),
+        ("held-within", limits.held_within),
+        ("lost-max", limits.lost_max),
+        ("drain-max", limits.drain_max),
         ("silent-max", limits.silent_max),
         ("patience", limits.patience),
         ("patience-max", limits.patience_max),
@@ -310,7 +373,7 @@ fn credentials(config: &Config, faults: &mut Faults) {
     }
 }
 
-fn known_model(config: &Config, uuid: &str, path: &str, faults: &mut Faults) {
+pub(super) fn known_model(config: &Config, uuid: &str, path: &str, faults: &mut Faults) {
     let known = config.models.iter().any(|model| model.uuid == uuid);
     faults.check(known, path, format!("no [[model]] has the uuid {uuid:?}"));
 }

@@ -31,8 +31,26 @@ pub struct Limits {
     /// Most connections through the API door at once, default 100,000; the rest wait in the
     /// kernel's backlog. Juju has no such limit (seed 001).
     pub connections_max: usize,
-    /// Most of those that have not logged in yet, default 256.
+    /// Least logins in progress that an adaptive door lets in, default 32; one above `logins-max`
+    /// counts as that. Fewer than one processor's worth would be slow for nothing.
+    pub logins_min: usize,
+    /// Most connections through the API door that have not logged in yet, default 1,024, which is
+    /// some 50 MiB. An adaptive door lets in as many of them as are served in good time.
     pub logins_max: usize,
+    /// Most connections held at the API door while controllers go first, default 100,000; the rest
+    /// wait in the kernel's backlog. Each takes an open file and a few KiB.
+    pub held_max: usize,
+    /// Longest time that one is held, default `"2min"`; then it is hung up on.
+    #[serde(with = "duration")]
+    pub held_within: Duration,
+    /// How long agents are let in although this controller is not stable any more, default `"30s"`:
+    /// longer than an election. Not with one door that is open at once.
+    #[serde(with = "duration")]
+    pub lost_max: Duration,
+    /// Longest time to let agents go in when the controller stops, default `"10s"`; whatever they
+    /// asked for and has no answer then is answered as it stands.
+    #[serde(with = "duration")]
+    pub drain_max: Duration,
     /// Most connections through the controller door, proved or not: default 1,024, at least
     /// [`CONTROLLER_CONNECTIONS_LEAST`]; the rest wait in the kernel's backlog.
     pub controller_connections_max: usize,
@@ -106,7 +124,12 @@ impl Default for Limits {
         let api = api::Config::default();
         Limits {
             connections_max: limits.listener.connections_max,
+            logins_min: limits.admission.logins_min,
             logins_max: limits.listener.logins_max,
+            held_max: limits.listener.held_max,
+            held_within: limits.listener.held_within,
+            lost_max: limits.listener.lost_max,
+            drain_max: limits.drain_max,
             controller_connections_max: limits.listener.controller_connections_max,
             message_max: api.socket.message_max,
             requests_per_connection_max: api.requests_max,

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_core::admission::{self, Accept};
 use portcullis_core::forward::{self, budget};
 use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions, waits};
 use serde::Deserialize;
@@ -20,21 +21,25 @@ use crate::raft;
 mod api_address;
 mod balance;
 mod check;
+mod doors;
 mod fault;
 pub mod front;
 mod limits;
 mod members;
 mod node;
 mod reload;
+mod signed;
 
 pub use api_address::ApiAddress;
 pub use balance::Balance;
+pub use doors::{ControllerDoor, Mode};
 pub use fault::{ConfigError, Fault};
 pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
 pub use members::Members;
+pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
 /// Most controllers of one cluster: Juju's bound too.
 pub const PEERS_MAX: usize = 7;
@@ -68,15 +73,34 @@ pub struct Config {
     #[serde(default = "default::api_port")]
     pub api_port: u16,
     /// Port of the controller door: 0 to 65535, not `api-port` (Juju). With 0, the default, there
-    /// is one door, and controllers come in with everybody else (seed 000).
+    /// is none, and controllers come in where everybody does (seed 000). Live.
     #[serde(default)]
     pub controller_api_port: u16,
     /// The space that agents are to reach controllers by, none by default (Juju). A controller
     /// without an address in it is told of with all that it has. Live, as in Juju.
     #[serde(default)]
     pub juju_mgmt_space: Option<String>,
-    /// Wait between stable and opening the API door, default `"2s"` (Juju). Only with a controller
-    /// door. Live, as in Juju.
+    /// Who dials `controller-api-port`: `"peers"`, the default, is every controller; `"self"` is
+    /// this one alone, for sites that cannot open a port in their firewall (seed 000). Then the
+    /// others use the API door, and `controllers-first` goes without saying. Live.
+    #[serde(default)]
+    pub controller_door: Option<ControllerDoor>,
+    /// A Unix socket instead of `controller-api-port`, for this controller alone: relative to
+    /// `data-dir`, at most [`LOCAL_PATH_MAX`](crate::tokio_env::LOCAL_PATH_MAX) bytes with the
+    /// folder, mode 0600. Live.
+    #[serde(default)]
+    pub controller_socket: Option<PathBuf>,
+    /// Whether the API door lets controllers in at once and holds everybody else until this
+    /// controller is stable; default `false`, unless the controller door is for this one alone.
+    /// Live.
+    #[serde(default)]
+    pub controllers_first: Option<bool>,
+    /// File that says as JSON which ports are bound, for whoever chose port 0 (seed 000): replaced
+    /// whole at every change, removed on a clean stop. None by default.
+    #[serde(default)]
+    pub ports_file: Option<PathBuf>,
+    /// Wait between stable and letting agents in, default `"2s"` (Juju). Not with one door that is
+    /// open at once. Live, as in Juju.
     #[serde(default = "default::api_port_open_delay", with = "duration")]
     pub api_port_open_delay: Duration,
     /// `ip:port` where anybody who reaches it is shown `/metrics` and `/health` by plain HTTP; not
@@ -88,14 +112,20 @@ pub struct Config {
     /// believed. None by default. Only with a controller door, for controllers send no header.
     #[serde(default)]
     pub proxy_protocol: Vec<Net>,
-    /// How many agents the API door lets in at once: 0 or more, default 10 (Juju). With 0 it is not
-    /// paced. Live, as in Juju; unlike there, a change refills no bucket.
-    #[serde(default = "default::agent_ratelimit_max")]
-    pub agent_ratelimit_max: u32,
-    /// Time until it may let in one more: above zero, at most `"1min"`, default `"250ms"` (Juju).
-    /// Live, as in Juju.
-    #[serde(default = "default::agent_ratelimit_rate", with = "duration")]
-    pub agent_ratelimit_rate: Duration,
+    /// What decides how fast the API door lets in. `adaptive`, the default: how long logins are
+    /// measured to take, so that a herd comes in as fast as it can be served; 180,000 agents would
+    /// take Juju's bucket half a day. `paced`: the bucket.
+    #[serde(default)]
+    pub accept: Accept,
+    /// How many agents the API door lets in at once: 0 or more. With 0 it is not paced. Without it
+    /// and `agent-ratelimit-rate`, an adaptive door is not paced either, and a paced one has Juju's
+    /// 10. Live, as in Juju; unlike there, a change refills no bucket.
+    #[serde(default)]
+    pub agent_ratelimit_max: Option<u32>,
+    /// Time until it may let in one more: above zero, at most `"1min"`, and `"250ms"` (Juju) where
+    /// there is a pace but not this key. Live, as in Juju.
+    #[serde(default, with = "duration::optional")]
+    pub agent_ratelimit_rate: Option<Duration>,
     /// Certificates.
     pub tls: Tls,
     /// Every controller of the cluster, this one among them: 1 to [`PEERS_MAX`].
@@ -125,6 +155,9 @@ pub struct Config {
     /// Unit agents, each of which may claim the leadership of its own application.
     #[serde(default, rename = "unit")]
     pub units: Vec<Unit>,
+    /// Unit agents of many applications, without an account each.
+    #[serde(default, rename = "signed-units")]
+    pub signed: Vec<SignedUnits>,
     /// Machine agents.
     #[serde(default, rename = "machine")]
     pub machines: Vec<Machine>,
@@ -149,7 +182,7 @@ pub struct Peer {
     /// Its `controller-id`.
     pub id: u64,
     /// `host:port` where the other controllers dial it: its controller door, or its API door if it
-    /// has no other.
+    /// has no other for them. Where nobody answers they try its `api-addresses` too. Live.
     pub controller_address: String,
     /// Where agents and users are told that its API door is; at least one. Live: whoever watches
     /// them is told of a change.
@@ -267,6 +300,8 @@ impl Config {
         for path in [&mut config.data_dir, ca, cert, key] {
             *path = folder.join(&*path);
         }
+        config.controller_socket = config.controller_socket.map(|path| config.data_dir.join(path));
+        config.ports_file = config.ports_file.map(|path| folder.join(path));
         for path in config.moved.iter_mut().filter_map(|moved| moved.ca.as_mut()) {
             *path = folder.join(&*path);
         }
@@ -302,13 +337,15 @@ impl Config {
         logins
     }
 
-    /// Whether there is a door for controllers alone.
-    pub fn has_controller_door(&self) -> bool {
-        self.controller_api_port != 0
-    }
-
-    fn pace(&self) -> pace::Config {
-        pace::Config { burst: self.agent_ratelimit_max, interval: self.agent_ratelimit_rate }
+    /// The bucket before the API door: what is asked for, or else what the mode has by default.
+    pub fn pace(&self) -> pace::Config {
+        let (max, rate) = (self.agent_ratelimit_max, self.agent_ratelimit_rate);
+        let juju = pace::Config::default();
+        let burst = match self.accept {
+            Accept::Adaptive if max.is_none() && rate.is_none() => 0,
+            Accept::Adaptive | Accept::Paced => max.unwrap_or(juju.burst),
+        };
+        pace::Config { burst, interval: rate.unwrap_or(juju.interval) }
     }
 
     /// What the machine that decides is told.
@@ -316,8 +353,17 @@ impl Config {
         let Limits { login_within, silent_max, patience_max, .. } = self.limits;
         let defaults = controller::Config::new(NodeId(self.controller_id));
         controller::Config {
+            admission: admission::Config {
+                accept: self.accept,
+                logins_min: self.limits.logins_min,
+                ..defaults.admission
+            },
             listener: listener::Config {
-                controller_door: self.has_controller_door(),
+                controller_door: self.doors().controller.is_some(),
+                controllers_first: self.mode().controllers_first(),
+                lost_max: self.limits.lost_max,
+                held_max: self.limits.held_max,
+                held_within: self.limits.held_within,
                 open_delay: self.api_port_open_delay,
                 pace: self.pace(),
                 connections_max: self.limits.connections_max,
@@ -355,6 +401,7 @@ impl Config {
             },
             balancer: self.balance.balancer(),
             asks_per_connection_max: self.limits.asks_per_connection_max,
+            drain_max: self.limits.drain_max,
             clock_interval: self.raft.clock_interval,
             ..defaults
         }
@@ -389,14 +436,6 @@ mod default {
     pub fn api_port_open_delay() -> Duration {
         listener::Config::default().open_delay
     }
-
-    pub fn agent_ratelimit_max() -> u32 {
-        pace::Config::default().burst
-    }
-
-    pub fn agent_ratelimit_rate() -> Duration {
-        pace::Config::default().interval
-    }
 }
 
 /// Durations as people write them.
@@ -412,6 +451,17 @@ mod duration {
                 "{text:?} is not a duration ({error}); write a number and a unit, such as \"250ms\""
             ))
         })
+    }
+
+    /// The same where the key may be absent.
+    pub mod optional {
+        use super::{Deserializer, Duration};
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(from).map(Some)
+        }
     }
 }
 

@@ -1,11 +1,9 @@
 //! The configuration in the words of the node.
 
-use std::net::SocketAddr;
-
+use portcullis_core::NodeId;
 use portcullis_core::addresses::HostPort;
-use portcullis_core::{Address, NodeId};
 
-use super::{Config, Peer};
+use super::Config;
 use crate::api;
 use crate::credentials::{Credentials, Hashed, Identity};
 use crate::tls::{self, Certificate};
@@ -14,9 +12,7 @@ use crate::{node, raft, rpc};
 impl Config {
     /// What a node is started with. Reads the certificates.
     pub fn node(&self) -> Result<node::Config, tls::Error> {
-        let at = |port| SocketAddr::new(self.bind_address, port);
-        let address = |peer: &Peer| Address::new(&peer.controller_address);
-        let node::Live { servers, space, models, moved, .. } = self.live()?;
+        let node::Live { peers, doors, servers, space, models, moved, .. } = self.live()?;
         let limits = &self.limits;
         Ok(node::Config {
             controller: self.controller(),
@@ -37,15 +33,12 @@ impl Config {
                 patience: limits.patience,
                 ..api::Config::default()
             },
-            doors: node::Doors {
-                api: at(self.api_port),
-                controller: self.has_controller_door().then(|| at(self.controller_api_port)),
-            },
+            doors,
             metrics: self.metrics_address,
             proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),
             membership: Some(self.members.membership(NodeId(self.controller_id))),
-            peers: self.peers.iter().map(|peer| (NodeId(peer.id), address(peer))).collect(),
+            peers,
             servers,
             space,
             certificate: Certificate::load(&self.tls.cert, &self.tls.key, &self.tls.ca)?,
@@ -62,6 +55,9 @@ impl Config {
             let identity = Identity::from_tag(&tag).expect("names were checked on loading");
             let hashed = Hashed::parse(hash).expect("hashes were checked on loading");
             credentials.insert(model, identity, hashed);
+        }
+        for units in &self.signed {
+            credentials.insert_signed(units.credentials());
         }
         credentials
     }

@@ -16,6 +16,8 @@ impl Config {
         let servers = |peer: &Peer| peer.api_addresses.iter().map(ApiAddress::host_port).collect();
         let moved = |moved: &MovedModel| Ok((moved.uuid.clone(), self.elsewhere(moved)?));
         Ok(node::Live {
+            peers: self.peers.iter().map(|peer| (NodeId(peer.id), self.addresses(peer))).collect(),
+            doors: self.doors(),
             servers: self.peers.iter().map(|peer| (NodeId(peer.id), servers(peer))).collect(),
             space: self.juju_mgmt_space.clone(),
             models: self.models.iter().map(|model| self.model(model)).collect(),
@@ -28,10 +30,8 @@ impl Config {
     /// The keys that differ from those of a controller that runs by `self`, and that it cannot go
     /// on with before it is started again.
     pub fn restart_keys(&self, other: &Config) -> Vec<&'static str> {
-        let peers = |config: &Config| -> Vec<(u64, String)> {
-            let peers = config.peers.iter();
-            peers.map(|peer| (peer.id, peer.controller_address.clone())).collect()
-        };
+        let peers =
+            |config: &Config| -> Vec<u64> { config.peers.iter().map(|peer| peer.id).collect() };
         let logins = |config: &Config| -> Vec<(Option<String>, String, String)> {
             let logins = config.logins().into_iter();
             logins
@@ -44,14 +44,16 @@ impl Config {
             ("data-dir", self.data_dir != other.data_dir),
             ("bind-address", self.bind_address != other.bind_address),
             ("api-port", self.api_port != other.api_port),
-            ("controller-api-port", self.controller_api_port != other.controller_api_port),
+            ("accept", self.accept != other.accept),
             ("proxy-protocol", self.proxy_protocol != other.proxy_protocol),
+            ("ports-file", self.ports_file != other.ports_file),
             ("tls", self.tls != other.tls),
             ("peer", peers(self) != peers(other)),
             ("limits", self.limits != other.limits),
             ("balance", self.balance != other.balance),
             ("members", self.members != other.members),
             ("raft", self.raft != other.raft),
+            ("signed-units", self.signed != other.signed),
             ("user, unit, machine", logins(self) != logins(other)),
         ];
         differ.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()

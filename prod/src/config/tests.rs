@@ -1,9 +1,10 @@
 use std::path::Path;
-use std::time::Duration;
 
 use portcullis_core::addresses::Scope;
+use portcullis_core::balancer::Policy;
 
 use super::*;
+use crate::node::At;
 
 const GOOD: &str = r#"controller-id = 1
 controller-uuid = "11111111-2222-4333-8444-555555555555"
@@ -64,8 +65,7 @@ fn load(text: &str) -> Result<Config, String> {
 #[test]
 fn a_good_file_is_read_with_jujus_defaults() {
     let config = load(GOOD).expect("it is good");
-    assert_eq!(config.agent_ratelimit_max, 10);
-    assert_eq!(config.agent_ratelimit_rate, Duration::from_millis(250));
+    assert_eq!((config.agent_ratelimit_max, config.agent_ratelimit_rate), (None, None));
     assert_eq!(config.limits, Limits { waiting_max: 8192, ..Limits::default() });
     assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("data"));
     let controller = config.controller();
@@ -75,13 +75,30 @@ fn a_good_file_is_read_with_jujus_defaults() {
 }
 
 #[test]
+fn the_pace_is_what_is_asked_for_or_what_the_mode_has() {
+    let pace = |lines: &str| {
+        let config = load(&GOOD.replacen("[tls]", &format!("{lines}\n[tls]"), 1));
+        let pace = config.expect("it is good").pace();
+        (pace.burst, pace.interval.as_millis())
+    };
+    assert_eq!(pace(""), (0, 250));
+    assert_eq!(pace("accept = \"paced\""), (10, 250));
+    assert_eq!(pace("accept = \"paced\"\nagent-ratelimit-max = 0"), (0, 250));
+    assert_eq!(pace("agent-ratelimit-max = 3"), (3, 250));
+    assert_eq!(pace("agent-ratelimit-rate = \"1s\""), (10, 1_000));
+    let said = said("[tls]", "accept = \"fast\"\n[tls]");
+    assert!(said.contains("accept") && said.contains("adaptive"), "{said}");
+}
+
+#[test]
 fn the_example_is_good_and_shows_the_defaults() {
     let config = load(EXAMPLE).expect("it is good");
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.raft, Raft::default());
     let bare = load(GOOD).expect("it is good");
     assert_eq!(config.api_port, bare.api_port);
-    assert_eq!(config.agent_ratelimit_rate, bare.agent_ratelimit_rate);
+    assert_eq!(config.accept, bare.accept);
+    assert_eq!(config.pace(), bare.pace());
     assert_eq!(config.bind_address, bare.bind_address);
 }
 
@@ -188,7 +205,7 @@ fn fronts_that_say_who_dials_need_nets_and_a_door_beside_theirs() {
     assert!(wrong.starts_with("controller.toml:5:"), "{wrong}");
     assert!(wrong.contains("\"10.0.0.0/33\": an address has 32 bits"), "{wrong}");
     let wrong = said("controller-api-port = 17071", "proxy-protocol = [\"10.0.0.0/8\"]");
-    let says = "controller.toml:5:18: proxy-protocol: needs a controller-api-port: with one door";
+    let says = "controller.toml:5:18: proxy-protocol: needs a controller-api-port for peers";
     assert!(wrong.contains(says), "{wrong}");
 }
 
@@ -322,6 +339,44 @@ fn the_balance_has_bounds() {
 }
 
 #[test]
+fn the_surplus_is_sent_on_unless_told_otherwise() {
+    let policy = |text: &str| load(text).expect("it is good").controller().balancer.policy;
+    assert_eq!(policy(GOOD), Policy::Redirect);
+    let none = format!("{GOOD}[balance]\npolicy = \"none\"\n");
+    assert_eq!(policy(&none), Policy::None);
+    assert_eq!(load(EXAMPLE).expect("it is good").balance, Balance::default());
+}
+
+#[test]
+fn signed_units_are_named_like_applications() {
+    let key = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let units = |model: &str, rest: &str| {
+        let model = format!("[[signed-units]]\nmodel = \"{model}\"\n");
+        load(&format!("{GOOD}{model}{rest}"))
+    };
+    let here = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
+    let rest = |prefix: &str, count: u32, key: &str| {
+        let counts = format!("applications = {count}\nunits = {count}\n");
+        format!("prefix = \"{prefix}\"\n{counts}public-key = \"{key}\"\n")
+    };
+    let good = units(here, &rest("agent", 3, key)).expect("it is good");
+    assert_eq!(good.restart_keys(&Config { signed: Vec::new(), ..good.clone() }), ["signed-units"]);
+    let bad = units("x", &rest("agent-", 0, "00")).expect_err("all of it is wrong");
+    for says in [
+        "controller.toml:35:9: signed-units.model: no [[model]] has the uuid \"x\"",
+        "controller.toml:36:10: signed-units.prefix: \"agent-\" and a number are no name",
+        "controller.toml:37:16: signed-units.applications: must be 1 to 1000000",
+        "controller.toml:38:9: signed-units.units: must be 1 to 1000",
+        "controller.toml:39:14: signed-units.public-key: a key is 32 bytes in hex",
+    ] {
+        assert!(bad.contains(says), "{says} is not in\n{bad}");
+    }
+    let twice = format!("{}[[signed-units]]\nmodel = \"{here}\"\n", rest("agent", 3, key));
+    let twice = units(here, &format!("{twice}{}", rest("agent", 3, key)));
+    assert!(twice.is_err_and(|says| says.contains("agent is given more than once")));
+}
+
+#[test]
 fn a_model_is_here_or_elsewhere() {
     let elsewhere = "[[moved-model]]\nuuid = \"deadbeef-0bad-400d-8000-4b1d0d06f00d\"\n\
                      api-addresses = []\nca = \"lost.pem\"\ncontroller-uuid = \"x\"\n";
@@ -387,9 +442,86 @@ fn what_takes_a_restart_is_named() {
     let none: [&str; 0] = [];
     assert_eq!(keys("\"2s\"", "\"3s\""), none);
     assert_eq!(keys("\"controller-2:17070\"", "\"c:17070\""), none);
+    assert_eq!(keys("17071\n", "17075\n"), none);
     assert_eq!(keys("name = \"controller\"", "name = \"other\""), none);
     assert_eq!(keys("waiting-max = 8192", "waiting-max = 9"), ["limits"]);
-    assert_eq!(keys("10.0.0.1:17071", "10.0.0.9:17071"), ["peer"]);
+    assert_eq!(keys("10.0.0.1:17071", "10.0.0.9:17071"), none);
     assert_eq!(keys("mysql/0", "mysql/1"), ["user, unit, machine"]);
     assert_eq!(keys("api-port = 17070", "api-port = 17072"), ["api-port"]);
+}
+
+#[test]
+fn the_way_to_start_up_follows_from_the_keys() {
+    let of = |keys: &str| {
+        let text = GOOD.replace("controller-api-port = 17071\n", &format!("{keys}\n"));
+        load(&text).unwrap_or_else(|error| panic!("{keys}: {error}"))
+    };
+    let (port, own) = ("controller-api-port = 17071", "controller-door = \"self\"");
+    let (first, socket) = ("controllers-first = true", "controller-socket = \"c.sock\"");
+    for (keys, mode) in [
+        (String::new(), Mode::OneDoor),
+        (first.to_owned(), Mode::ControllersFirst),
+        (port.to_owned(), Mode::TwoDoors),
+        (format!("{port}\n{first}"), Mode::TwoDoorsControllersFirst),
+        (format!("{port}\n{own}"), Mode::OwnPort),
+        (socket.to_owned(), Mode::OwnSocket),
+        (format!("{socket}\n{own}\n{first}"), Mode::OwnSocket),
+    ] {
+        let config = of(&keys);
+        assert_eq!(config.mode(), mode, "{keys}");
+        let doors = config.doors();
+        assert_eq!(doors.controllers_first, mode.controllers_first(), "{keys}");
+        let own = matches!(mode, Mode::OneDoor | Mode::ControllersFirst);
+        assert_eq!(doors.controller.is_none(), own, "{keys}");
+        // Every address is dialled, whatever comes first.
+        let peer = &config.peers[1];
+        assert_eq!(config.addresses(peer).len(), 2, "{keys}");
+    }
+    let own = of(&format!("{port}\n{own}")).doors().controller;
+    assert_eq!(own, Some(At::Port("127.0.0.1:17071".parse().expect("an address"))));
+    let socket = of(socket).doors().controller;
+    assert!(matches!(socket, Some(At::Socket(path)) if path.ends_with("data/c.sock")));
+}
+
+#[test]
+fn doors_that_contradict_themselves_are_refused() {
+    let long = format!("controller-socket = \"/{}\"", "x".repeat(107));
+    for (keys, says) in [
+        (
+            "controller-api-port = 17071\ncontroller-socket = \"c.sock\"",
+            "controller.toml:6:21: controller-socket: is there beside controller-api-port 17071",
+        ),
+        (
+            "controller-socket = \"c.sock\"\ncontroller-door = \"peers\"",
+            "controller.toml:6:19: controller-door: is \"peers\", but no other controller can",
+        ),
+        (
+            "controller-door = \"self\"",
+            "controller.toml:5:19: controller-door: is \"self\", but there is neither",
+        ),
+        (
+            "controller-api-port = 17071\ncontroller-door = \"self\"\ncontrollers-first = false",
+            "controller.toml:7:21: controllers-first: is false, but the controller door is for",
+        ),
+        (
+            "controller-socket = \"c.sock\"\ncontrollers-first = false",
+            "controller.toml:6:21: controllers-first: is false, but",
+        ),
+        ("controller-door = \"all\"", "controller.toml:5:19: controller-door: unknown variant"),
+        (&long, "controller.toml:5:21: controller-socket: /x"),
+        (&long, "has 108 bytes, and the kernel takes 107; give a shorter path"),
+        ("controller-socket = \"../ca.pem\"", "ca.pem is there and no socket; it is left alone"),
+        ("ports-file = \"no/such/ports\"", "controller.toml:5:14: ports-file: there is no folder"),
+        ("ports-file = \"..\"", "controller.toml:5:14: ports-file: "),
+    ] {
+        let said = said("controller-api-port = 17071", keys);
+        assert!(said.contains(says), "{keys}:\n{said}");
+    }
+    for key in ["held-within", "lost-max", "drain-max"] {
+        let said = said("waiting-max = 8192", &format!("{key} = \"0s\""));
+        assert!(
+            said.contains(&format!("controller.toml:24:{}: limits.{key}", key.len() + 4)),
+            "{said}"
+        );
+    }
 }

@@ -151,6 +151,8 @@ pub fn why(why: sessions::Why) -> &'static str {
         sessions::Why::NotLoggedIn => "not-logged-in",
         sessions::Why::Silent => "silent",
         sessions::Why::Surplus => "surplus",
+        sessions::Why::Held => "held",
+        sessions::Why::Stopping => "stopping",
     }
 }
 

@@ -8,6 +8,8 @@ pub enum Limit {
     Connections,
     /// Those of them that have not logged in yet.
     Logins,
+    /// Connections that stand at the API door.
+    Held,
     /// Asks without an answer on one connection.
     AsksPerConnection,
     /// Asks that wait to be proposed.
@@ -52,9 +54,10 @@ pub enum Limit {
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 22] = [
+    pub const ALL: [Limit; 23] = [
         Limit::Connections,
         Limit::Logins,
+        Limit::Held,
         Limit::AsksPerConnection,
         Limit::Waiting,
         Limit::WaitingBytes,
@@ -82,6 +85,7 @@ impl Limit {
         match self {
             Limit::Connections => "connections_max",
             Limit::Logins => "logins_max",
+            Limit::Held => "held_max",
             Limit::AsksPerConnection => "asks_per_connection_max",
             Limit::Waiting => "waiting_max",
             Limit::WaitingBytes => "waiting_bytes_max",
@@ -125,6 +129,7 @@ impl Limit {
             // the kernel sees to them.
             Limit::Connections
             | Limit::Logins
+            | Limit::Held
             | Limit::Batch
             | Limit::BatchBytes
             | Limit::Flights

@@ -1,6 +1,6 @@
 //! One door: a bound port that lets in one connection for each permit.
 
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Arrival, Serve};
+use super::{Arrival, At, Serve};
 use crate::env::Env;
 
 /// Wait after a failed accept, such as for want of file descriptors, before the permit is tried
@@ -27,9 +27,18 @@ impl Connections {
     }
 }
 
+/// What may be done with the next connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// It is let in.
+    Accept,
+    /// It stands at the door until the machine lets it in.
+    Hold,
+}
+
 /// A door that the machine has ordered open.
 pub struct Opened {
-    permits: mpsc::Sender<()>,
+    permits: mpsc::Sender<Permit>,
     shut: CancellationToken,
 }
 
@@ -38,21 +47,21 @@ impl Opened {
     pub fn open<E: Env>(
         serve: Arc<Serve<E>>,
         door: Door,
-        address: SocketAddr,
+        at: At,
         connections: Connections,
     ) -> Opened {
         // The machine has one permit out at a time; a second has room until the first is used up.
         let (permits, permitted) = mpsc::channel(2);
         let shut = CancellationToken::new();
-        let task = Task { serve: serve.clone(), door, address, connections, shut: shut.clone() };
+        let task = Task { serve: serve.clone(), door, at, connections, shut: shut.clone() };
         serve.env.spawn(task.run(permitted));
         Opened { permits, shut }
     }
 
-    /// Lets exactly one connection in.
-    pub fn permit(&self) {
+    /// Lets exactly one connection in, or come to stand at the door.
+    pub fn permit(&self, permit: Permit) {
         // Full or closed only if the port could not be bound, and then the machine opens it anew.
-        let _ = self.permits.try_send(());
+        let _ = self.permits.try_send(permit);
     }
 
     /// Stops listening.
@@ -64,27 +73,41 @@ impl Opened {
 struct Task<E: Env> {
     serve: Arc<Serve<E>>,
     door: Door,
-    address: SocketAddr,
+    at: At,
     connections: Connections,
     shut: CancellationToken,
 }
 
 impl<E: Env> Task<E> {
-    async fn run(self, mut permitted: mpsc::Receiver<()>) {
-        let (door, env) = (self.door, &self.serve.env);
-        let (mut listener, address) = match env.bind(self.address).await {
+    async fn run(self, mut permitted: mpsc::Receiver<Permit>) {
+        let door = self.door;
+        let (mut listener, at) = match self.bind().await {
             Ok(bound) => bound,
             Err(error) => {
-                warn!(%door, address = %self.address, %error, "port not bound, trying again");
+                warn!(%door, at = %self.at, %error, "door not bound, trying again");
                 return self.serve.tell(controller::Input::NotOpened { door }).await;
             }
         };
-        info!(%door, %address, "open");
-        self.serve.arrive(Arrival::Bound { door, address }).await;
-        while self.until_shut(permitted.recv()).await.flatten().is_some() {
+        info!(%door, %at, "open");
+        self.serve.arrive(Arrival::Bound { door, at }).await;
+        while let Some(permit) = self.until_shut(permitted.recv()).await.flatten() {
             let Some(stream) = self.until_shut(self.accept(&mut listener)).await else { return };
-            let connection = self.connections.next();
-            self.serve.clone().connected(connection, door, stream).await;
+            let (connection, serve) = (self.connections.next(), self.serve.clone());
+            match permit {
+                Permit::Accept => serve.connected(connection, door, stream).await,
+                Permit::Hold => serve.knocked(connection, door, stream).await,
+            }
+        }
+    }
+
+    async fn bind(&self) -> io::Result<(E::Listener, At)> {
+        let env = &self.serve.env;
+        match &self.at {
+            At::Port(address) => {
+                let (listener, bound) = env.bind(*address).await?;
+                Ok((listener, At::Port(bound)))
+            }
+            At::Socket(path) => Ok((env.bind_local(path).await?, self.at.clone())),
         }
     }
 

@@ -3,9 +3,10 @@
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::lease::{LEASES_MAX, PINS_MAX};
+use portcullis_core::readiness::Condition;
 use portcullis_core::{Door, NodeId, controller};
 
-use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Serve};
+use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Readiness, Serve};
 use crate::api::{Health, Standing};
 use crate::env::{Env, Process};
 use crate::metrics::{Limit, Sheet};
@@ -19,6 +20,7 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
     let known = [
         (Limit::Connections, listener.connections_max),
         (Limit::Logins, listener.logins_max),
+        (Limit::Held, listener.held_max),
         (Limit::AsksPerConnection, *asks_per_connection_max),
         (Limit::Waiting, queue.waiting_max),
         (Limit::WaitingBytes, queue.waiting_bytes_max),
@@ -44,22 +46,22 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
 impl<E: Env> Serve<E> {
     /// How the controller is, and what it is ready by or waits for.
     pub fn health(&self) -> Health {
-        let ports = *self.ports.borrow();
-        let standing = match ports.api {
+        let ports = self.ports.borrow().clone();
+        let Readiness { open, api_door, conditions } = self.readiness.borrow().clone();
+        let standing = match open {
             _ if self.stopping.is_cancelled() => Standing::Stopping,
-            Some(_) => Standing::Running,
-            None => Standing::Starting,
+            true => Standing::Running,
+            false => Standing::Starting,
         };
-        let led = self.raft.metrics().borrow_watched().current_leader.is_some();
-        let mut conditions = vec![
-            ("connected-to-itself", self.peers.reaches(self.node)),
-            ("leader-known", led),
-            ("api-door-open", ports.api.is_some()),
-        ];
-        if self.two_doors {
-            conditions.insert(0, ("controller-door-open", ports.controller.is_some()));
+        let named = conditions.into_iter().map(|Condition { name, met, .. }| (name, met));
+        let mut conditions: Vec<_> = named.collect();
+        if self.doors.borrow().controller.is_some() {
+            let bound = ports.controller.is_some();
+            conditions.insert(0, ("controller-door-open".to_owned(), bound));
         }
-        Health { standing, conditions, connections: self.metrics.connections(Door::Api) }
+        conditions.push(("api-door-open".to_owned(), open));
+        let connections = self.metrics.connections(Door::Api);
+        Health { standing, api_door, conditions, connections }
     }
 
     /// Everything that Prometheus wants to know.
@@ -87,6 +89,7 @@ impl<E: Env> Serve<E> {
                 self.metrics.used(limit, used as u64);
             }
             lease_manager(&status, sheet);
+            admission(&status, sheet);
         }
         let inbox = self.inbox.max_capacity() - self.inbox.capacity();
         let calls = self.peers.all().map(|(_, link)| link.calls()).max();
@@ -162,20 +165,20 @@ impl<E: Env> Serve<E> {
     }
 
     fn doors(&self, sheet: &mut Sheet) {
-        let ports = *self.ports.borrow();
+        let ports = self.ports.borrow().clone();
         sheet.gauges(
             "portcullis_door_open",
             "Whether the door listens, 1 or 0",
             "door",
-            [("controller", ports.controller), ("api", ports.api)]
-                .map(|(door, port)| (door.to_owned(), truth(port.is_some()))),
+            [("controller", ports.controller.is_some()), ("api", ports.api.is_some())]
+                .map(|(door, listens)| (door.to_owned(), truth(listens))),
         );
         let Health { standing, conditions, .. } = self.health();
         sheet.gauges(
             "portcullis_condition",
             "Whether a condition of readiness holds, 1 or 0, as /health names them",
             "condition",
-            conditions.into_iter().map(|(name, holds)| (name.to_owned(), truth(holds))),
+            conditions.into_iter().map(|(name, holds)| (name, truth(holds))),
         );
         sheet.gauge(
             "portcullis_running",
@@ -246,6 +249,26 @@ fn lease_manager(status: &controller::Status, sheet: &mut Sheet) {
         status.retries_denied,
     );
     sheet.counter("portcullis_wakes", "Waits that ended because the lease was free", status.wakes);
+}
+
+/// What the machine alone knows of the logins at the API door.
+fn admission(status: &controller::Status, sheet: &mut Sheet) {
+    sheet.gauge(
+        "portcullis_logins_allowed",
+        "How many may be logging in at the api door at once, from logins-min to logins-max",
+        status.logins_allowed as f64,
+    );
+    sheet.gauge(
+        "portcullis_login_seconds",
+        "Time from connecting to having logged in, as the quickest quarter needed it lately; 0 \
+         before there was one",
+        status.login_time.as_secs_f64(),
+    );
+    sheet.gauge(
+        "portcullis_login_least_seconds",
+        "The same without congestion, as far as is known: at twice of it, fewer are allowed",
+        status.login_time_least.as_secs_f64(),
+    );
 }
 
 fn truth(is: bool) -> f64 {

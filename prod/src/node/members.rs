@@ -17,6 +17,7 @@ use portcullis_core::{Address, NodeId, Time};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::peers::firsts;
 use super::{Config, Serve};
 use crate::api::Cluster;
 use crate::drive::{Shell, drive};
@@ -74,9 +75,10 @@ impl Known {
             let domain = domain(node).unwrap_or_default();
             (node, Member { address: address.clone(), api: api(node), domain, reads: READS })
         };
+        let peers = firsts(&config.peers);
         Known {
-            peers: config.peers.clone(),
-            members: config.peers.iter().map(member).collect(),
+            members: peers.iter().map(member).collect(),
+            peers,
             wanted: membership.map(|one| one.wanted).unwrap_or_default(),
         }
     }

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
-use super::{METRICS_CONNECTIONS_MAX, Ports, Serve};
+use super::{METRICS_CONNECTIONS_MAX, Ports, Serve, Worker};
 use crate::api::pages::{self, Page};
 use crate::env::Env;
 use crate::metrics::Limit;
@@ -30,8 +30,13 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of a request's head. At least 8 KiB for hyper.
 const HEAD_MAX: usize = 8 * 1024;
 
-/// Serves until the controller closes.
-pub async fn open<E: Env>(serve: Arc<Serve<E>>, address: SocketAddr, ports: watch::Sender<Ports>) {
+/// Serves until the controller closes; the worker is stable once the port is bound.
+pub async fn open<E: Env>(
+    serve: Arc<Serve<E>>,
+    address: SocketAddr,
+    ports: watch::Sender<Ports>,
+    worker: Worker,
+) {
     let env = &serve.env;
     let (mut listener, bound) = loop {
         match env.bind(address).await {
@@ -42,6 +47,7 @@ pub async fn open<E: Env>(serve: Arc<Serve<E>>, address: SocketAddr, ports: watc
     };
     info!(address = %bound, "metrics");
     ports.send_modify(|ports| ports.metrics = Some(bound));
+    worker.stable();
     let places = Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX));
     loop {
         // Never closed. Whoever comes when all are taken waits in the backlog.

@@ -6,15 +6,19 @@
 //!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
 //! ```
 
+mod cut;
 mod door;
 mod figures;
 pub mod members;
 mod metrics_port;
 mod news;
 mod peers;
+mod ports;
 mod proxied;
+mod readiness;
 mod serve;
 mod shell;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,7 +29,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Controller, Input};
 use portcullis_core::members::{Command, Members, Outcome};
-use portcullis_core::{Address, Door, NodeId, pace};
+use portcullis_core::{Address, Name, NodeId, pace};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -38,11 +42,18 @@ use crate::metrics::{Metrics, Timed};
 use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::tls::{self, Certificate};
+use cut::Cut;
 use members::{Known, Membership};
 use news::News;
 use peers::Peers;
 use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
+use worker::Workers;
+
+pub use peers::Addresses;
+pub use ports::{At, Doors, Ports};
+pub use readiness::Readiness;
+pub use worker::Worker;
 
 pub use proxied::Net;
 
@@ -58,17 +69,17 @@ pub const STORE: &str = "raft.redb";
 /// Longest wait for another controller to take the lead over when this one stops.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
 
+/// Time from one asking how far the leader has committed to the next: a controller that has caught up
+/// is behind again only by `readiness::Config::behind_max` entries, which takes seconds.
+const COMMITTED_EVERY: Duration = Duration::from_secs(5);
+/// The same while the leader is not known, or has not answered: short, for agents wait for it.
+const COMMITTED_AGAIN: Duration = Duration::from_millis(100);
+/// Longest time beyond `drain_max` until the machine has said that nothing is left.
+const STOPPED_WITHIN: Duration = Duration::from_secs(1);
+/// How often it is looked at whether agents are left.
+const LEFT_LOOKED_AT: Duration = Duration::from_millis(50);
 /// How often the heir of the lead is looked at while it takes over.
 const HEIR_LOOKED_AT: Duration = Duration::from_millis(100);
-
-/// Where a controller's ports are to be bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doors {
-    /// For agents and users; in one-door mode for controllers too.
-    pub api: SocketAddr,
-    /// For controllers alone; absent in one-door mode.
-    pub controller: Option<SocketAddr>,
-}
 
 /// Everything a controller needs to know.
 #[derive(Debug)]
@@ -92,9 +103,9 @@ pub struct Config {
     /// How the members of the cluster are looked after; without it they and their roles stay as the
     /// log was founded.
     pub membership: Option<Membership>,
-    /// Every controller of the cluster, this one included, with the address controllers dial: those
-    /// that found it. From then on the log says who they are.
-    pub peers: BTreeMap<NodeId, Address>,
+    /// Every controller of the cluster, this one included, with the addresses that controllers
+    /// dial, best first: those that found it. From then on the log says who they are.
+    pub peers: Addresses,
     /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
     /// The network that agents are told of alone, where a controller has an address in it.
@@ -112,6 +123,11 @@ pub struct Config {
 /// What of a controller may change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
+    /// As [`Config::peers`]. Connections stay; the next dial goes by it. Controllers that were not
+    /// there at the start are left out.
+    pub peers: Addresses,
+    /// As [`Config::doors`]; the API door stays where it is.
+    pub doors: Doors,
     /// As [`Config::servers`]. A controller that was not there at the start is left out, and one
     /// that is missing keeps its addresses: members do not change by a file.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
@@ -125,26 +141,6 @@ pub struct Live {
     pub pace: pace::Config,
     /// Wait between stable and opening the API door; counts for one that waits as well.
     pub open_delay: Duration,
-}
-
-/// The ports that are bound; empty until they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ports {
-    /// The API door.
-    pub api: Option<SocketAddr>,
-    /// The controller door.
-    pub controller: Option<SocketAddr>,
-    /// The metrics address.
-    pub metrics: Option<SocketAddr>,
-}
-
-impl Ports {
-    fn set(&mut self, door: Door, address: Option<SocketAddr>) {
-        match door {
-            Door::Api => self.api = address,
-            Door::Controller => self.controller = address,
-        }
-    }
 }
 
 /// Why a controller could not start.
@@ -176,7 +172,10 @@ pub struct Node<E: Env> {
 
 impl<E: Env> Node<E> {
     /// Takes the log up where it was left, and starts to serve.
-    pub async fn start(env: E, config: Config) -> Result<Node<E>, Error> {
+    pub async fn start(env: E, mut config: Config) -> Result<Node<E>, Error> {
+        // Where the doors are says which there are.
+        config.controller.listener.controller_door = config.doors.controller.is_some();
+        config.controller.listener.controllers_first = config.doors.controllers_first;
         let node = config.controller.node;
         let identity = raft::Identity { cluster: config.cluster.clone(), node };
         let metrics = Arc::new(Metrics::new(figures::bounds(&config)));
@@ -188,7 +187,8 @@ impl<E: Env> Node<E> {
         let leases = table.leases();
         let (ports_out, ports) = watch::channel(Ports::default());
         let limits = peer::Config::new(node, &config.cluster);
-        let links = Peers::link(&env, &config, limits.clone(), ports.clone())?;
+        let addresses = watch::Sender::new(config.peers.clone());
+        let (links, met) = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
@@ -198,7 +198,7 @@ impl<E: Env> Node<E> {
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
         if config.peers.contains_key(&node) {
-            found(&raft, &config.peers).await;
+            found(&raft, &peers::firsts(&config.peers)).await;
         }
 
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
@@ -208,11 +208,11 @@ impl<E: Env> Node<E> {
             env: env.clone(),
             node,
             joins: !config.peers.contains_key(&node),
-            two_doors: config.doors.controller.is_some(),
             limits: config.controller.clone(),
             metrics,
             inbox,
             stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
             closing: CancellationToken::new(),
             proxied: config.proxied,
             tls: config.certificate.server()?,
@@ -225,6 +225,10 @@ impl<E: Env> Node<E> {
             leases,
             news: news.clone(),
             ports: ports.clone(),
+            readiness: watch::Sender::default(),
+            addresses,
+            workers: Workers::default(),
+            doors: watch::Sender::new(config.doors.clone()),
             api: Arc::new(config.api),
             credentials: Arc::new(config.credentials),
             cluster: watch::Sender::new(Arc::new(Cluster {
@@ -238,14 +242,28 @@ impl<E: Env> Node<E> {
         });
         let machine = Controller::new(config.controller, env.seed());
         if let Some(address) = config.metrics {
-            let opened = metrics_port::open(serve.clone(), address, ports_out.clone());
+            let worker = Worker::new("metrics", &serve.workers);
+            let opened = metrics_port::open(serve.clone(), address, ports_out.clone(), worker);
             env.spawn(serve.clone().until_closing(opened));
         }
-        let surroundings = Surroundings::new(serve.clone(), config.doors, ports_out);
+        let surroundings = Surroundings::new(serve.clone(), ports_out);
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
+        env.spawn(serve.clone().until_closing(linked(serve.clone(), met)));
+        env.spawn(serve.clone().until_closing(committed(serve.clone())));
+        // What the table had when it was opened is in no news.
+        let index = serve.leases.view().index();
+        if let Some(index) = index {
+            serve.tell(Input::Applied { index, released: Vec::new() }).await;
+        }
+        // Whom the door waits for must be known before it could open.
+        let workers = serve.workers.borrow().clone();
+        for worker in workers.into_keys() {
+            serve.tell(Input::Working { worker, stable: false }).await;
+        }
+        env.spawn(serve.clone().until_closing(worker::deliver(serve.clone())));
         if env.memory().is_some() {
             env.spawn(serve.clone().until_closing(memory(serve.clone())));
         }
@@ -254,7 +272,29 @@ impl<E: Env> Node<E> {
         Ok(Node { serve, ports, removed })
     }
 
-    /// The ports that are bound, as they come.
+    /// How ready the controller is, as it changes.
+    pub fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.serve.readiness.subscribe()
+    }
+
+    /// Registers a worker of the program around: no agent is let in before it is stable, nor, after
+    /// a while, when it is not any more. Its name shows in what the controller says it waits for.
+    pub async fn worker(&self, name: &str) -> Worker {
+        let worker = Worker::new(name, &self.serve.workers);
+        // Once this returns, the door waits for it.
+        self.serve.tell(Input::Working { worker: Name::new(name), stable: false }).await;
+        worker
+    }
+
+    /// What is bound, as it changes: with port 0 the one way to know without a race (seed 000).
+    ///
+    /// ```no_run
+    /// # async fn example(node: portcullis::node::Node<portcullis::tokio_env::Tokio>) {
+    /// let mut ports = node.ports();
+    /// let bound = ports.wait_for(|ports| ports.api.is_some()).await.expect("it runs");
+    /// println!("agents may dial {:?}", bound.api);
+    /// # }
+    /// ```
     pub fn ports(&self) -> watch::Receiver<Ports> {
         self.ports.clone()
     }
@@ -287,7 +327,14 @@ impl<E: Env> Node<E> {
     /// Goes on with what the operator has changed. Whoever watches where controllers are is told if
     /// that is among it; connections stay.
     pub async fn reload(&self, live: Live) {
-        let Live { mut servers, space, models, moved, pace, open_delay } = live;
+        let Live { peers, doors, mut servers, space, models, moved, pace, open_delay } = live;
+        self.serve.addresses.send_modify(|known| {
+            for (node, addresses) in known {
+                if let Some(said) = peers.get(node) {
+                    addresses.clone_from(said);
+                }
+            }
+        });
         self.serve.cluster.send_if_modified(|cluster| {
             let mut next = Cluster { space, models, moved, ..(**cluster).clone() };
             for (node, known) in &mut next.servers {
@@ -297,14 +344,39 @@ impl<E: Env> Node<E> {
             *cluster = Arc::new(next);
             changed
         });
-        self.serve.tell(Input::Reconfigured { pace, open_delay }).await;
+        let Doors { api, controller: had, .. } = self.serve.doors.borrow().clone();
+        let Doors { controller: has, controllers_first, .. } = doors;
+        let told = |controller_door| Input::Reconfigured {
+            pace,
+            open_delay,
+            controller_door,
+            controllers_first,
+        };
+        if had.is_some() && has.is_some() && had != has {
+            // It moves: it is shut where it was before it is opened where it is to be.
+            self.serve.tell(told(false)).await;
+        }
+        let input = told(has.is_some());
+        self.serve.doors.send_replace(Doors { api, controller: has, controllers_first });
+        self.serve.tell(input).await;
     }
 
-    /// Shuts the doors, hands the lead over, closes the connections and the log.
+    /// Shuts the doors, lets agents go and asks under way end, hands the lead over, closes what
+    /// connections are left, and the log.
     pub async fn stop(self) {
         let serve = self.serve;
         serve.stopping.cancel();
+        info!("stopping: agents are sent away, asks under way may end");
         serve.tell(Input::Stopping).await;
+        // The machine bounds this by its `drain_max`; whoever does not answer at all is not waited
+        // for.
+        let until = serve.env.now() + serve.limits.drain_max + STOPPED_WITHIN;
+        tokio::select! {
+            biased;
+            () = serve.stopped.cancelled() => info!("nobody is served any more"),
+            () = left_alone(&serve) => info!("every agent is gone"),
+            () = serve.env.sleep_until(until) => warn!("some would not go in time"),
+        }
         let until = serve.env.now() + HAND_OVER_WITHIN;
         let handed_over = async {
             hand_over(&serve).await;
@@ -336,6 +408,28 @@ async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<Nod
     }
 }
 
+/// Tells the machine of every link that is made whether there is a connection.
+async fn linked<E: Env>(serve: Arc<Serve<E>>, mut met: peers::Met) {
+    while let Some((to, up)) = met.recv().await {
+        serve.env.spawn(serve.clone().until_closing(reached(serve.clone(), to, up)));
+    }
+}
+
+/// Tells the machine whether there is a connection to a controller, at every change, until its link
+/// is dropped. It may have another one by then, and that one counts.
+async fn reached<E: Env>(serve: Arc<Serve<E>>, to: NodeId, mut up: watch::Receiver<bool>) {
+    loop {
+        up.borrow_and_update();
+        let dropped = up.has_changed().is_err();
+        serve.tell(Input::Linked { to, up: serve.peers.reaches(to) }).await;
+        if dropped {
+            return;
+        }
+        // Dropped: once more.
+        let _ = up.changed().await;
+    }
+}
+
 /// Tells the machine who leads, at every change.
 async fn roles<E: Env>(serve: Arc<Serve<E>>) {
     let mut roles = Roles::new(&serve.raft);
@@ -354,6 +448,26 @@ async fn roles<E: Env>(serve: Arc<Serve<E>>) {
     }
 }
 
+/// Tells the machine how far the leader's log is committed: at once when there is one, so that this
+/// controller knows what it lacks, and from then on now and then.
+async fn committed<E: Env>(serve: Arc<Serve<E>>) {
+    loop {
+        let leader = serve.raft.metrics().borrow_watched().current_leader;
+        let wait = match leader {
+            Some(leader) if leader == serve.node.0 => COMMITTED_EVERY,
+            None => COMMITTED_AGAIN,
+            Some(_) => match serve.read_index().await {
+                Some(index) => {
+                    serve.tell(Input::Committing { index }).await;
+                    COMMITTED_EVERY
+                }
+                None => COMMITTED_AGAIN,
+            },
+        };
+        serve.env.sleep_until(serve.env.now() + wait).await;
+    }
+}
+
 /// Tells the machine how much memory there is in use, so that its door shuts before the kernel
 /// kills (seed 001). A percent of the limit more or less is no news.
 async fn memory<E: Env>(serve: Arc<Serve<E>>) {
@@ -364,6 +478,13 @@ async fn memory<E: Env>(serve: Arc<Serve<E>>) {
             serve.tell(Input::Memory { used, limit }).await;
         }
         serve.env.sleep_until(serve.env.now() + MEMORY_EVERY).await;
+    }
+}
+
+/// Returns once no agent is left: whom other controllers ask for is better off with the next leader.
+async fn left_alone<E: Env>(serve: &Serve<E>) {
+    while serve.status().await.and_then(|status| status.draining) != Some(0) {
+        serve.env.sleep_until(serve.env.now() + LEFT_LOOKED_AT).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,12 +11,19 @@ use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
 use portcullis_core::queue::Answer;
 use portcullis_core::{Address, AskId, NodeId};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::{Config, Error, Ports};
+use super::{At, Config, Error, Ports};
 use crate::env::Env;
 use crate::peer::{self, Failure, Link, Links, Reply, Request};
 use crate::tls;
+
+/// Every controller, with the addresses that others dial, best first.
+pub type Addresses = BTreeMap<NodeId, Vec<Address>>;
+
+/// Each link that is made, and whether there is a connection, as it changes. No more wait in it than
+/// links are made.
+pub type Met = mpsc::UnboundedReceiver<(NodeId, watch::Receiver<bool>)>;
 
 /// What became of an ask that was handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,39 +54,43 @@ impl<E: Env> Peers<E> {
     }
 
     /// A link to every controller of the configuration, until the members of the cluster are known.
-    /// This one dials itself wherever it has bound its port: that shows that its own door works
+    /// This one dials itself wherever it has bound a door: that shows that its own door works
     /// (seed 000).
     pub fn link(
         env: &E,
         config: &Config,
         limits: peer::Config,
-        ports: watch::Receiver<Ports>,
-    ) -> Result<Links<E>, Error> {
+        addresses: &watch::Sender<Addresses>,
+        ports: &watch::Receiver<Ports>,
+    ) -> Result<(Links<E>, Met), Error> {
         let me = config.controller.node;
         let tls = config.certificate.peer_client()?;
-        let two_doors = config.doors.controller.is_some();
-        let env = env.clone();
+        let (env, addresses, ports) = (env.clone(), addresses.subscribe(), ports.clone());
+        let (meet, met) = mpsc::unbounded_channel();
         let links = Links::new(move |node, address: Address| {
-            let (env, tls, ports) = (env.clone(), tls.clone(), ports.clone());
-            let host = env.clone();
-            let dial = move || {
-                let (env, tls) = (env.clone(), tls.clone());
-                let own = (node == me).then(|| *ports.borrow());
-                let address = match own {
-                    None => Some(address.clone()),
-                    Some(ports) if two_doors => ports.controller.map(nearby),
-                    Some(ports) => ports.api.map(nearby),
+            let (host, tls) = (env.clone(), tls.clone());
+            let (addresses, ports) = (addresses.clone(), ports.clone());
+            let dial = move |failed| {
+                let (host, tls) = (host.clone(), tls.clone());
+                let to = match node == me {
+                    true => own(&ports.borrow(), failed),
+                    false => turn(addresses.borrow().get(&node), &address, failed).map(To::Address),
                 };
                 async move {
-                    let address = address.ok_or(io::ErrorKind::NotConnected)?;
-                    let stream = env.connect(&address).await?;
+                    let stream = match to.ok_or(io::ErrorKind::NotConnected)? {
+                        To::Address(address) => host.connect(&address).await?,
+                        To::Socket(path) => host.connect_local(&path).await?,
+                    };
                     tls::dial_peer(&tls, node, stream).await
                 }
             };
-            Link::start(&host, &limits, node, dial)
+            let link = Link::start(&env, &limits, node, dial);
+            // Refused only when the controller is closing.
+            let _ = meet.send((node, link.watch()));
+            link
         });
-        links.follow(&config.peers);
-        Ok(links)
+        links.follow(&firsts(&config.peers));
+        Ok((links, met))
     }
 
     /// From now on there are links to these controllers, and to nobody else.
@@ -168,8 +179,35 @@ impl<E: Env> Peers<E> {
     }
 }
 
-/// How this host reaches a port of its own.
-fn nearby(bound: SocketAddr) -> Address {
-    let ip = if bound.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { bound.ip() };
-    Address::from(SocketAddr::new(ip, bound.port()).to_string())
+/// Whom a dial is for.
+enum To {
+    Address(Address),
+    Socket(PathBuf),
+}
+
+/// Where the log is to say that each controller is dialled: at the first of its addresses.
+pub fn firsts(addresses: &Addresses) -> BTreeMap<NodeId, Address> {
+    let first = |(node, all): (&NodeId, &Vec<Address>)| Some((*node, all.first()?.clone()));
+    addresses.iter().filter_map(first).collect()
+}
+
+/// The address whose turn it is after so many dials that failed: those of the configuration, then
+/// the one in the log, which may be newer.
+fn turn(configured: Option<&Vec<Address>>, logged: &Address, failed: usize) -> Option<Address> {
+    let configured = configured.into_iter().flatten();
+    let newer =
+        std::iter::once(logged).filter(|logged| !configured.clone().any(|at| at == *logged));
+    let all: Vec<&Address> = configured.clone().chain(newer).collect();
+    all.get(failed % all.len()).map(|at| (*at).clone())
+}
+
+/// Where this host reaches itself: at its controller door if it has one, or else at the API door.
+fn own(ports: &Ports, failed: usize) -> Option<To> {
+    let doors = ports.controller.clone().into_iter().chain(ports.api.map(At::Port));
+    let bound: Vec<At> = doors.collect();
+    let at = bound.get(failed.checked_rem(bound.len())?)?;
+    Some(match at.nearby() {
+        At::Port(address) => To::Address(Address::from(address.to_string())),
+        At::Socket(path) => To::Socket(path),
+    })
 }

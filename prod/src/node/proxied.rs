@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::Serve;
 use crate::env::Env;
 use crate::front::proxy;
-use crate::tls::{self, Arrived, TlsStream};
+use crate::tls::{self, Arrived, Hello, TlsStream};
 
 /// Addresses that have their first bits in common, such as `10.0.0.0/8`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,29 +79,45 @@ impl<'de> Deserialize<'de> for Net {
 }
 
 impl<E: Env> Serve<E> {
-    /// Shakes hands with whoever was let in, once a front has said who that is.
+    /// Hears who a connection comes from: a front says it first, everybody else shows it.
+    pub(super) async fn introduced(
+        &self,
+        connection: ConnectionId,
+        door: Door,
+        stream: &mut E::Stream,
+    ) -> io::Result<Option<SocketAddr>> {
+        let dialled = self.env.ends(stream).map(|ends| ends.from);
+        let Some(front) = dialled.filter(|from| self.is_front(door, *from)) else {
+            return Ok(dialled);
+        };
+        match proxy::read(stream).await {
+            Ok(said) => {
+                let from = said.map(|ends| ends.from);
+                debug!(%connection, ?from, %front, "comes through a front");
+                Ok(from)
+            }
+            Err(error) => {
+                warn!(%connection, %front, %error, "refused: proxy-protocol names this source");
+                Err(error)
+            }
+        }
+    }
+
+    /// Shakes hands with whoever was let in; their first words may have been heard at the door.
     pub(super) async fn greet(
         &self,
         connection: ConnectionId,
         door: Door,
+        hello: Option<Hello>,
         mut stream: E::Stream,
     ) -> io::Result<(TlsStream<E::Stream>, Arrived)> {
-        let dialled = self.env.ends(&stream).map(|ends| ends.from);
-        let from = match dialled.filter(|from| self.is_front(door, *from)) {
-            Some(front) => match proxy::read(&mut stream).await {
-                Ok(said) => {
-                    let from = said.map(|ends| ends.from);
-                    debug!(%connection, ?from, %front, "comes through a front");
-                    from
-                }
-                Err(error) => {
-                    warn!(%connection, %front, %error, "refused: proxy-protocol names this source");
-                    return Err(error);
-                }
-            },
-            None => dialled,
+        let (from, arrived) = match hello {
+            Some(hello) => (None, hello.shake(&self.tls, stream).await),
+            None => {
+                let from = self.introduced(connection, door, &mut stream).await?;
+                (from, tls::arrive(&self.tls, stream).await)
+            }
         };
-        let arrived = tls::arrive(&self.tls, stream).await;
         if let Err(error) = &arrived {
             debug!(%connection, %door, ?from, %error, "handshake failed");
         }

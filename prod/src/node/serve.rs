@@ -1,24 +1,28 @@
 //! Serving whoever was let in: other controllers by their certificate, everybody else by login.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
+use portcullis_core::listener::Kind;
 use portcullis_core::members::Standing;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
 use rustls::ServerConfig;
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::news::News;
 use super::peers::Peers;
-use super::{Arrival, Greeting, Net, Ports, metrics_port};
+use super::worker::Workers;
+use super::{Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, metrics_port};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Verdict, Watch,
@@ -26,9 +30,13 @@ use crate::api::{
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, Hello, Reply};
+use crate::peer::{self, Admission, Reply};
 use crate::raft::{self, Leases, Raft};
-use crate::tls::Arrived;
+use crate::tls::{Arrived, Hello};
+
+/// Longest time for the first words of a connection that is held at the door; whoever needs longer is
+/// hung up on. A dial of Juju's agents, with everything, takes 10 s at most before they try again.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// What all connections of a controller share.
 pub struct Serve<E: Env> {
@@ -36,14 +44,14 @@ pub struct Serve<E: Env> {
     pub node: NodeId,
     /// Whether this controller is none of those that found the cluster.
     pub joins: bool,
-    /// Whether controllers have a door of their own.
-    pub two_doors: bool,
     /// Those of the machine.
     pub limits: controller::Config,
     pub metrics: Arc<Metrics>,
     pub inbox: mpsc::Sender<Arrival>,
     /// Cancelled when the controller is told to stop.
     pub stopping: CancellationToken,
+    /// Cancelled when nobody is connected any more, or the time for that is over.
+    pub stopped: CancellationToken,
     /// Cancelled when the controller closes.
     pub closing: CancellationToken,
     /// Fronts, whose connections to the API door begin with a PROXY header.
@@ -61,6 +69,14 @@ pub struct Serve<E: Env> {
     pub leases: Leases,
     pub news: News,
     pub ports: watch::Receiver<Ports>,
+    /// How ready the machine said it is.
+    pub readiness: watch::Sender<Readiness>,
+    /// Where controllers are dialled.
+    pub addresses: watch::Sender<Addresses>,
+    /// Whom of the program around the API door waits for.
+    pub workers: Workers,
+    /// Where the doors are to be.
+    pub doors: watch::Sender<Doors>,
     pub api: Arc<api::Config>,
     pub credentials: Arc<Credentials>,
     pub cluster: watch::Sender<Arc<Cluster>>,
@@ -113,29 +129,89 @@ impl<E: Env> Serve<E> {
         door: Door,
         stream: E::Stream,
     ) {
-        let cut = self.closing.child_token();
+        let cut = Cut::new(&self.closing);
         self.arrive(Arrival::Connected { connection, door, cut: cut.clone() }).await;
         let serve = self.clone();
         self.env.spawn(async move {
-            serve.attend(connection, door, stream, cut).await;
+            serve.attend(connection, door, None, stream, cut).await;
             serve.tell(Input::Disconnected { connection }).await;
         });
     }
 
+    /// Holds a connection at the door, on a task of its own, until the machine lets it in, and then
+    /// serves it. Until then nothing is read of it but its first words, and nothing is computed.
+    pub async fn knocked(self: Arc<Self>, connection: ConnectionId, door: Door, stream: E::Stream) {
+        let cut = Cut::new(&self.closing);
+        let (admit, admitted) = oneshot::channel();
+        self.arrive(Arrival::Knocked { connection, door, cut: cut.clone(), admit }).await;
+        let serve = self.clone();
+        self.env.spawn(async move {
+            let mut stream = stream;
+            let stood = tokio::select! {
+                biased;
+                _ = cut.made() => None,
+                stood = Box::pin(serve.stand(connection, door, &mut stream, admitted)) => stood,
+            };
+            if let Some(hello) = stood {
+                let counts_at = kind(&hello).counts_at();
+                serve.attend(connection, counts_at, Some(hello), stream, cut).await;
+            }
+            serve.tell(Input::Disconnected { connection }).await;
+        });
+    }
+
+    /// Hears who is at the door, and waits with them until they are let in; nothing if they leave.
+    async fn stand(
+        &self,
+        connection: ConnectionId,
+        door: Door,
+        stream: &mut E::Stream,
+        admitted: oneshot::Receiver<()>,
+    ) -> Option<Hello> {
+        let until = self.env.now() + HELLO_WITHIN;
+        let heard = async {
+            self.introduced(connection, door, stream).await?;
+            Hello::read(stream).await
+        };
+        let heard = tokio::select! {
+            biased;
+            heard = heard => heard,
+            () = self.env.sleep_until(until) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let hello = match heard {
+            Ok(hello) => Box::new(hello),
+            Err(error) => {
+                debug!(%connection, %door, %error, "no first words");
+                return None;
+            }
+        };
+        let kind = kind(&hello);
+        self.tell(Input::Arrived { connection, door, kind }).await;
+        // Nothing can be said before the first words are answered: whatever is heard is the end.
+        let mut more = [0];
+        tokio::select! {
+            biased;
+            admitted = admitted => admitted.ok().map(|()| *hello),
+            _ = stream.read(&mut more) => None,
+        }
+    }
+
+    /// Serves whoever was let in, from the handshake on.
     async fn attend(
         self: &Arc<Self>,
         connection: ConnectionId,
         door: Door,
+        hello: Option<Hello>,
         stream: E::Stream,
-        cut: CancellationToken,
+        cut: Cut,
     ) {
         // Each stretch of a connection's life is on the heap by itself, and gone with its end: a
         // connection that idles keeps what idling takes, not what its longest stretch took.
         let since = self.env.now();
         let arrived = tokio::select! {
             biased;
-            () = cut.cancelled() => None,
-            arrived = Box::pin(self.greet(connection, door, stream)) => Some(arrived),
+            _ = cut.made() => None,
+            arrived = Box::pin(self.greet(connection, door, hello, stream)) => Some(arrived),
         };
         let result = match &arrived {
             Some(Ok((_, Arrived::Peer(_)))) => "controller",
@@ -152,7 +228,7 @@ impl<E: Env> Serve<E> {
                 let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
                 let ended = tokio::select! {
                     biased;
-                    () = cut.cancelled() => return,
+                    _ = cut.made() => return,
                     ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
                 };
                 debug!(%connection, %peer, %ended, "peer gone");
@@ -160,14 +236,11 @@ impl<E: Env> Serve<E> {
             // The controller door is for controllers, and for whoever asks how this one is.
             Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {
                 biased;
-                () = cut.cancelled() => {}
+                _ = cut.made() => {}
                 () = Box::pin(metrics_port::tell_health(self, stream)) => {}
             },
             Ok((stream, Arrived::Http)) => {
-                let hangup = async move {
-                    cut.cancelled().await;
-                    "closed by the controller".to_owned()
-                };
+                let hangup = async move { cut.made().await };
                 let handler = self.clone();
                 let (env, config) = (self.env.clone(), self.api.clone());
                 Box::pin(api::serve(env, handler, config, connection, stream, hangup)).await;
@@ -221,7 +294,7 @@ impl<E: Env> Serve<E> {
 
     /// The index up to which this controller's table must be applied to show everything that was
     /// acknowledged anywhere before this call.
-    async fn read_index(&self) -> Option<u64> {
+    pub async fn read_index(&self) -> Option<u64> {
         match raft::read_index(&self.raft).await {
             Ok(index) => Some(index),
             Err(raft::NotLeader { leader }) => {
@@ -235,6 +308,11 @@ impl<E: Env> Serve<E> {
     }
 }
 
+/// Who stands at the door, by its first words alone.
+fn kind(hello: &Hello) -> Kind {
+    if hello.is_peers() { Kind::Controller } else { Kind::Other }
+}
+
 /// The desk at which one other controller is answered.
 struct Desk<E: Env> {
     serve: Arc<Serve<E>>,
@@ -244,7 +322,7 @@ struct Desk<E: Env> {
 }
 
 impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
-    fn admit(&self, hello: &Hello) -> Admission {
+    fn admit(&self, hello: &peer::Hello) -> Admission {
         if hello.from != self.peer {
             Admission::Stranger
         } else if self.serve.gone(self.peer) {
@@ -322,7 +400,9 @@ impl<E: Env> api::Handler for Serve<E> {
                 Verdict::Welcome { identity, runs_controller, first }
             }
             // Without an answer the connection is gone, and nobody is told this.
-            Ok(Greeting::Refuse) | Err(_) => Verdict::TryAgain { retry_after: Duration::ZERO },
+            Ok(Greeting::Refuse) | Err(_) => {
+                Verdict::TryAgain { retry_after: self.api.retry_after }
+            }
             Ok(Greeting::Redirect { to }) => {
                 let cluster = self.cluster.borrow();
                 Verdict::Redirect(Elsewhere {

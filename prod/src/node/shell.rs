@@ -1,6 +1,7 @@
 //! What surrounds the controller's machine: doors, replies, the log and the other controllers.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,28 +9,30 @@ use portcullis_core::controller::{self, Controller, Input, Output, Request, Stat
 use portcullis_core::lease::{Entry, Refusal};
 use portcullis_core::queue::{self, Answer};
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Time};
+use portcullis_core::{Address, AskId, BatchId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::door::{Connections, Opened};
+use super::door::{Connections, Opened, Permit};
 use super::peers::Asked;
-use super::{Doors, Ports, Serve};
+use super::{At, Cut, Doors, Ports, Readiness, Serve};
 use crate::drive::Shell;
 use crate::env::Env;
 use crate::metrics::{Limit, Metrics, labels};
 use crate::peer::Failure;
 use crate::raft::{Proposed, propose};
+use crate::rpc::Farewell;
 
 /// What arrives at a controller.
 pub enum Arrival {
     /// Something for the machine alone.
     Told(Input),
-    /// A door's port is bound.
-    Bound { door: Door, address: std::net::SocketAddr },
-    /// A connection was let in; cancel `cut` to end it.
-    Connected { connection: ConnectionId, door: Door, cut: CancellationToken },
+    /// A door is bound.
+    Bound { door: Door, at: At },
+    /// A connection was let in, and can be ended.
+    Connected { connection: ConnectionId, door: Door, cut: Cut },
+    /// A connection stands at the door: tell it by `admit` when it is let in.
+    Knocked { connection: ConnectionId, door: Door, cut: Cut, admit: Admit },
     /// A party has proved who it is, and listens for what becomes of it.
     LoggedIn { connection: ConnectionId, party: Party, reply: oneshot::Sender<Greeting> },
     /// Somebody asks, and listens for the answer.
@@ -37,6 +40,9 @@ pub enum Arrival {
     /// Somebody wants to know what the controller is doing.
     Status { reply: oneshot::Sender<Status> },
 }
+
+/// The way to let somebody in who stands at the door.
+pub type Admit = oneshot::Sender<()>;
 
 /// What becomes of a party that has proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +55,18 @@ pub enum Greeting {
     Redirect { to: NodeId },
 }
 
+/// Somebody who stands at the door.
+struct Standing {
+    cut: Cut,
+    admit: Admit,
+    /// Which door's limits it counts for, by what it has said.
+    counts_at: Door,
+}
+
 /// Somebody who was let in and is not gone.
 struct Guest {
     door: Door,
-    cut: CancellationToken,
+    cut: Cut,
     party: Option<Party>,
     /// How many asks it has without an answer.
     asks: usize,
@@ -76,44 +90,67 @@ struct Pending {
 /// The shell of one controller.
 pub struct Surroundings<E: Env> {
     serve: Arc<Serve<E>>,
-    doors: Doors,
     opened: BTreeMap<Door, Opened>,
     connections: Connections,
+    standing: BTreeMap<ConnectionId, Standing>,
     guests: BTreeMap<ConnectionId, Guest>,
     /// Who has proved who it is, and waits to be let in.
     logins: BTreeMap<ConnectionId, (Party, oneshot::Sender<Greeting>)>,
     asks: BTreeMap<AskId, Pending>,
     ports: watch::Sender<Ports>,
+    /// Whether a condition has changed that nobody was told of.
+    unsaid: bool,
 }
 
 impl<E: Env> Surroundings<E> {
     /// Nobody is connected and no door is open.
-    pub fn new(serve: Arc<Serve<E>>, doors: Doors, ports: watch::Sender<Ports>) -> Self {
+    pub fn new(serve: Arc<Serve<E>>, ports: watch::Sender<Ports>) -> Self {
         Surroundings {
             serve,
-            doors,
             opened: BTreeMap::new(),
             connections: Connections::default(),
+            standing: BTreeMap::new(),
             guests: BTreeMap::new(),
             logins: BTreeMap::new(),
             asks: BTreeMap::new(),
             ports,
+            unsaid: true,
         }
     }
 
     fn open(&mut self, door: Door) {
-        let address = match door {
-            Door::Controller => self.doors.controller.expect("without it, it is never opened"),
-            Door::Api => self.doors.api,
+        let Doors { api, controller, .. } = self.serve.doors.borrow().clone();
+        let at = match door {
+            // The machine was told that there is one, and the operator may have changed that since.
+            Door::Controller => controller,
+            Door::Api => Some(At::Port(api)),
         };
-        let opened = Opened::open(self.serve.clone(), door, address, self.connections.clone());
+        let Some(at) = at else { return };
+        let opened = Opened::open(self.serve.clone(), door, at, self.connections.clone());
         self.opened.insert(door, opened);
     }
 
-    fn cut(&self, connection: ConnectionId) {
-        if let Some(guest) = self.guests.get(&connection) {
-            guest.cut.cancel();
+    fn permit(&self, door: Door, permit: Permit) {
+        if let Some(opened) = self.opened.get(&door) {
+            opened.permit(permit);
         }
+    }
+
+    fn cut(&self, connection: ConnectionId, farewell: Farewell) {
+        if let Some(guest) = self.guests.get(&connection) {
+            guest.cut.make(farewell);
+        } else if let Some(standing) = self.standing.get(&connection) {
+            standing.cut.make(farewell);
+        }
+    }
+
+    /// Ends the connection of somebody who was let in, with where to go instead.
+    fn send_on(&self, connection: ConnectionId, to: NodeId) {
+        debug!(%connection, %to, "sent on");
+        let cluster = self.serve.cluster.borrow();
+        let addresses = cluster.servers.get(&to).into_iter().flatten();
+        let to = addresses.map(|address| Address::from(address.joined())).collect();
+        self.cut(connection, Farewell::Redirect(to));
     }
 
     /// Answers a login; false if there is none to be answered.
@@ -210,6 +247,10 @@ impl<E: Env> Surroundings<E> {
                 metrics.less(Limit::Logins);
             }
         } else if let Input::Disconnected { connection } = input
+            && self.standing.remove(connection).is_some()
+        {
+            metrics.less(Limit::Held);
+        } else if let Input::Disconnected { connection } = input
             && let Some(Guest { door, party, .. }) = self.guests.remove(connection)
         {
             metrics.disconnected(labels::door(door));
@@ -222,13 +263,24 @@ impl<E: Env> Surroundings<E> {
         }
     }
 
-    fn connected(&mut self, connection: ConnectionId, door: Door, cut: CancellationToken) {
+    fn connected(&mut self, connection: ConnectionId, door: Door, cut: Cut) {
         self.guests.insert(connection, Guest { door, cut, party: None, asks: 0 });
         self.metrics().connected(labels::door(door));
         if door == Door::Api {
             self.metrics().more(Limit::Connections);
             self.metrics().more(Limit::Logins);
         }
+    }
+
+    /// Lets somebody in who stands at the door.
+    fn let_in(&mut self, connection: ConnectionId) {
+        let Some(Standing { cut, admit, counts_at }) = self.standing.remove(&connection) else {
+            return;
+        };
+        self.metrics().less(Limit::Held);
+        self.connected(connection, counts_at, cut);
+        // They may be gone by this time; the machine will be told so.
+        let _ = admit.send(());
     }
 
     fn asked(&mut self, ask: AskId, request: &Request, reply: oneshot::Sender<Answer>) {
@@ -321,17 +373,26 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             Arrival::Told(input) => {
                 if let Input::Disconnected { connection } = &input {
                     self.logins.remove(connection);
+                } else if let Input::Arrived { connection, kind, .. } = &input
+                    && let Some(standing) = self.standing.get_mut(connection)
+                {
+                    standing.counts_at = kind.counts_at();
                 }
                 self.note(&input);
                 Some(input)
             }
-            Arrival::Bound { door, address } => {
-                self.ports.send_modify(|ports| ports.set(door, Some(address)));
+            Arrival::Bound { door, at } => {
+                self.ports.send_modify(|ports| ports.open(door, at));
                 Some(Input::Opened { door })
             }
             Arrival::Connected { connection, door, cut } => {
                 self.connected(connection, door, cut);
                 Some(Input::Connected { connection, door })
+            }
+            Arrival::Knocked { connection, door, cut, admit } => {
+                self.standing.insert(connection, Standing { cut, admit, counts_at: door });
+                self.metrics().more(Limit::Held);
+                Some(Input::Knocked { connection, door })
             }
             Arrival::LoggedIn { connection, party, reply } => {
                 self.logins.insert(connection, (party, reply));
@@ -353,16 +414,19 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
     fn act(&mut self, machine: &Controller, now: Time, output: Output) -> Option<Input> {
         match output {
             Output::Open { door } => self.open(door),
-            Output::Accept { door } => {
-                if let Some(opened) = self.opened.get(&door) {
-                    opened.permit();
-                }
+            Output::Accept { door } => self.permit(door, Permit::Accept),
+            Output::Hold { door } => self.permit(door, Permit::Hold),
+            Output::Admit { connection } => self.let_in(connection),
+            Output::Condition { name, met } => {
+                info!(condition = %name, "{}", if met { "met" } else { "not met" });
+                self.unsaid = true;
             }
+            Output::Stopped => self.serve.stopped.cancel(),
             Output::Shut { door } => {
                 if let Some(opened) = self.opened.remove(&door) {
                     info!(%door, "shut");
                     opened.shut();
-                    self.ports.send_modify(|ports| ports.set(door, None));
+                    self.ports.send_modify(|ports| ports.shut(door));
                 }
             }
             Output::Welcome { connection, first } => {
@@ -372,18 +436,16 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 self.greet(connection, Greeting::Refuse);
             }
             Output::Redirect { connection, to } => {
-                // Juju's protocol has a word for this at the login and none later: whoever is in is
-                // disconnected, and finds another controller, or is sent on from here.
+                // Juju's protocol has a word for this at the login and none later.
                 if !self.greet(connection, Greeting::Redirect { to }) {
-                    debug!(%connection, %to, "disconnected, to be redirected");
-                    self.cut(connection);
+                    self.send_on(connection, to);
                 }
             }
             Output::Tell { load } => self.serve.peers.tell(&self.serve.env, load),
             Output::Hangup { connection, why } => {
                 debug!(%connection, %why, "hang up");
                 self.metrics().cut(why);
-                self.cut(connection);
+                self.cut(connection, Farewell::Closed(why.to_string()));
             }
             Output::Propose { batch, entry } => self.propose(batch, entry),
             Output::Send { ask, to, operation, patience } => {
@@ -397,5 +459,15 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             Output::Answer { ask, answer } => self.answer(machine, now, ask, answer),
         }
         None
+    }
+
+    fn done(&mut self, machine: &Controller) {
+        // Conditions are told of when they change; the phase is looked at, for it also changes where
+        // nothing is to be done.
+        let phase = self.serve.readiness.borrow().api_door;
+        if mem::take(&mut self.unsaid) || phase != machine.listener().phase() {
+            let next = Readiness::of(machine);
+            self.serve.readiness.send_if_modified(|said| mem::replace(said, next.clone()) != next);
+        }
     }
 }

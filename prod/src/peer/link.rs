@@ -13,7 +13,7 @@ use openraft::AsyncRuntime;
 use portcullis_core::backoff::Backoff;
 use portcullis_core::{NodeId, Time};
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::frame::{Inbox, MESSAGE_MAX, Message, OUTBOX_MAX, Outbox};
 use super::{Config, Error, Hello, Reply, Request};
@@ -66,6 +66,8 @@ struct Shared<E: Env> {
     peer: NodeId,
     calls_max: usize,
     session: Mutex<Option<Session<E::Runtime>>>,
+    /// Whether there is one.
+    up: watch::Sender<bool>,
 }
 
 /// One connection while it lasts.
@@ -87,10 +89,11 @@ struct Calls<R: AsyncRuntime> {
 }
 
 impl<E: Env> Link<E> {
-    /// Starts dialling, and goes on for as long as there is a handle.
+    /// Starts dialling, and goes on for as long as there is a handle. `dial` is told how many dials
+    /// have failed in a row, so that it can go through several addresses.
     pub fn start<D, F, S>(env: &E, config: &Config, peer: NodeId, dial: D) -> Link<E>
     where
-        D: Fn() -> F + Send + Sync + 'static,
+        D: Fn(usize) -> F + Send + Sync + 'static,
         F: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -99,6 +102,7 @@ impl<E: Env> Link<E> {
             peer,
             calls_max: config.calls_max,
             session: Mutex::new(None),
+            up: watch::Sender::new(false),
         });
         let (weak, config) = (Arc::downgrade(&shared), config.clone());
         env.spawn(keep(env.clone(), config, peer, dial, weak));
@@ -113,6 +117,11 @@ impl<E: Env> Link<E> {
     /// Whether there is a connection.
     pub fn connected(&self) -> bool {
         locked(&self.0.session).is_some()
+    }
+
+    /// Whether there is a connection, as it changes.
+    pub fn watch(&self) -> watch::Receiver<bool> {
+        self.0.up.subscribe()
     }
 
     /// How many calls wait for their replies; at most [`Config::calls_max`].
@@ -193,26 +202,31 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn keep<E, D, F, S>(env: E, config: Config, peer: NodeId, dial: D, link: Weak<Shared<E>>)
 where
     E: Env,
-    D: Fn() -> F + Send + Sync + 'static,
+    D: Fn(usize) -> F + Send + Sync + 'static,
     F: Future<Output = io::Result<S>> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mut failed = 0;
     let mut backoff = Backoff::new(config.backoff.clone());
     let mut rng = env.seed().child("peer backoff", peer.0).rng();
     while link.strong_count() > 0 {
         let deadline = env.now() + config.greeting;
         let greeted = tokio::select! {
             biased;
-            greeted = greet(&config, peer, &dial) => greeted,
+            greeted = greet(&config, peer, dial(failed)) => greeted,
             () = env.sleep_until(deadline) => Err(Error::Greeting),
         };
         let ended = match greeted {
             Ok((inbox, outbox)) => {
                 backoff.reset();
+                failed = 0;
                 tracing::debug!(%peer, "connected to peer");
                 converse(&env, &config, inbox, outbox, &link).await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                failed += 1;
+                Err(error)
+            }
         };
         match ended {
             Ok(()) => break,
@@ -232,13 +246,15 @@ where
 
 type Halves<S> = (Inbox<ReadHalf<S>>, Outbox<WriteHalf<S>>);
 
-async fn greet<D, F, S>(config: &Config, peer: NodeId, dial: &D) -> Result<Halves<S>, Error>
+async fn greet<S>(
+    config: &Config,
+    peer: NodeId,
+    dialled: impl Future<Output = io::Result<S>>,
+) -> Result<Halves<S>, Error>
 where
-    D: Fn() -> F,
-    F: Future<Output = io::Result<S>>,
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (read, write) = tokio::io::split(dial().await?);
+    let (read, write) = tokio::io::split(dialled.await?);
     let (mut inbox, mut outbox) = (Inbox::new(read), Outbox::new(write));
     let cluster = config.cluster.clone();
     let hello = Hello { from: config.me, to: peer, cluster, removed: false };
@@ -269,6 +285,7 @@ async fn converse<E: Env, S: AsyncRead + AsyncWrite + Unpin>(
         Some(link) => {
             let session = Session { outbox: sender, calls: Arc::clone(&calls) };
             *locked(&link.session) = Some(session);
+            link.up.send_replace(true);
         }
         None => return Ok(()),
     }
@@ -297,6 +314,7 @@ async fn converse<E: Env, S: AsyncRead + AsyncWrite + Unpin>(
     };
     if let Some(link) = link.upgrade() {
         *locked(&link.session) = None;
+        link.up.send_replace(false);
     }
     // Whoever still waits is told by the senders going away; closed first, so that nobody joins
     // them.

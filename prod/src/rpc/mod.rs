@@ -6,6 +6,7 @@
 //! one. A request whose number is zero or missing is one of Juju's first protocol, in other names,
 //! and is answered in those.
 
+mod farewell;
 mod socket;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use farewell::Farewell;
 pub(crate) use socket::end;
 pub use socket::{Incoming, Limits, Socket};
 

@@ -14,11 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::farewell::{Farewell, REASON_MAX};
+
 /// Bytes read at once, which an idle connection keeps: the default is 128 KiB. An agent's request is
 /// shorter; the room for a longer one is made when its length is known.
 const READ_BUFFER: usize = 512;
-/// Longest reason that fits into a close frame, which carries 125 bytes with its code.
-const REASON_MAX: usize = 123;
 
 /// How much one side takes and keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,8 @@ pub struct Socket<S> {
     /// What waits to be written, each with the number it was pushed under.
     outbox: VecDeque<(u64, String)>,
     unflushed: bool,
+    /// What the other side has said at the end.
+    farewell: Option<Farewell>,
 }
 
 impl<S> Socket<S>
@@ -87,7 +89,7 @@ where
     /// Either side, after the handshake.
     pub fn new(websocket: WebSocketStream<S>, limits: Limits) -> Socket<S> {
         assert!(limits.outbox_max > 0, "nothing could ever be written");
-        Socket { websocket, limits, outbox: VecDeque::new(), unflushed: false }
+        Socket { websocket, limits, outbox: VecDeque::new(), unflushed: false, farewell: None }
     }
 
     /// How many more messages may be pushed.
@@ -126,6 +128,11 @@ where
         .await
     }
 
+    /// What the other side has said at the end, once there is nothing more to come.
+    pub fn farewell(&mut self) -> Option<Farewell> {
+        self.farewell.take()
+    }
+
     /// Says why the connection ends, and waits for the other side to have heard it. Bounded by the
     /// caller; what waits to be written is given up.
     pub async fn close(&mut self, code: CloseCode, reason: &str) {
@@ -161,7 +168,11 @@ where
             return Poll::Ready(match message {
                 // The protocol beneath answers pings and closes by itself.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                Some(Ok(Message::Close(_))) => continue,
+                Some(Ok(Message::Close(frame))) => {
+                    let read = |frame: CloseFrame| Farewell::read(frame.code, &frame.reason);
+                    self.farewell = frame.map(read);
+                    continue;
+                }
                 Some(Ok(Message::Text(text))) => Incoming::Text(text.as_str().to_owned()),
                 // Juju reads JSON out of whatever frame it comes in.
                 Some(Ok(Message::Binary(bytes))) => match String::from_utf8(bytes.into()) {

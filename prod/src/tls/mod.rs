@@ -7,6 +7,7 @@
 
 mod authority;
 mod files;
+mod hello;
 mod stream;
 mod unproved;
 
@@ -25,6 +26,7 @@ use tokio_rustls::{TlsConnector, client};
 
 pub use authority::{Authority, KeyKind, Validity};
 pub use files::{load_certificates, to_pem, write_secret};
+pub use hello::{HELLO_MAX, Hello};
 pub use stream::TlsStream;
 pub use unproved::unproved_client;
 
@@ -131,7 +133,14 @@ pub async fn arrive<S>(config: &Arc<ServerConfig>, stream: S) -> io::Result<(Tls
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let stream = TlsStream::accept(Arc::clone(config), stream).await?;
+    arrived(TlsStream::accept(Arc::clone(config), Vec::new(), stream).await?)
+}
+
+/// Who is at the other end of a finished handshake.
+fn arrived<S>(stream: TlsStream<S>) -> io::Result<(TlsStream<S>, Arrived)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     if stream.agreed().alpn_protocol() != Some(ALPN_PEER) {
         return Ok((stream, Arrived::Http));
     }

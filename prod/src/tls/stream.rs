@@ -64,8 +64,12 @@ enum Say<'a> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
-    /// Shakes hands. The caller bounds the time.
-    pub(super) async fn accept(config: Arc<ServerConfig>, stream: S) -> io::Result<TlsStream<S>> {
+    /// Shakes hands; `heard` is what was read of the stream before. The caller bounds the time.
+    pub(super) async fn accept(
+        config: Arc<ServerConfig>,
+        heard: Vec<u8>,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         let rules = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let session = Box::new(Session {
             rules,
@@ -77,7 +81,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
             closed: false,
             broken: None,
         });
-        let mut arriving = TlsStream { stream, session, unfinished: Vec::new() };
+        let mut arriving = TlsStream { stream, session, unfinished: heard };
+        if let Err(error) = arriving.process_unfinished(Say::Nothing, None) {
+            // Whoever is at fault is told what it is.
+            std::future::poll_fn(|context| arriving.poll_drain(context)).await?;
+            return Err(error);
+        }
         std::future::poll_fn(|context| arriving.poll_handshake(context)).await?;
         Ok(arriving)
     }

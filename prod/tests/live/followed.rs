@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis::api::Place;
 use portcullis::client::wire::Pass;
 use portcullis::client::{Client, Config, Follows, remember};
-use portcullis::node::Live;
+use portcullis::node::{Doors, Live};
 use portcullis_core::addresses::HostPort;
 use portcullis_core::{Address, NodeId, agent, pace};
 
@@ -15,7 +15,10 @@ use crate::world::{Cluster, MODEL};
 
 /// The controller goes on with these addresses.
 async fn at(cluster: &Cluster, addresses: &[HostPort], space: Option<&str>) {
+    let controller = cluster.nodes[&1].ports().borrow().controller.clone();
     let live = Live {
+        peers: BTreeMap::new(),
+        doors: Doors { api: cluster.addresses[&1], controller, controllers_first: false },
         servers: BTreeMap::from([(NodeId(1), addresses.to_vec())]),
         space: space.map(str::to_owned),
         models: vec![portcullis::api::Model {

@@ -344,7 +344,7 @@ async fn who_stops_half_way_in_is_shown_out() {
             ended(half_frame),
         );
         let (code, why) = closed(&mut nameless).await;
-        assert_eq!((code, &*why), (CloseCode::Away, "closed by the controller"));
+        assert_eq!((code, &*why), (CloseCode::Away, "not logged in in time"));
     };
     let served = async {
         loop {

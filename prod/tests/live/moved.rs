@@ -8,7 +8,7 @@ use portcullis::api::{Elsewhere, Place};
 use portcullis::client::wire::{self, NotIn, Pass};
 use portcullis::client::{Client, Config};
 use portcullis::env::Env;
-use portcullis::node::Live;
+use portcullis::node::{Doors, Live};
 use portcullis::tls;
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key, Operation};
@@ -38,7 +38,10 @@ async fn moves(cluster: &Cluster, to: Option<Elsewhere>) {
     };
     let mut models = vec![model(MODEL, "controller")];
     models.extend(to.is_none().then(|| model(MOVING, "moving")));
+    let controller = cluster.nodes[&1].ports().borrow().controller.clone();
     let live = Live {
+        peers: BTreeMap::new(),
+        doors: Doors { api: cluster.addresses[&1], controller, controllers_first: false },
         servers: cluster.addresses.iter().map(named).collect(),
         space: None,
         models,

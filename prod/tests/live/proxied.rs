@@ -9,10 +9,9 @@ use portcullis::client::wire::{self, Pass};
 use portcullis::env::{Ends, Env};
 use portcullis::front::{Backend, Config, Front, Health, proxy};
 use portcullis::tls;
-use portcullis::tokio_env::{Ports, Tokio};
+use portcullis::tokio_env::{Ports, Stream, Tokio};
 use portcullis_core::{Address, front};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::world::{Cluster, MODEL};
 
@@ -33,7 +32,7 @@ async fn enters(cluster: &Cluster, bytes: &[u8]) -> bool {
     tls::dial_api(&cluster.client, stream).await.is_ok()
 }
 
-async fn logs_in(cluster: &Cluster, stream: TcpStream) {
+async fn logs_in(cluster: &Cluster, stream: Stream) {
     let (soon, place) = (cluster.host.soon(), Place::Model(MODEL.into()));
     let line = wire::open(&cluster.host, stream, &cluster.client, "localhost", &place, soon).await;
     let pass = Pass { tag: "unit-mysql-0".into(), password: "secret".into() };
@@ -67,7 +66,7 @@ async fn who_is_not_named_cannot_say_who_they_are() {
 async fn the_front_and_the_controller_understand_each_other() {
     let named = |text: &str| vec![text.parse().expect("a net")];
     let cluster = Cluster::start(1, |config| config.proxied = named("127.0.0.1")).await;
-    let ports = *cluster.nodes[&1].ports().borrow();
+    let ports = cluster.nodes[&1].ports().borrow().clone();
     let health = ports.controller.expect("there are two doors").to_string();
     let config = Config {
         listen: address("127.0.0.1:0"),
@@ -95,7 +94,7 @@ async fn the_front_and_the_controller_understand_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_is_told_at_the_controller_door() {
     let cluster = Cluster::start(1, |_| ()).await;
-    let ports = *cluster.nodes[&1].ports().borrow();
+    let ports = cluster.nodes[&1].ports().borrow().clone();
     let door = Address::new(&ports.controller.expect("there are two doors").to_string());
     for (path, status) in [("/health", "200"), ("/introspection/metrics", "404"), ("/api", "404")] {
         let stream = cluster.host.connect(&door).await.expect("it is open");

@@ -16,18 +16,18 @@ use portcullis::env::{Ends, Env, Fact};
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{self, Authority, KeyKind, Validity};
-use portcullis::tokio_env::{Ports, Tokio, reserve};
+use portcullis::tokio_env::{Listener, Ports, Stream, Tokio, reserve};
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::agent::Output;
 use portcullis_core::{Address, NodeId, Seed, Time, controller, pace};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use rustls::ClientConfig;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-pub type Raw = WebSocketStream<TlsStream<TcpStream>>;
+pub type Raw = WebSocketStream<TlsStream<Stream>>;
 
 /// The controllers' own model.
 pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
@@ -130,8 +130,8 @@ impl Host {
 
 impl Env for Host {
     type Runtime = <Tokio as Env>::Runtime;
-    type Stream = TcpStream;
-    type Listener = TcpListener;
+    type Stream = Stream;
+    type Listener = Listener;
     type Disk = Disk;
 
     fn now(&self) -> Time {
@@ -146,16 +146,16 @@ impl Env for Host {
     fn seed(&self) -> Seed {
         self.seed
     }
-    async fn bind(&self, address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    async fn bind(&self, address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
         self.tokio.bind(address).await
     }
-    async fn accept(&self, listener: &mut TcpListener) -> io::Result<TcpStream> {
+    async fn accept(&self, listener: &mut Listener) -> io::Result<Stream> {
         self.tokio.accept(listener).await
     }
-    async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
+    async fn connect(&self, address: &Address) -> io::Result<Stream> {
         self.tokio.connect(address).await
     }
-    fn ends(&self, stream: &TcpStream) -> Option<Ends> {
+    fn ends(&self, stream: &Stream) -> Option<Ends> {
         self.tokio.ends(stream)
     }
     fn open(&self, _: &str) -> io::Result<Disk> {
@@ -232,12 +232,16 @@ impl Cluster {
                 },
                 writer: Writer::Thread,
                 api: api::Config::default(),
-                doors: Doors { api: at(id, 0), controller: Some(at(id, 1)) },
+                doors: Doors {
+                    api: at(id, 0),
+                    controller: Some(at(id, 1).into()),
+                    controllers_first: false,
+                },
                 cluster: CLUSTER.into(),
                 membership: None,
                 peers: held
                     .keys()
-                    .map(|id| (NodeId(*id), Address::new(&at(id, 1).to_string())))
+                    .map(|id| (NodeId(*id), vec![Address::new(&at(id, 1).to_string())]))
                     .collect(),
                 servers: held.keys().map(|id| (NodeId(*id), vec![host_port(at(id, 0))])).collect(),
                 space: None,
@@ -284,7 +288,7 @@ impl Cluster {
         self.host.until("one leader", agreed).await
     }
 
-    pub async fn tcp(&self, id: u64) -> TcpStream {
+    pub async fn tcp(&self, id: u64) -> Stream {
         let address = Address::new(&self.addresses[&id].to_string());
         self.host.connect(&address).await.expect("the door is open")
     }

@@ -175,8 +175,9 @@ async fn a_connection_is_counted_for_as_long_as_it_is_there() {
 async fn metrics_and_health_are_shown_at_two_places() {
     let world = World::start().await;
     let health = world.plain("GET /health").await;
-    let conditions = "holds controller-door-open\nholds connected-to-itself\nholds leader-known\n\
-                      holds api-door-open\nconnections 0\n";
+    let conditions = "holds controller-door-open\nholds self-connected\nholds led\n\
+                      holds caught-up\nholds worker metrics\nholds api-door-open\n\
+                      api-door open\nconnections 0\n";
     assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
     assert!(health.ends_with(&format!("\r\n\r\nrunning\n{conditions}")), "{health}");
     assert!(world.plain("GET /elsewhere").await.starts_with("HTTP/1.1 404 "));

@@ -64,12 +64,12 @@ impl World {
                 socket: rpc::Limits { message_max: 16 * 1024, outbox_max: 64 },
                 ..api::Config::default()
             },
-            doors: Doors { api: any, controller: Some(any) },
+            doors: Doors { api: any, controller: Some(any.into()), controllers_first: false },
             metrics: Some(any),
             proxied: Vec::new(),
             cluster: "11111111-2222-4333-8444-555555555555".into(),
             membership: None,
-            peers: BTreeMap::from([(NodeId(1), Address::new("127.0.0.1:1"))]),
+            peers: BTreeMap::from([(NodeId(1), vec![Address::new("127.0.0.1:1")])]),
             servers: BTreeMap::from([(NodeId(1), Vec::new())]),
             space: None,
             certificate,
@@ -84,7 +84,7 @@ impl World {
         let node = Node::start(env.clone(), config).await.expect("it starts");
         let mut ports = node.ports();
         let all = |ports: &node::Ports| ports.api.is_some() && ports.metrics.is_some();
-        let bound = *ports.wait_for(all).await.expect("it runs");
+        let bound = ports.wait_for(all).await.expect("it runs").clone();
         World { env, node, tls, bound, _folder: folder }
     }
 

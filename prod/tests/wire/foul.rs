@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use portcullis::api::{Place, Standing};
 use portcullis::client::wire::{self, Failure, NotOpened, Pass};
+use portcullis::rpc::Farewell;
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::controller::Request;
 use portcullis_core::lease::Key;
@@ -226,7 +227,7 @@ async fn a_broken_connection_leaves_calls_unknown() {
     };
     let (waited, ()) = tokio::join!(wait, cut);
     assert_eq!(waited, Ok(Answer::Unknown));
-    line.gone().await;
+    assert_eq!(line.gone().await, Some(Farewell::Closed("enough".into())));
     assert_eq!(line.ping(soon).await, Err(Failure::NotSent));
     assert_eq!(world.controller.closed.lock().expect("no panic").len(), 1);
 }
@@ -255,7 +256,8 @@ async fn http_is_answered_or_refused() {
     let mut world = World::new();
     let tail = "HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let health = http(&mut world, &format!("GET /health {tail}")).await;
-    let conditions = "holds leader-known\nwaits api-door-open\nconnections 7\n";
+    let conditions = "holds led\nwaits api-door-open\n\
+                      api-door waiting until this controller is stable\nconnections 7\n";
     assert!(health.starts_with("HTTP/1.1 200 OK\r\n"), "{health}");
     assert!(health.ends_with(&format!("\r\n\r\nrunning\n{conditions}")), "{health}");
     for (standing, word) in [(Standing::Starting, "starting"), (Standing::Stopping, "stopping")] {

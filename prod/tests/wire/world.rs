@@ -16,6 +16,7 @@ use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::{Env, Fact};
 use portcullis::metrics::{Metrics, Sheet};
+use portcullis::rpc::Farewell;
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::controller::{Request, Status};
@@ -214,6 +215,10 @@ impl Handler for Controller {
             leader: Some(NodeId(1)),
             api_door: "open".into(),
             connections: 1,
+            logins: 0,
+            logins_allowed: 32,
+            login_time: Duration::ZERO,
+            login_time_least: Duration::ZERO,
             waiting: 0,
             in_flight: 0,
             waiting_bytes: 0,
@@ -226,13 +231,17 @@ impl Handler for Controller {
             wakes: 0,
             clock_lag: Duration::ZERO,
             parked: 0,
+            conditions: Vec::new(),
+            held: 0,
+            draining: None,
         })
     }
 
     fn health(&self) -> Health {
         Health {
             standing: *self.standing.lock().expect("no panic"),
-            conditions: vec![("leader-known", true), ("api-door-open", false)],
+            api_door: "waiting until this controller is stable",
+            conditions: vec![("led".into(), true), ("api-door-open".into(), false)],
             connections: 7,
         }
     }
@@ -332,7 +341,7 @@ impl World {
             let Ok((stream, _)) = tls::arrive(&server, far).await else { return };
             let hangup = async {
                 match why.await {
-                    Ok(reason) => reason,
+                    Ok(reason) => Farewell::Closed(reason),
                     Err(_) => std::future::pending().await,
                 }
             };

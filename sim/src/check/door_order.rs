@@ -1,6 +1,6 @@
-//! The controller door first; the API door only after this controller is stable, and a delay.
+//! Controllers first; agents only after this controller is ready, and a delay, and while it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output};
@@ -15,25 +15,37 @@ use crate::plan::Plan;
 /// See the module.
 struct DoorOrder {
     controller_door: bool,
+    controllers_first: bool,
     delay: Duration,
+    lost_max: Duration,
     controllers: BTreeMap<NodeId, Doors>,
 }
 
 #[derive(Default)]
 struct Doors {
+    /// Which doors there are, if the operator has changed that.
+    set: Option<(bool, bool)>,
     controller_ordered: bool,
     api_ordered: bool,
-    leader_known: bool,
+    leader: Option<NodeId>,
     itself: Option<ConnectionId>,
-    /// Since when it is connected to itself and knows a leader.
+    /// Controllers that no link is up to.
+    down: BTreeSet<NodeId>,
+    /// Since when it is connected to itself and to whoever leads.
     stable: Option<Time>,
+    /// Since when it is not.
+    lost: Option<Time>,
+    /// Whether agents may come in.
+    ready: bool,
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
     let settings = &plan.settings.controllers;
     Some(Box::new(DoorOrder {
-        controller_door: settings.controller_api_port != 0,
+        controller_door: settings.has_controller_door(),
+        controllers_first: settings.holds(),
         delay: settings.api_port_open_delay,
+        lost_max: settings.lost_max,
         controllers: BTreeMap::new(),
     }))
 }
@@ -51,11 +63,17 @@ impl Check for DoorOrder {
         }
     }
 
-    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
         let Who::Controller(node) = who else { return Ok(()) };
         match event {
             Event::Told(input) => self.told(at, node, input),
-            Event::Ordered(output) => self.ordered(at, node, output),
+            Event::Ordered(output) => self.ordered(at, node, output, facts),
             Event::Did(_)
             | Event::AgentTold(_)
             | Event::AgentOrdered(_)
@@ -72,23 +90,44 @@ impl Check for DoorOrder {
 
 impl DoorOrder {
     fn told(&mut self, at: Time, node: NodeId, input: &Input) -> Result<(), String> {
+        self.reckon(at, node);
         let doors = self.controllers.entry(node).or_default();
         match input {
-            Input::Started => *doors = Doors::default(),
-            Input::Led { .. } | Input::Followed { leader: Some(_) } => doors.leader_known = true,
-            Input::Followed { leader: None } => doors.leader_known = false,
+            Input::Started => {
+                *doors = Doors { set: doors.set, lost: Some(at), ..Doors::default() };
+            }
+            Input::Led { .. } => doors.leader = Some(node),
+            Input::Followed { leader } => doors.leader = *leader,
             Input::LoggedIn { connection, party: Party::Controller(party) } if *party == node => {
                 doors.itself = Some(*connection);
             }
             Input::Disconnected { connection } if doors.itself == Some(*connection) => {
                 doors.itself = None;
             }
-            Input::Connected { door: Door::Api, .. } if !doors.api_ordered => {
-                return Err(format!("{node} let an agent in before it opened the api door"));
+            Input::Linked { to, up: true } => {
+                doors.down.remove(to);
             }
+            Input::Linked { to, up: false } => {
+                doors.down.insert(*to);
+            }
+            Input::Reconfigured { controller_door, controllers_first, .. } => {
+                let set = (*controller_door, *controllers_first);
+                // Agents have been inside all the time.
+                if doors.set.unwrap_or((self.controller_door, self.controllers_first))
+                    == (false, false)
+                {
+                    doors.lost = doors.lost.map(|_| at);
+                }
+                doors.set = Some(set);
+            }
+            Input::Connected { door: Door::Api, .. } => return self.lets_in(at, node),
             Input::LoggedIn { .. }
             | Input::Disconnected { .. }
             | Input::Connected { .. }
+            | Input::Knocked { .. }
+            | Input::Arrived { .. }
+            | Input::Committing { .. }
+            | Input::Working { .. }
             | Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::Pinged { .. }
@@ -102,52 +141,96 @@ impl DoorOrder {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
-            | Input::Reconfigured { .. }
             | Input::Restored { .. }
             | Input::Heard { .. }
             | Input::Memory { .. }
             | Input::Stopping => {}
         }
-        let stable = doors.itself.is_some() && doors.leader_known;
-        doors.stable = if stable { doors.stable.or(Some(at)) } else { None };
+        let reached = |leader| leader == node || !doors.down.contains(&leader);
+        let itself = doors.itself.is_some() && !doors.down.contains(&node);
+        if itself && doors.leader.is_some_and(reached) {
+            doors.stable.get_or_insert(at);
+            doors.lost = None;
+        } else {
+            doors.stable = None;
+            doors.lost.get_or_insert(at);
+        }
+        self.reckon(at, node);
         Ok(())
     }
 
-    fn ordered(&mut self, at: Time, node: NodeId, output: &Output) -> Result<(), String> {
+    /// Whether this controller has a controller door, and whether its API port holds.
+    fn doors(&self, node: NodeId) -> (bool, bool) {
+        let set = self.controllers.get(&node).and_then(|doors| doors.set);
+        set.unwrap_or((self.controller_door, self.controllers_first))
+    }
+
+    /// Works out whether agents may come in.
+    fn reckon(&mut self, at: Time, node: NodeId) {
+        let one_door = self.doors(node) == (false, false);
+        let (delay, lost_max) = (self.delay, self.lost_max);
+        let doors = self.controllers.entry(node).or_default();
+        if one_door || doors.stable.is_some_and(|since| since + delay <= at) {
+            doors.ready = true;
+        } else if doors.lost.is_some_and(|since| since + lost_max < at) {
+            doors.ready = false;
+        }
+    }
+
+    /// Somebody who is no controller comes in, or may.
+    fn lets_in(&mut self, at: Time, node: NodeId) -> Result<(), String> {
+        self.reckon(at, node);
+        let doors = self.controllers.entry(node).or_default();
+        match (doors.ready, doors.stable) {
+            (true, _) if doors.api_ordered => Ok(()),
+            (true, _) => Err(format!("{node} let an agent in before it opened the api door")),
+            (false, None) => Err(format!("{node} lets agents in without being ready")),
+            (false, Some(since)) => {
+                let after = at.since(since);
+                Err(format!("{node} lets agents in {after:?} after it was ready"))
+            }
+        }
+    }
+
+    fn ordered(
+        &mut self,
+        at: Time,
+        node: NodeId,
+        output: &Output,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let (controller_door, holds) = self.doors(node);
         let doors = self.controllers.entry(node).or_default();
         match output {
             Output::Open { door: Door::Controller } => {
                 doors.controller_ordered = true;
-                match self.controller_door {
+                match controller_door {
                     true => Ok(()),
                     false => {
                         Err(format!("{node} opened a controller door that it has no port for"))
                     }
                 }
             }
-            // A door that was open once may be bound again; the order was kept the first time.
-            Output::Open { door: Door::Api } if !doors.api_ordered && self.controller_door => {
-                doors.api_ordered = true;
-                match doors.stable {
-                    _ if !doors.controller_ordered => {
-                        Err(format!("{node} opened the api door before the controller door"))
-                    }
-                    None => Err(format!("{node} opened the api door without being stable")),
-                    Some(since) if at < since + self.delay => {
-                        let after = at.since(since);
-                        Err(format!("{node} opened the api door {after:?} after it was stable"))
-                    }
-                    Some(_) => Ok(()),
-                }
-            }
             Output::Open { door: Door::Api } => {
                 doors.api_ordered = true;
-                Ok(())
+                match (controller_door && !doors.controller_ordered, holds) {
+                    (true, _) => {
+                        Err(format!("{node} opened the api door before the controller door"))
+                    }
+                    // Nobody comes further than to the door.
+                    (false, true) => Ok(()),
+                    (false, false) => self.lets_in(at, node),
+                }
             }
-            Output::Accept { door: Door::Api } if !doors.api_ordered => {
-                Err(format!("{node} accepts at the api door before it is open"))
-            }
+            Output::Accept { door: Door::Api } => self.lets_in(at, node),
+            Output::Admit { connection } => match facts.session(node, *connection) {
+                Some((Door::Api, _)) => self.lets_in(at, node),
+                Some((Door::Controller, _)) | None => Ok(()),
+            },
             Output::Accept { .. }
+            | Output::Hold { .. }
+            | Output::Condition { .. }
+            | Output::Stopped
             | Output::Shut { .. }
             | Output::Hangup { .. }
             | Output::Propose { .. }
@@ -165,6 +248,8 @@ impl DoorOrder {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::listener::Kind;
+
     use super::*;
     use crate::check::tests::{ONE, Story};
 
@@ -201,5 +286,44 @@ mod tests {
         let mut story = Story::new(make, TWO_DOORS);
         let input = Input::Connected { connection: ConnectionId(1), door: Door::Api };
         assert!(story.told(0, ONE, input).is_err());
+    }
+
+    const HOLDING: &str = "[controllers]\ncontrollers-first = true\n";
+
+    fn admitted(story: &mut Story, at: u64, kind: Kind) -> Result<(), String> {
+        let (connection, door) = (ConnectionId(9), Door::Api);
+        let _ = story.told(at, ONE, Input::Arrived { connection, door, kind });
+        story.ordered(at, ONE, Output::Admit { connection })
+    }
+
+    #[test]
+    fn an_agent_admitted_before_ready_is_caught_and_a_controller_is_not() {
+        let mut story = Story::new(make, HOLDING);
+        assert!(story.told(0, ONE, Input::Started).is_ok());
+        assert!(story.ordered(0, ONE, API).is_ok());
+        assert!(admitted(&mut story, 1, Kind::Controller).is_ok());
+        assert!(admitted(&mut story, 1, Kind::Other).is_err());
+    }
+
+    #[test]
+    fn an_agent_admitted_long_after_ready_was_lost_is_caught() {
+        let mut story = Story::new(make, HOLDING);
+        story.serving(ONE);
+        assert!(story.ordered(0, ONE, API).is_ok());
+        assert!(admitted(&mut story, 2_000, Kind::Other).is_ok());
+        assert!(story.told(3_000, ONE, Input::Followed { leader: None }).is_ok());
+        assert!(admitted(&mut story, 33_000, Kind::Other).is_ok());
+        assert!(admitted(&mut story, 33_001, Kind::Other).is_err());
+    }
+
+    #[test]
+    fn a_leader_that_cannot_be_reached_makes_nobody_ready() {
+        let mut story = Story::new(make, HOLDING);
+        story.serving(ONE);
+        assert!(story.ordered(0, ONE, API).is_ok());
+        let to = NodeId(2);
+        assert!(story.told(0, ONE, Input::Linked { to, up: false }).is_ok());
+        assert!(story.told(0, ONE, Input::Followed { leader: Some(to) }).is_ok());
+        assert!(admitted(&mut story, 9_000, Kind::Other).is_err());
     }
 }

@@ -15,6 +15,7 @@ mod fronted;
 mod gentle;
 mod kept;
 mod linearizable;
+mod links_kept;
 mod no_error;
 mod no_ping_pong;
 mod one_answer;
@@ -81,6 +82,7 @@ pub type Make = fn(&Plan) -> Option<Box<dyn Check>>;
 /// Every check, by name.
 pub const ALL: &[(&str, Make)] = &[
     ("door_order", door_order::make),
+    ("links_kept", links_kept::make),
     ("paced", paced::make),
     ("bounded", bounded::make),
     ("gentle", gentle::make),

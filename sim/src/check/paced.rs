@@ -47,7 +47,13 @@ impl Check for Paced {
         }
     }
 
-    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
         let Who::Controller(node) = who else { return Ok(()) };
         match event {
             Event::Told(Input::Started) => {
@@ -61,11 +67,14 @@ impl Check for Paced {
                 permits.map(|_| ()).ok_or(format!("{node} let an agent in without a permit"))
             }
             Event::Ordered(Output::Accept { door: Door::Api }) => {
-                let bucket = self.bucket(at, node);
-                bucket.permits += 1;
-                let tokens = bucket.tokens.checked_sub(1);
-                bucket.tokens = tokens.unwrap_or(0);
-                tokens.map(|_| ()).ok_or(format!("{node} let agents in faster than its bucket"))
+                self.bucket(at, node).permits += 1;
+                self.take(at, node)
+            }
+            Event::Ordered(Output::Admit { connection }) => {
+                match facts.session(node, *connection) {
+                    Some((Door::Api, _)) => self.take(at, node),
+                    Some((Door::Controller, _)) | None => Ok(()),
+                }
             }
             Event::Told(_)
             | Event::Ordered(_)
@@ -84,6 +93,13 @@ impl Check for Paced {
 }
 
 impl Paced {
+    fn take(&mut self, at: Time, node: NodeId) -> Result<(), String> {
+        let bucket = self.bucket(at, node);
+        let tokens = bucket.tokens.checked_sub(1);
+        bucket.tokens = tokens.unwrap_or(0);
+        tokens.map(|_| ()).ok_or(format!("{node} let agents in faster than its bucket"))
+    }
+
     fn bucket(&mut self, at: Time, node: NodeId) -> &mut Bucket {
         let full = Bucket { tokens: self.burst, filled: at.0, permits: 0 };
         let bucket = self.controllers.entry(node).or_insert(full);
@@ -101,6 +117,7 @@ impl Paced {
 #[cfg(test)]
 mod tests {
     use portcullis_core::ConnectionId;
+    use portcullis_core::listener::Kind;
 
     use super::*;
     use crate::check::tests::{ONE, Story};
@@ -119,6 +136,19 @@ mod tests {
         let mut story = Story::new(make, "");
         assert!((0..10).all(|_| story.ordered(0, ONE, ACCEPT).is_ok()));
         assert!((1..20).all(|count| story.ordered(count * 250, ONE, ACCEPT).is_ok()));
+    }
+
+    #[test]
+    fn the_eleventh_of_those_held_is_caught_and_controllers_are_not() {
+        let mut story = Story::new(make, "");
+        let mut admit = |connection, kind| {
+            let (connection, door) = (ConnectionId(connection), Door::Api);
+            let _ = story.told(0, ONE, Input::Arrived { connection, door, kind });
+            story.ordered(0, ONE, Output::Admit { connection })
+        };
+        assert!((0..20).all(|connection| admit(connection, Kind::Controller).is_ok()));
+        assert!((20..30).all(|connection| admit(connection, Kind::Other).is_ok()));
+        assert!(admit(30, Kind::Other).is_err());
     }
 
     #[test]

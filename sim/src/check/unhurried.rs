@@ -47,7 +47,8 @@ impl Check for Unhurried {
         let moved = self.crowd.note(at, who, event).is_some();
         let redirected = matches!(event, Event::Ordered(Output::Redirect { .. }));
         let Who::Controller(node) = who else { return Ok(()) };
-        if !moved && !redirected {
+        // One that stops has no time for it.
+        if !moved && (!redirected || self.crowd.stops(node)) {
             return Ok(());
         }
         let before = self.moved.insert(node, at);

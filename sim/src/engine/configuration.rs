@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_core::admission::Accept;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::{
     Address, NodeId, agent, backoff, balancer, controller, dialer, listener, pace, tracker,
@@ -21,14 +22,20 @@ pub const MODEL: &str = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
 pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     let set = &plan.settings.controllers;
     let mut config = controller::Config::new(node);
+    // Scenarios are about the bucket, whatever logins are measured to take.
+    config.admission.accept = Accept::Paced;
     config.listener = listener::Config {
-        controller_door: set.controller_api_port != 0,
+        controller_door: set.has_controller_door(),
+        controllers_first: set.holds(),
         open_delay: set.api_port_open_delay,
+        lost_max: set.lost_max,
+        held_max: set.held_max,
         pace: pace::Config { burst: set.agent_ratelimit_max, interval: set.agent_ratelimit_rate },
         connections_max: set.connections_max,
         logins_max: set.logins_max,
         ..listener::Config::default()
     };
+    config.drain_max = set.drain_max;
     let balance = &plan.settings.balance;
     config.balancer = balancer::Config {
         policy: balance.policy,

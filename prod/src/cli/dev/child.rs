@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis::env::Env;
 use portcullis::tokio_env::Tokio;
 use portcullis_core::backoff::{self, Backoff};
-use portcullis_core::{Door, Rng};
+use portcullis_core::{Door, Rng, Time};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{self, ChildStdout, Command};
 use tokio::sync::mpsc;
@@ -27,8 +27,8 @@ const BACKOFF: backoff::Config =
 pub enum Event {
     /// Its process is up.
     Started { id: u64, process: u32 },
-    /// It listens at the door.
-    Opened { id: u64, door: Door, process: u32 },
+    /// It listens at the door, so long after its start.
+    Opened { id: u64, door: Door, process: u32, after: Duration },
     /// It has ended, and is started again after the wait.
     Ended { id: u64, how: String, wait: Duration },
 }
@@ -76,7 +76,7 @@ impl Child {
 
     async fn run_once(&self) -> io::Result<ExitStatus> {
         let mut child = self.spawn()?;
-        let process = child.id().unwrap_or_default();
+        let (process, started) = (child.id().unwrap_or_default(), self.env.now());
         self.tell(Event::Started { id: self.id, process }).await;
         // The controller stops when this end closes, on purpose or because `dev` was killed.
         let leash = child.stdin.take();
@@ -87,7 +87,7 @@ impl Child {
                 () = self.stop.cancelled() => break,
                 status = child.wait() => return status,
                 line = next(&mut lines) => match line {
-                    Some(line) => self.heard(&line, process).await,
+                    Some(line) => self.heard(&line, process, started).await,
                     None => lines = None,
                 },
             }
@@ -134,13 +134,14 @@ impl Child {
     }
 
     /// A line of `run --print-ports`: the key of the door, and where it is.
-    async fn heard(&self, line: &str, process: u32) {
+    async fn heard(&self, line: &str, process: u32, started: Time) {
         let door = match line.split_once(' ').map(|(key, _)| key) {
             Some("api-port") => Door::Api,
             Some("controller-api-port") => Door::Controller,
             Some(_) | None => return,
         };
-        self.tell(Event::Opened { id: self.id, door, process }).await;
+        let after = self.env.now().since(started);
+        self.tell(Event::Opened { id: self.id, door, process, after }).await;
     }
 
     async fn tell(&self, event: Event) {

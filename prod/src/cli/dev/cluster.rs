@@ -6,28 +6,43 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis::config::{self, Config};
-use portcullis::credentials::Hashed;
+use portcullis::credentials::{Hashed, Signer};
 use portcullis::tls::{Authority, KeyKind, Validity, write_secret};
 use portcullis::tokio_env::{reserve, today};
 use portcullis_core::NodeId;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpSocket;
 
-use super::super::client_file::{Account, ClientFile};
+use super::super::client_file::{Account, ClientFile, SignedUnits};
 use super::super::exit::Failure;
 use super::folder::{self, Folder};
 
 /// The units that can log in: two of one application, so that they can contend for its leadership.
 const UNITS: [&str; 2] = ["mysql/0", "mysql/1"];
 
+/// The units that `load --agents` logs in as: seed 002's 180,000, three an application.
+const AGENTS: &str = "agent";
+const AGENT_APPLICATIONS: u32 = 60_000;
+const AGENT_UNITS: u32 = 3;
+
 /// A cluster whose ports are held for as long as this lives.
 pub struct Cluster {
     pub controllers: Vec<Controller>,
     pub accounts: Vec<Account>,
-    /// How many agents a door lets in before it paces them, if it is said.
+    pub signed_units: SignedUnits,
+    settings: Settings,
+}
+
+/// What configurations say of keys that are worth trying out; nothing of those without a value.
+pub struct Settings {
+    pub accept: Option<String>,
     pub agent_ratelimit_max: Option<u32>,
+    pub balance: Option<String>,
+    pub moves_rate: Option<Duration>,
+    pub move_again_after: Option<Duration>,
 }
 
 /// One controller of it.
@@ -43,11 +58,7 @@ pub struct Controller {
 
 impl Cluster {
     /// Finds what earlier starts made in the folder, makes the rest, and holds the ports.
-    pub fn prepare(
-        folder: &Folder,
-        count: u64,
-        agent_ratelimit_max: Option<u32>,
-    ) -> Result<Cluster, Failure> {
+    pub fn prepare(folder: &Folder, count: u64, settings: Settings) -> Result<Cluster, Failure> {
         let ids = 1..=count;
         let earlier = earlier(folder, count)?;
         let authority = authority(folder)?;
@@ -63,8 +74,8 @@ impl Cluster {
                 .and_then(|known| known.models.first())
                 .map_or_else(uuid, |model| model.uuid.clone()),
         };
-        let accounts = accounts(folder, count)?;
-        let cluster = Cluster { controllers, accounts, agent_ratelimit_max };
+        let (accounts, signed_units) = accounts(folder, count)?;
+        let cluster = Cluster { controllers, accounts, signed_units, settings };
         cluster.write(folder, &names)?;
         Ok(cluster)
     }
@@ -78,7 +89,7 @@ impl Cluster {
 
     fn write(&self, folder: &Folder, names: &Names) -> Result<(), Failure> {
         for controller in &self.controllers {
-            let text = self.config(controller, names);
+            let text = self.config(controller, names)?;
             write_secret(&controller.config, text.as_bytes()).map_err(Failure::wrong)?;
         }
         let client = ClientFile {
@@ -86,16 +97,19 @@ impl Cluster {
             ca: folder.authority().0,
             model: names.model.clone(),
             accounts: self.accounts.clone(),
+            signed_units: Some(self.signed_units.clone()),
         };
         write_secret(&folder.client_file(), client.to_string().as_bytes()).map_err(Failure::wrong)
     }
 
     /// The configuration of one controller, as a person could have written it.
-    fn config(&self, controller: &Controller, names: &Names) -> String {
+    fn config(&self, controller: &Controller, names: &Names) -> Result<String, Failure> {
         let Names { controller: uuid, model } = names;
         let (api, peers) = (controller.api.port(), controller.peers.port());
-        let pace = self.agent_ratelimit_max.map(|most| format!("agent-ratelimit-max = {most}\n"));
-        let pace = pace.unwrap_or_default();
+        let Settings { accept, agent_ratelimit_max, .. } = &self.settings;
+        let accept = accept.as_ref().map(|accept| format!("accept = \"{accept}\"\n"));
+        let most = agent_ratelimit_max.map(|most| format!("agent-ratelimit-max = {most}\n"));
+        let pace = accept.unwrap_or_default() + &most.unwrap_or_default();
         let mut text = format!(
             r#"# Written by `portcullis dev` at each start; changes are lost.
 controller-id = {}
@@ -118,6 +132,8 @@ name = "controller"
             controller.api.ip(),
         );
         let mut add = |section: String| text.push_str(&section);
+        add(self.settings.balance());
+        add(self.signed(model)?);
         for Controller { id, api, peers, .. } in &self.controllers {
             add(format!(
                 "\n[[peer]]\nid = {id}\ncontroller-address = \"{peers}\"\n\
@@ -140,7 +156,34 @@ name = "controller"
             };
             add(format!("\n{who}\npassword-hash = \"{hash}\"\n"));
         }
-        text
+        Ok(text)
+    }
+
+    /// Units enough for a herd.
+    fn signed(&self, model: &str) -> Result<String, Failure> {
+        let SignedUnits { prefix, applications, units, private_key } = &self.signed_units;
+        let key = Signer::parse(private_key).map_err(Failure::wrong)?.public_key();
+        Ok(format!(
+            "\n[[signed-units]]\nmodel = \"{model}\"\nprefix = \"{prefix}\"\n\
+             applications = {applications}\nunits = {units}\npublic-key = \"{key}\"\n"
+        ))
+    }
+}
+
+impl Settings {
+    fn balance(&self) -> String {
+        let plain = |duration: &Duration| humantime::format_duration(*duration).to_string();
+        let keys = [
+            ("policy", self.balance.clone()),
+            ("moves-rate", self.moves_rate.as_ref().map(plain)),
+            ("move-again-after", self.move_again_after.as_ref().map(plain)),
+        ];
+        let said = keys.iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+        let lines: String = said.map(|(key, value)| format!("{key} = \"{value}\"\n")).collect();
+        match lines.is_empty() {
+            true => lines,
+            false => format!("\n[balance]\n{lines}"),
+        }
     }
 }
 
@@ -221,18 +264,24 @@ fn hold(port: u16) -> Result<TcpSocket, Failure> {
     })
 }
 
-/// The accounts of the last start, or else everybody with a password of their own.
-fn accounts(folder: &Folder, count: u64) -> Result<Vec<Account>, Failure> {
+/// The accounts of the last start, or else everybody with a password of their own, and the units
+/// without.
+fn accounts(folder: &Folder, count: u64) -> Result<(Vec<Account>, SignedUnits), Failure> {
+    let drawn = || SignedUnits {
+        prefix: AGENTS.to_owned(),
+        applications: AGENT_APPLICATIONS,
+        units: AGENT_UNITS,
+        private_key: random::<32>().iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
     let file = folder.client_file();
     if file.exists() {
         let client: ClientFile = config::read(&file).map_err(Failure::wrong)?;
-        return Ok(client.accounts);
+        return Ok((client.accounts, client.signed_units.unwrap_or_else(drawn)));
     }
     let machines = (1..=count).map(|id| format!("machine-{id}"));
     let names = ["admin"].into_iter().chain(UNITS).map(str::to_owned).chain(machines);
-    Ok(names
-        .map(|name| Account { name, password: Some(password()), password_file: None })
-        .collect())
+    let with_password = |name| Account { name, password: Some(password()), password_file: None };
+    Ok((names.map(with_password).collect(), drawn()))
 }
 
 /// A password of 100 random bits, without letters that look alike.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fmt};
 
 use clap::Args;
@@ -22,7 +23,7 @@ mod cluster;
 mod folder;
 
 use child::{Child, Event};
-use cluster::Cluster;
+use cluster::{Cluster, Settings};
 use folder::Folder;
 
 /// Most events of the controllers that wait to be printed.
@@ -44,11 +45,26 @@ pub struct Arguments {
     controllers: u64,
     /// How many agents each API door lets in at once before it paces them; 0 for as many as come
     ///
-    /// Without it a door lets in as many as the configuration's `agent-ratelimit-max` has by
-    /// default, and then one every 250 ms: right for a cluster that starts, too slow for `load`.
+    /// Without it the doors are not paced, unless `--accept paced` asks for it: then 10 come in,
+    /// and one every 250 ms after them, which is too slow for `load`.
     #[arg(long, value_name = "N")]
     agent_ratelimit_max: Option<u32>,
+    /// What decides how fast the API doors let in [default: adaptive]
+    #[arg(long, value_name = "MODE", value_parser = ["adaptive", "paced"])]
+    accept: Option<String>,
+    /// What is done about a controller that has more agents than its share [default: redirect]
+    #[arg(long, value_name = "POLICY", value_parser = POLICIES)]
+    balance: Option<String>,
+    /// Least time from one agent that is moved to the next [default: 250ms]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    moves_rate: Option<Duration>,
+    /// How long an agent stays at least before it is moved, above 1m [default: 2m]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    move_again_after: Option<Duration>,
 }
+
+/// What can be said after `--balance`: the policies of a configuration.
+const POLICIES: [&str; 5] = ["none", "random-refusal", "shed", "redirect", "order"];
 
 /// Runs the cluster until Ctrl-C or SIGTERM.
 pub fn dev(arguments: &Arguments) -> Result<(), Failure> {
@@ -64,8 +80,14 @@ pub fn dev(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(Failure::wrong)?;
     runtime.block_on(async {
         // Ports are reserved, and stay so, before anything else can take them.
-        let cluster =
-            Cluster::prepare(&folder, arguments.controllers, arguments.agent_ratelimit_max)?;
+        let settings = Settings {
+            accept: arguments.accept.clone(),
+            agent_ratelimit_max: arguments.agent_ratelimit_max,
+            balance: arguments.balance.clone(),
+            moves_rate: arguments.moves_rate,
+            move_again_after: arguments.move_again_after,
+        };
+        let cluster = Cluster::prepare(&folder, arguments.controllers, settings)?;
         say(format_args!(
             "Starting {} controllers in {}",
             cluster.controllers.len(),
@@ -153,10 +175,11 @@ impl Progress {
                 self.open.retain(|(of, _), _| of != id);
                 say(format_args!("controller-{id} started as process {process}"));
             }
-            Event::Opened { id, door, process } => {
+            Event::Opened { id, door, process, after } => {
                 self.open.insert((*id, *door), *process);
                 if self.ready {
-                    say(format_args!("controller-{id} opened its {door}"));
+                    let after = after.as_secs_f32();
+                    say(format_args!("controller-{id} opened its {door} after {after:.1}s"));
                 }
             }
             Event::Ended { id, how, wait } => {

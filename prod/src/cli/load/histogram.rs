@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Buckets for each doubling: what is read back is at most one part in as many above the truth.
 const STEPS: u64 = 64;
@@ -12,7 +12,7 @@ const MOST: u64 = (1 << 36) - 1;
 const BUCKETS: usize = bucket(MOST) + 1;
 
 /// Counts of latencies; see the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Histogram {
     buckets: Vec<u64>,
     count: u64,
@@ -44,6 +44,15 @@ impl Histogram {
         self.buckets[bucket(micros)] += 1;
         self.count += 1;
         self.most = self.most.max(micros);
+    }
+
+    /// Counts what another has counted as well.
+    pub fn add(&mut self, other: &Histogram) {
+        assert_eq!(self.buckets.len(), other.buckets.len(), "they have the same buckets");
+        let both = self.buckets.iter_mut().zip(&other.buckets);
+        both.for_each(|(own, other)| *own += other);
+        self.count += other.count;
+        self.most = self.most.max(other.most);
     }
 
     /// The latency that this many of a thousand do not exceed; zero if there is none.
@@ -142,6 +151,19 @@ mod tests {
         histogram.record(Duration::from_secs(3));
         let Figures { count, p999, max, .. } = histogram.figures();
         assert_eq!((count, p999, max), (1_000, 0.1, 3_000.0));
+    }
+
+    #[test]
+    fn two_together_are_as_one_that_counted_all() {
+        let (mut one, mut other, mut all) = <(Histogram, Histogram, Histogram)>::default();
+        for value in [3, 700, 90_000] {
+            one.record(micros(value));
+            other.record(micros(2 * value));
+            all.record(micros(value));
+            all.record(micros(2 * value));
+        }
+        one.add(&other);
+        assert_eq!(one.figures(), all.figures());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use portcullis::env::{Env, Fact};
-use portcullis::tokio_env::Tokio;
+use portcullis::tokio_env::{Stream, Tokio};
 use portcullis_core::{Address, Seed, Time};
 use tokio::net::TcpSocket;
 
@@ -62,7 +62,7 @@ impl Env for Host {
         };
         socket.bind(SocketAddr::new(source, 0))?;
         socket.set_nodelay(true)?;
-        socket.connect(to).await
+        socket.connect(to).await.map(Stream::Port)
     }
 
     fn open(&self, file: &str) -> io::Result<Self::Disk> {

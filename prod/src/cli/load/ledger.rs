@@ -39,7 +39,7 @@ pub enum What {
 }
 
 /// Counts since the start; see each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counts {
     /// Connections that stand.
@@ -54,6 +54,8 @@ pub struct Counts {
     pub extended: u64,
     /// Leases that were held and are not, whoever has them.
     pub lost: u64,
+    /// Of those, such as another got before they were over: a bug.
+    pub taken: u64,
     /// Waits that ended with a free lease.
     pub released: u64,
     /// Asks shed with a time to come back.
@@ -68,6 +70,42 @@ pub struct Counts {
     pub refused: u64,
     /// Those who have had a first definite answer to a claim.
     pub settled: u64,
+}
+
+impl Counts {
+    /// Adds what others have counted.
+    pub fn add(&mut self, other: &Counts) {
+        let Counts {
+            connected,
+            disconnected,
+            claimed,
+            denied,
+            extended,
+            lost,
+            taken,
+            released,
+            overloaded,
+            no_leader,
+            expired,
+            unknown,
+            refused,
+            settled,
+        } = other;
+        self.connected += connected;
+        self.disconnected += disconnected;
+        self.claimed += claimed;
+        self.denied += denied;
+        self.extended += extended;
+        self.lost += lost;
+        self.taken += taken;
+        self.released += released;
+        self.overloaded += overloaded;
+        self.no_leader += no_leader;
+        self.expired += expired;
+        self.unknown += unknown;
+        self.refused += refused;
+        self.settled += settled;
+    }
 }
 
 /// See the module.
@@ -161,6 +199,10 @@ impl Ledger {
             }
             Answer::Refused { refusal: Refusal::Held { .. }, .. } => {
                 counts.denied += 1;
+                let keeps = matches!(what, What::Extend { .. });
+                if keeps && self.windows.holds(seat.lease as usize, seat.unit, at) {
+                    counts.taken += 1;
+                }
                 self.definite(what, asked, at);
             }
             Answer::Done { .. }
@@ -242,6 +284,23 @@ mod tests {
         assert_eq!((settled, claimed, overloaded, unknown), (1, 1, 1, 1));
         assert_eq!(ledger.settled_at, Some(Time(15)));
         assert_eq!(ledger.claims.figures().count, 1);
+    }
+
+    #[test]
+    fn a_lease_that_another_got_too_early_is_seen() {
+        let held = || {
+            let refusal = Refusal::Held { holder: "b/1".into(), expiry: GlobalTime(0) };
+            Answer::Refused { index: 2, refusal }
+        };
+        let extended = |asked: u64| Event::Answered {
+            seat: Seat { lease: 0, unit: 0 },
+            what: What::Extend { until: Time(asked + 100) },
+            asked: Time(asked),
+            at: Time(asked + 10),
+            answer: held(),
+        };
+        assert_eq!(entered([claimed(0, 0, granted(1)), extended(89)]).counts.taken, 1);
+        assert_eq!(entered([claimed(0, 0, granted(1)), extended(90)]).counts.taken, 0);
     }
 
     #[test]

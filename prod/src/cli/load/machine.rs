@@ -25,6 +25,16 @@ const PORTS_USABLE: u64 = 90;
 /// which is nothing if the kernel may choose.
 pub fn check(plan: &Plan, addresses: &[Address]) -> Result<Vec<IpAddr>, Failure> {
     enough_files(plan.connections(), files::raise()).map_err(Failure::wrong)?;
+    spread(plan, addresses)
+}
+
+/// How many connections one process can have.
+pub fn connections_max() -> u64 {
+    files::raise().saturating_sub(OTHER_FILES)
+}
+
+/// Where connections come from, which is nothing if the kernel may choose.
+pub fn spread(plan: &Plan, addresses: &[Address]) -> Result<Vec<IpAddr>, Failure> {
     // Where the kernel does not say, it will say so when it has no more.
     let Some(range) = fs::read_to_string(PORT_RANGE).ok().and_then(|text| port_range(&text)) else {
         return Ok(Vec::new());

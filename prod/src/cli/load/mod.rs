@@ -5,6 +5,7 @@
 //! are tasks of one process, which also looks for what must never be: a lease held by two.
 
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +13,12 @@ use std::time::Duration;
 use clap::Args;
 use portcullis::env::Env;
 
-use super::client;
+use super::client::{self, Asking};
+use super::client_file;
 use super::exit::{Exit, Failure};
 use super::lease::as_json;
 
+mod agents;
 mod histogram;
 mod holder;
 mod host;
@@ -26,6 +29,7 @@ mod report;
 mod run;
 mod windows;
 
+use agents::Herd;
 use plan::{Plan, Workload};
 use report::{Progress, Summary};
 use run::Course;
@@ -35,6 +39,8 @@ use run::Course;
 const MULTIPLEX_MAX: u64 = 60;
 /// Most who ask in one run: each costs memory here, and a lease in the cluster's table.
 const SEATS_MAX: u64 = 1_000_000;
+/// For how long a lease is claimed that others want, as by Juju's units.
+const CONTENDED: Duration = Duration::from_secs(60);
 /// Longest lease that may be claimed.
 const CLAIM_MAX: Duration = Duration::from_secs(86_400);
 
@@ -58,6 +64,29 @@ pub struct Arguments {
         conflicts_with_all = ["processes", "leases", "units", "renew", "herd"]
     )]
     claimers: Option<u32>,
+    /// Instead: so many agents, each with an account of its own, at the controllers of their choice
+    ///
+    /// They dial, wait, claim and follow redirects as Juju's agents do, through whatever happens to
+    /// controllers, in as many processes as their open files take. The report says how many agents
+    /// each controller had over time, and for each controller that was lost how long it took until
+    /// all its agents were connected, until it had its first again, and until all were even.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = count(SEATS_MAX),
+        conflicts_with_all =
+            ["claimers", "processes", "leases", "units", "herd", "multiplex", "account"]
+    )]
+    agents: Option<u32>,
+    /// Most agents of one process [default: as many as it may have open files]
+    #[arg(long, value_name = "N", value_parser = count(SEATS_MAX), requires = "agents")]
+    agents_per_process: Option<u32>,
+    /// End as soon as a controller was lost and all are even again
+    #[arg(long, requires = "agents")]
+    until_even: bool,
+    /// Be a process of a herd: these of its agents
+    #[arg(long, value_name = "FIRST..END", value_parser = agents::range, hide = true)]
+    part: Option<Range<u32>>,
     /// How long to go on once all are connected
     #[arg(
         long,
@@ -108,6 +137,9 @@ fn count(most: u64) -> clap::builder::RangedU64ValueParser<u32> {
 pub fn load(arguments: &Arguments) -> Result<(), Failure> {
     let (client, account) = (arguments.client.as_deref(), arguments.account.as_deref());
     let asking = client::prepare(client, account, Duration::MAX)?;
+    if let Some(agents) = arguments.agents {
+        return arguments.herd(agents, asking);
+    }
     let plan = Arc::new(arguments.plan(&asking)?);
     let sources = machine::check(&plan, &asking.addresses)?;
     let course = Course {
@@ -125,12 +157,16 @@ pub fn load(arguments: &Arguments) -> Result<(), Failure> {
     // Whatever still lives there only says goodbye.
     runtime.shutdown_background();
     let summary = Summary::new(&plan, started, &ledger?);
-    arguments.report(&summary)?;
+    arguments.report(&as_json(&summary), &summary.shown())?;
     if summary.is_violated() {
         let says = "a lease was held by two at one time: the cluster is not to be trusted";
         return Err(Failure::new(Exit::Violated, says));
     }
-    match summary.is_connected() {
+    connected(summary.is_connected())
+}
+
+fn connected(anybody: bool) -> Result<(), Failure> {
+    match anybody {
         true => Ok(()),
         false => Err(Failure::new(
             Exit::Unreachable,
@@ -140,7 +176,44 @@ pub fn load(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
-    fn plan(&self, asking: &client::Asking) -> Result<Plan, Failure> {
+    /// Runs a herd, or the part of one that this process is.
+    fn herd(&self, agents: u32, asking: Asking) -> Result<(), Failure> {
+        let (claim, renew) = self.windows(CONTENDED)?;
+        let herd = Herd {
+            agents,
+            agents_per_process: self.agents_per_process,
+            claim,
+            renew,
+            duration: self.duration,
+            connect_within: self.connect_within,
+            until_even: self.until_even,
+            pace: self.connections_per_second,
+            client: client_file::named(self.client.as_deref())?,
+        };
+        if let Some(part) = &self.part {
+            return herd.part(asking, part);
+        }
+        let summary = herd.run(&asking)?;
+        self.report(&as_json(&summary), &summary.shown())?;
+        if summary.is_violated() {
+            let says = "a lease was held by two, or lost too early: the cluster is not to be \
+                        trusted";
+            return Err(Failure::new(Exit::Violated, says));
+        }
+        connected(summary.is_connected())
+    }
+
+    /// For how long to claim, and when to claim again.
+    fn windows(&self, usual: Duration) -> Result<(Duration, Duration), Failure> {
+        let duration = self.claim.unwrap_or(usual);
+        let renew_after = self.renew.unwrap_or(duration / 2);
+        if duration.is_zero() || duration > CLAIM_MAX || renew_after >= duration {
+            return Err(Failure::wrong("--claim is at most a day, and --renew less than --claim"));
+        }
+        Ok((duration, renew_after))
+    }
+
+    fn plan(&self, asking: &Asking) -> Result<Plan, Failure> {
         if !asking.pass.tag.starts_with("user-") {
             let says = format!(
                 "{} may claim for itself only; use the account of a user with --as",
@@ -154,14 +227,10 @@ impl Arguments {
             None => {
                 let (processes, leases) = (self.processes, self.leases);
                 let workload = Workload::Contenders { processes, leases, units, multiplex };
-                (workload, Duration::from_secs(60))
+                (workload, CONTENDED)
             }
         };
-        let duration = self.claim.unwrap_or(usual);
-        let renew_after = self.renew.unwrap_or(duration / 2);
-        if duration.is_zero() || duration > CLAIM_MAX || renew_after >= duration {
-            return Err(Failure::wrong("--claim is at most a day, and --renew less than --claim"));
-        }
+        let (duration, renew_after) = self.windows(usual)?;
         let run = asking.env.seed().0;
         let plan =
             Plan { workload, model: asking.model.as_str().into(), duration, renew_after, run };
@@ -174,17 +243,16 @@ impl Arguments {
         }
     }
 
-    fn report(&self, summary: &Summary) -> Result<(), Failure> {
-        let json = as_json(summary);
+    fn report(&self, json: &str, shown: &str) -> Result<(), Failure> {
         match &self.json {
-            None => println!("{}", summary.shown()),
+            None => println!("{shown}"),
             Some(file) if file.as_os_str() == "-" => {
-                eprintln!("{}", summary.shown());
+                eprintln!("{shown}");
                 println!("{json}");
             }
             Some(file) => {
-                println!("{}", summary.shown());
-                fs::write(file, json + "\n").map_err(Failure::at(file))?;
+                println!("{shown}");
+                fs::write(file, format!("{json}\n")).map_err(Failure::at(file))?;
             }
         }
         Ok(())

@@ -13,6 +13,9 @@ pub enum Workload {
     Contenders { processes: u32, leases: u32, units: u32, multiplex: u32 },
     /// Each of so many claims one lease after another that nobody else wants.
     Claimers { claimers: u32, multiplex: u32 },
+    /// Agents of units, each with an account and a connection of its own: those of the `first`
+    /// application with this prefix and of those after it.
+    Agents { prefix: Arc<str>, first: u32, agents: u32, units: u32 },
 }
 
 /// Everything that all holders share.
@@ -53,6 +56,7 @@ impl Plan {
         match self.workload {
             Workload::Contenders { processes, .. } => processes,
             Workload::Claimers { claimers, multiplex } => claimers.div_ceil(multiplex),
+            Workload::Agents { .. } => 1,
         }
     }
 
@@ -61,6 +65,7 @@ impl Plan {
         match self.workload {
             Workload::Contenders { processes, leases, .. } => processes as usize * leases as usize,
             Workload::Claimers { .. } => 0,
+            Workload::Agents { agents, units, .. } => agents.div_ceil(units) as usize,
         }
     }
 
@@ -71,6 +76,7 @@ impl Plan {
                 u64::from(processes) * u64::from(leases) * u64::from(units)
             }
             Workload::Claimers { claimers, .. } => u64::from(claimers),
+            Workload::Agents { agents, .. } => u64::from(agents),
         }
     }
 
@@ -82,6 +88,7 @@ impl Plan {
                 u64::from(processes) * each
             }
             Workload::Claimers { .. } => u64::from(self.processes()),
+            Workload::Agents { agents, .. } => u64::from(agents),
         }
     }
 
@@ -94,6 +101,8 @@ impl Plan {
                 each * u64::from(units).div_ceil(controllers)
             }
             Workload::Claimers { .. } => self.connections().div_ceil(controllers),
+            // They go where they will.
+            Workload::Agents { .. } => self.connections(),
         }
     }
 
@@ -120,18 +129,25 @@ impl Plan {
                 let seats = (process * multiplex..end).map(|lease| Seat { lease, unit: 0 });
                 vec![Job { controller: process as usize, seats: seats.collect() }]
             }
+            Workload::Agents { agents, units, .. } => {
+                let seat = |at: u32| Seat { lease: at / units, unit: at % units };
+                (0..agents).map(|at| Job { controller: 0, seats: vec![seat(at)] }).collect()
+            }
         }
     }
 
     /// The lease of a contender: `a0703` is the fourth lease of the eighth process.
     pub fn contended(&self, seat: Seat) -> (Key, Arc<str>) {
-        let (processes, leases) = match self.workload {
-            Workload::Contenders { processes, leases, .. } => (processes, leases),
-            Workload::Claimers { .. } => (1, u32::MAX),
+        let numbered = |processes, leases| {
+            let (process, lease) = (seat.lease / leases, seat.lease % leases);
+            let (wide, narrow) = (digits(processes), digits(leases));
+            format!("a{process:0wide$}{lease:0narrow$}")
         };
-        let (process, lease) = (seat.lease / leases, seat.lease % leases);
-        let (wide, narrow) = (digits(processes), digits(leases));
-        let name = format!("a{process:0wide$}{lease:0narrow$}");
+        let name = match &self.workload {
+            Workload::Contenders { processes, leases, .. } => numbered(*processes, *leases),
+            Workload::Claimers { .. } => numbered(1, u32::MAX),
+            Workload::Agents { prefix, first, .. } => format!("{prefix}{}", first + seat.lease),
+        };
         let holder = format!("{name}/{}", seat.unit);
         (self.key(&name), holder.into())
     }

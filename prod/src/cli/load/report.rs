@@ -16,31 +16,56 @@ const ON_TERMINAL: Duration = Duration::from_secs(1);
 /// How often anything else is.
 const IN_LOG: Duration = Duration::from_secs(10);
 
-/// The line that shows how it goes: one that changes on a terminal, one after another elsewhere.
-pub struct Progress {
+/// A line on standard error: one that changes on a terminal, one after another elsewhere.
+pub struct Shown {
     every: Duration,
     next: Time,
-    connections: u64,
     on_terminal: bool,
+}
+
+/// The line that shows how it goes.
+pub struct Progress {
+    shown: Shown,
+    connections: u64,
 }
 
 impl Progress {
     /// Shows progress on standard error.
     pub fn new(now: Time, plan: &Plan) -> Progress {
-        let on_terminal = io::stderr().is_terminal();
-        let every = if on_terminal { ON_TERMINAL } else { IN_LOG };
-        Progress { every, next: now + every, connections: plan.connections(), on_terminal }
+        Progress { shown: Shown::new(now), connections: plan.connections() }
     }
 
     /// When it wants to be shown again.
     pub fn due(&self) -> Time {
-        self.next
+        self.shown.next
     }
 
     /// Shows how it goes.
     pub fn show(&mut self, now: Time, ledger: &Ledger) {
+        self.shown.show(now, || line(now, self.connections, ledger));
+    }
+
+    /// Leaves the line as it is, and lets others follow.
+    pub fn end(&self) {
+        self.shown.end();
+    }
+}
+
+impl Shown {
+    /// Nothing is shown at first.
+    pub fn new(now: Time) -> Shown {
+        let on_terminal = io::stderr().is_terminal();
+        let every = if on_terminal { ON_TERMINAL } else { IN_LOG };
+        Shown { every, next: now + every, on_terminal }
+    }
+
+    /// Shows another line, if it is time for that.
+    pub fn show(&mut self, now: Time, line: impl FnOnce() -> String) {
+        if now < self.next {
+            return;
+        }
         self.next = now + self.every;
-        let line = line(now, self.connections, ledger);
+        let line = line();
         // A run goes on whether or not anybody can read of it.
         let _ = match self.on_terminal {
             true => write!(io::stderr(), "\r\x1b[K{line}"),
@@ -123,6 +148,7 @@ impl Summary {
             workload: match plan.workload {
                 Workload::Contenders { .. } => "contenders",
                 Workload::Claimers { .. } => "claimers",
+                Workload::Agents { .. } => "agents",
             },
             askers: plan.seats(),
             leases: plan.leases(),

@@ -173,7 +173,9 @@ impl Maker {
                 stop: self.stop.clone(),
             };
             match self.plan.workload {
-                Workload::Contenders { .. } => env.spawn(holder.contend()),
+                Workload::Contenders { .. } | Workload::Agents { .. } => {
+                    env.spawn(holder.contend());
+                }
                 Workload::Claimers { .. } => env.spawn(holder.claim_on()),
             }
         }

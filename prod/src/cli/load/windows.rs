@@ -96,6 +96,12 @@ impl Windows {
         }
     }
 
+    /// Whether a holder surely holds the lease at that time, by all that it was told.
+    pub fn holds(&self, lease: usize, unit: u32, at: Time) -> bool {
+        let known = self.leases.get(lease).into_iter().flatten();
+        known.into_iter().any(|own| own.unit == unit && at < own.until)
+    }
+
     /// How many pairs of windows cannot both be.
     pub fn violations(&self) -> u64 {
         self.violations

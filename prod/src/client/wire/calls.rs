@@ -1,6 +1,7 @@
 //! The task of a connection: it numbers the calls, writes them, and gives each its one result.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portcullis_core::Time;
@@ -11,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::{CALLS_MAX, Failure};
 use crate::env::Env;
-use crate::rpc::{Answer, Incoming, Request, Socket};
+use crate::rpc::{Answer, Farewell, Incoming, Request, Socket};
 
 /// One call on its way to the task.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub(super) async fn run<E, S>(
     env: E,
     socket: Socket<S>,
     mut inbox: mpsc::Receiver<Call>,
+    farewell: Arc<OnceLock<Farewell>>,
     close_within: Duration,
 ) where
     E: Env,
@@ -48,6 +50,10 @@ pub(super) async fn run<E, S>(
     let mut calls =
         Calls { socket, pending: BTreeMap::new(), deadlines: BTreeSet::new(), numbers: 0 };
     let goodbye = calls.serve(&env, &mut inbox).await;
+    if let Some(said) = calls.socket.farewell() {
+        // There is one end of a connection, and nobody else tells of it.
+        let _ = farewell.set(said);
+    }
     inbox.close();
     while let Some(call) = inbox.recv().await {
         // Whoever has stopped listening wants no result.

@@ -7,7 +7,7 @@ mod calls;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use portcullis_core::Time;
@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite;
 
 use crate::api::{Asked, LeaseList, Named, Outcome, Place, StatusReport};
 use crate::env::Env;
-use crate::rpc::{self, Limits, Socket, code, nullable};
+use crate::rpc::{self, Farewell, Limits, Socket, code, nullable};
 use crate::tls;
 use calls::Call;
 
@@ -107,6 +107,7 @@ pub struct Pass {
 #[derive(Clone, Debug)]
 pub struct Line {
     calls: mpsc::Sender<Call>,
+    farewell: Arc<OnceLock<Farewell>>,
 }
 
 /// Shakes hands over a stream that was dialled, and runs the connection as a task of the host.
@@ -134,14 +135,17 @@ pub async fn open<E: Env>(
     };
     let (websocket, _) = within(env, deadline, shake).await.ok_or(NotOpened::TimedOut)??;
     let (calls, inbox) = mpsc::channel(CALLS_MAX);
-    env.spawn(calls::run(env.clone(), Socket::new(websocket, limits), inbox, CLOSE_WITHIN));
-    Ok(Line { calls })
+    let farewell = Arc::new(OnceLock::new());
+    let socket = Socket::new(websocket, limits);
+    env.spawn(calls::run(env.clone(), socket, inbox, farewell.clone(), CLOSE_WITHIN));
+    Ok(Line { calls, farewell })
 }
 
 impl Line {
-    /// Returns when the connection is gone, whoever ended it.
-    pub async fn gone(&self) {
+    /// Returns when the connection is gone, whoever ended it, with what the controller said then.
+    pub async fn gone(&self) -> Option<Farewell> {
         self.calls.closed().await;
+        self.farewell.get().cloned()
     }
 
     /// Logs in.

@@ -83,7 +83,8 @@ async fn pair<S: AsyncRead + AsyncWrite + Unpin>(
         .with_no_client_auth();
     let name = SERVER_NAME.try_into().expect("a name");
     let connector = TlsConnector::from(Arc::new(client));
-    let (near, far) = tokio::join!(connector.connect(name, near), TlsStream::accept(server, far));
+    let (near, far) =
+        tokio::join!(connector.connect(name, near), TlsStream::accept(server, Vec::new(), far));
     (near.expect("TLS"), far.expect("TLS"))
 }
 
@@ -246,13 +247,14 @@ async fn what_is_no_handshake_is_refused_with_an_alert() {
             near.read_to_end(&mut told).await.expect("closed");
             assert!(!alert || told[..3] == [21, 3, 3], "{told:?}");
         };
-        let arrived = async { TlsStream::accept(server().0, far).await.map(drop) };
+        let arrived = async { TlsStream::accept(server().0, Vec::new(), far).await.map(drop) };
         let (arrived, ()) = tokio::join!(arrived, client);
         assert_eq!(arrived.expect_err("refused").kind(), io::ErrorKind::InvalidData);
     }
     let (near, far) = duplex(PIPE);
     drop(near);
-    let left = TlsStream::accept(server().0, far).await.map(drop).expect_err("nobody there");
+    let left =
+        TlsStream::accept(server().0, Vec::new(), far).await.map(drop).expect_err("nobody there");
     assert_eq!(left.kind(), io::ErrorKind::UnexpectedEof);
 }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use portcullis_core::controller::{Controller, Input};
 use portcullis_core::roles::Roles;
-use portcullis_core::{NodeId, Seed};
+use portcullis_core::{NodeId, Seed, listener};
 
 use super::link::{Down, Hop, Served};
+use super::process::DoorsSet;
 use super::rival::Rival;
 use super::{Event, Waiting, World, configuration};
 use crate::history::{Event as Fact, Who};
@@ -39,15 +40,36 @@ impl World<'_> {
                 self.process(node).crashed = true;
                 self.die(node);
             }
-            Deed::Stop(node) => self.stop(node),
             Deed::Join(_) | Deed::Remove(_) => self.operate(deed),
             Deed::Left(_) => {}
             Deed::Restart(node) => {
                 self.process(node).crashed = false;
+                // One that was told to stop and is not done by then is killed, as a service manager
+                // does it.
+                self.die(node);
                 if self.process(node).machine.is_none() {
                     self.start(node);
                 }
             }
+            Deed::Stop(node) => self.stop(node),
+            Deed::ControllerPort { node, on } => {
+                self.process(node).set.controller_door = on;
+                let DoorsSet { controller_door, controllers_first } = self.process(node).set;
+                let listener::Config { pace, open_delay, .. } =
+                    configuration::controller(self.plan, node).listener;
+                let input =
+                    Input::Reconfigured { pace, open_delay, controller_door, controllers_first };
+                self.tell(node, input);
+            }
+            Deed::LoseItself(node) => {
+                self.process(node).lost_itself = true;
+                let own = self.process(node).peers.get(&node).and_then(|peer| peer.link);
+                if let Some((link, _)) = own {
+                    self.unwanted(link);
+                    self.peer_lost(node, node);
+                }
+            }
+            Deed::FindItself(node) => self.process(node).lost_itself = false,
             Deed::Cut { from, to } => {
                 self.network.cut(from, to, true);
                 if let (Place::Controller(_), Place::Controller(_)) = (from, to) {
@@ -80,7 +102,11 @@ impl World<'_> {
 
     /// Starts a process on the disk that its last life left.
     pub(super) fn start(&mut self, node: NodeId) {
-        let machine = Controller::new(configuration::controller(self.plan, node), self.seed(node));
+        let mut config = configuration::controller(self.plan, node);
+        let DoorsSet { controller_door, controllers_first } = self.process(node).set;
+        config.listener.controller_door = controller_door;
+        config.listener.controllers_first = controllers_first;
+        let machine = Controller::new(config, self.seed(node));
         let rival = Rival::new(self.plan, node);
         let members = self.plan.settings.members.as_ref();
         let roles = members.map(|members| Roles::new(members.roles(node)));

@@ -96,6 +96,10 @@ impl World<'_> {
                 self.tell_roles(life.node, told);
                 let process = self.process(life.node);
                 let global = process.raft.as_ref().map(Node::global).unwrap_or_default();
+                process.leader = match role {
+                    Role::Leader { .. } => None,
+                    Role::Follower { leader } => leader,
+                };
                 self.tell(
                     life.node,
                     match role {
@@ -103,6 +107,7 @@ impl World<'_> {
                         Role::Follower { leader } => Input::Followed { leader },
                     },
                 );
+                self.hear_leader(life.node);
             }
             Report::Proposed { life, batch, proposed } => {
                 if self.process(life.node).lives(life) {

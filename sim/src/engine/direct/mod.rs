@@ -156,7 +156,7 @@ impl<'a> World<'a> {
             links: Links::default(),
             stuck: Vec::new(),
             held: Vec::new(),
-            processes: plan.controllers().map(Process::new).collect(),
+            processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
             clients: Vec::new(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             drawn_before: 0,

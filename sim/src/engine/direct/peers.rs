@@ -1,8 +1,10 @@
 //! Controllers that call each other, and themselves.
 //!
 //! A controller calls every controller through the controller door, or through the API door if there
-//! is no other, where it then waits among the agents (seed 000). The call to itself is what makes it
-//! stable; over the others it hands asks on to the leader.
+//! is no other, where it then waits among the agents (seed 000), unless that one lets controllers in
+//! first. It knows both addresses, and tries one after the other, so that a controller port may be
+//! switched on and off. The call to itself is what makes it ready; over the others it hands asks on to
+//! the leader.
 
 use std::time::Duration;
 
@@ -12,8 +14,9 @@ use portcullis_core::lease::Operation;
 use portcullis_core::{AskId, Door, NodeId};
 
 use super::link::{Caller, Down, LinkId, Message, Up};
-use super::raft::Life;
+use super::raft::{Life, Node};
 use super::{Event, World};
+use crate::settings::ControllerDoor;
 
 /// Wait before a controller calls again.
 const CALL_AGAIN: Duration = Duration::from_secs(1);
@@ -23,18 +26,49 @@ const CALL_WITHIN: Duration = Duration::from_secs(5);
 impl World<'_> {
     /// A controller calls another, unless it is connected to it already.
     pub(super) fn call(&mut self, life: Life, to: NodeId) {
-        let door = match self.plan.settings.controllers.controller_api_port {
-            0 => Door::Api,
-            _ => Door::Controller,
-        };
+        let addresses = self.addresses(life.node, to);
         let process = self.process(life.node);
         if !process.lives(life) || process.peers.entry(to).or_default().link.is_some() {
             return;
         }
+        if to == life.node && process.lost_itself {
+            process.peers.entry(to).or_default().next = 0;
+            return self.peer_lost(life.node, to);
+        }
+        let peer = process.peers.entry(to).or_default();
+        let door = addresses[peer.next % addresses.len()];
+        peer.next += 1;
         let link = self.links.open(Caller::Controller(life.node), to, door);
         self.process(life.node).peers.entry(to).or_default().link = Some((link, false));
         self.heap.push(self.now + CALL_WITHIN, Event::Answerless(life, link));
         self.send(link, Message::Up(Up::Knock));
+    }
+
+    /// The doors at which a controller calls another or itself, in order: the controller's, then
+    /// the agents'. Whose controller door is for itself alone is called by others at the API door.
+    fn addresses(&mut self, node: NodeId, to: NodeId) -> Vec<Door> {
+        let for_peers = self.plan.settings.controllers.controller_door == ControllerDoor::Peers;
+        let there = self.process(to).set.controller_door && (for_peers || node == to);
+        let controller = there.then_some(Door::Controller);
+        controller.into_iter().chain([Door::Api]).collect()
+    }
+
+    /// The machine is told of the link to another controller, if it has not been told so.
+    fn linked(&mut self, node: NodeId, to: NodeId, up: bool) {
+        let peer = self.process(node).peers.entry(to).or_default();
+        if peer.told.replace(up) != Some(up) {
+            self.tell(node, Input::Linked { to, up });
+        }
+    }
+
+    /// The leader's word of how far it has committed reaches a controller, if it is linked to it.
+    pub(super) fn hear_leader(&mut self, node: NodeId) {
+        let Some(leader) = self.process(node).leader else { return };
+        let linked = self.process(node).peers.get(&leader).and_then(|peer| peer.link);
+        let committed = self.process(leader).raft.as_ref().and_then(Node::committed);
+        if let (Some((_, true)), Some(index)) = (linked, committed) {
+            self.tell(node, Input::Committing { index });
+        }
     }
 
     /// Gives a call up that has led to nothing.
@@ -55,7 +89,12 @@ impl World<'_> {
         let peer = self.process(node).peers.entry(to).or_default();
         match down {
             Down::Connected => self.send(id, Message::Up(Up::Login)),
-            Down::Welcome { .. } => peer.link = Some((id, true)),
+            Down::Welcome { .. } => {
+                peer.link = Some((id, true));
+                peer.next = 0;
+                self.linked(node, to, true);
+                self.hear_leader(node);
+            }
             // A controller is neither refused nor sent elsewhere.
             Down::Pong | Down::Refused | Down::Redirected { .. } => {}
             Down::Answer { serial, answer } => {
@@ -69,13 +108,19 @@ impl World<'_> {
 
     /// A controller's connection to another is gone; it will call again.
     pub(super) fn peer_lost(&mut self, node: NodeId, to: NodeId) {
+        let addresses = self.addresses(node, to).len();
         let process = self.process(node);
         let life = process.life;
-        let lost = process.peers.entry(to).or_default().lose();
+        let peer = process.peers.entry(to).or_default();
+        let was_in = matches!(peer.link, Some((_, true)));
+        let wait =
+            if was_in || peer.next.is_multiple_of(addresses) { CALL_AGAIN } else { Duration::ZERO };
+        let lost = peer.lose();
         for ask in lost {
             self.tell(node, Input::Lost { ask });
         }
-        self.heap.push(self.now + CALL_AGAIN, Event::Call(life, to));
+        self.linked(node, to, false);
+        self.heap.push(self.now + wait, Event::Call(life, to));
     }
 
     /// Tells every other controller that can be reached how many agents this one has.

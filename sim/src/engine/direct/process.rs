@@ -10,6 +10,7 @@ use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
 use super::link::LinkId;
 use super::raft::{Disk, Life, Node};
 use super::rival::Rival;
+use crate::plan::Plan;
 use crate::settings::Bytes;
 
 /// Memory of a process that serves nobody.
@@ -37,6 +38,10 @@ pub struct Process {
     pub slow_disk: Duration,
     /// Whether the plan keeps it dead.
     pub crashed: bool,
+    /// What the operator has set of the doors; it outlives the process.
+    pub set: DoorsSet,
+    /// Whether it cannot reach itself, whichever process runs.
+    pub lost_itself: bool,
     pub doors: [Listener; 2],
     /// Every connection of this life, by number; none if it is gone.
     connections: Vec<Option<LinkId>>,
@@ -53,14 +58,32 @@ pub struct Process {
     /// When the machine's timer is due.
     pub timer: Time,
     pub peers: BTreeMap<NodeId, Peer>,
+    /// Who leads, if it is another, as this one was told last.
+    pub leader: Option<NodeId>,
+}
+
+/// Which doors a controller has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoorsSet {
+    pub controller_door: bool,
+    pub controllers_first: bool,
+}
+
+/// A permit of a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// The next connection is let in.
+    Accept,
+    /// The next connection comes to stand at the door.
+    Hold,
 }
 
 /// One door's port.
 #[derive(Debug, Default)]
 pub struct Listener {
     pub bound: bool,
-    /// Whether the next connection may be let in.
-    pub permit: bool,
+    /// What the next connection may do.
+    pub permit: Option<Permit>,
     pub backlog: VecDeque<LinkId>,
 }
 
@@ -69,6 +92,10 @@ pub struct Listener {
 pub struct Peer {
     /// The link, and whether it has logged in.
     pub link: Option<(LinkId, bool)>,
+    /// Which of its addresses is called next.
+    pub next: usize,
+    /// What the machine was told of the link last.
+    pub told: Option<bool>,
     serials: u64,
     asks: BTreeMap<u64, AskId>,
     by_ask: BTreeMap<AskId, u64>,
@@ -87,6 +114,8 @@ impl Process {
             disk: Disk::default(),
             slow_disk: Duration::ZERO,
             crashed: false,
+            set: DoorsSet::default(),
+            lost_itself: false,
             doors: Default::default(),
             connections: Vec::new(),
             open: 0,
@@ -97,7 +126,18 @@ impl Process {
             syncs: Syncs::default(),
             timer: Time(u64::MAX),
             peers: BTreeMap::new(),
+            leader: None,
         }
+    }
+
+    /// A process that never ran, with the doors that the plan sets.
+    pub fn set_up(plan: &Plan, node: NodeId) -> Process {
+        let settings = &plan.settings.controllers;
+        let set = DoorsSet {
+            controller_door: settings.has_controller_door(),
+            controllers_first: settings.holds(),
+        };
+        Process { set, ..Process::new(node) }
     }
 
     /// Whether this life of it runs.
@@ -109,9 +149,11 @@ impl Process {
     pub fn born(&mut self, machine: Controller, rival: Option<Rival>, roles: Option<Roles>) {
         let life = Life { number: self.life.number + 1, ..self.life };
         let disk = std::mem::take(&mut self.disk);
-        let slow_disk = self.slow_disk;
+        let (slow_disk, set, lost_itself) = (self.slow_disk, self.set, self.lost_itself);
         let machine = Some(machine);
-        *self = Process { life, disk, slow_disk, machine, rival, roles, ..Process::new(life.node) };
+        let fresh = Process::new(life.node);
+        let kept = Process { life, disk, slow_disk, set, lost_itself, ..fresh };
+        *self = Process { machine, rival, roles, ..kept };
     }
 
     /// Ends the process at once. Gives up every link that it had as a server.

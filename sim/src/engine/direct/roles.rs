@@ -16,8 +16,8 @@ use crate::stage::Deed;
 
 /// Wait before an operator tries again what could not be done.
 const AGAIN: Duration = Duration::from_secs(1);
-/// From being told to stop to the end of the process; production waits as long for somebody to take
-/// over.
+/// From serving nobody any more to the end of the process; production waits as long for somebody to
+/// take over.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// Who has answered raft within this is heard, as in production.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
@@ -144,19 +144,49 @@ impl World<'_> {
         }
     }
 
-    /// A process is told to stop: it gives up its role, if somebody takes it, and ends.
+    /// A process is told to stop: it gives up its role, if somebody takes it, and sends its agents
+    /// elsewhere.
     pub(super) fn stop(&mut self, node: NodeId) {
         if self.process(node).machine.is_none() {
             return;
         }
         self.process(node).crashed = true;
+        match self.plan.settings.members {
+            Some(_) => self.give_up(node),
+            None => self.hand_over(node),
+        }
         self.tell(node, Controller::Stopping);
+    }
+
+    /// Has the leader, or whoever leads next, give the role of a controller to another.
+    fn give_up(&mut self, node: NodeId) {
         self.tell_roles(node, Input::Stopping);
         if let Some(leader) = self.history.leader().filter(|leader| *leader != node) {
             let links = &self.process(node).peers;
             if links.get(&leader).is_some_and(|peer| matches!(peer.link, Some((_, true)))) {
                 self.tell_roles(leader, Input::Leaving { node });
             }
+        }
+    }
+
+    /// Without roles, hands the lead to the next controller that runs.
+    fn hand_over(&mut self, node: NodeId) {
+        let count = self.processes.len() as u64;
+        let others = (1..count).map(|step| NodeId((node.0 - 1 + step) % count + 1));
+        let heir = others.into_iter().find(|other| self.process(*other).machine.is_some());
+        let process = self.process(node);
+        if process.leader.is_none()
+            && let (Some(raft), Some(heir)) = (&process.raft, heir)
+        {
+            raft.hand_over(heir);
+        }
+    }
+
+    /// Nobody is served any more by a process that was told to stop: it ends, at once if it has no
+    /// role that somebody may be taking over.
+    pub(super) fn drained(&mut self, node: NodeId) {
+        if self.plan.settings.members.is_none() {
+            return self.die(node);
         }
         let life = self.process(node).life;
         self.heap.push(self.now + STOP_WITHIN, Event::Stopped(life));

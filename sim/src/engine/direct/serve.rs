@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output};
+use portcullis_core::listener::Kind;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, Machine, NodeId, Time};
 
 use super::link::{Caller, Down, Hop, LinkId, Message, Served, Up};
+use super::process::Permit;
 use super::rival::Rival;
 use super::{Event, World};
 use crate::history::{Event as Fact, Who};
@@ -85,9 +87,16 @@ impl World<'_> {
                 self.tell(node, Input::Opened { door });
             }
             Output::Accept { door } => {
-                self.process(node).door(door).permit = true;
+                self.process(node).door(door).permit = Some(Permit::Accept);
                 self.accept(node, door);
             }
+            Output::Hold { door } => {
+                self.process(node).door(door).permit = Some(Permit::Hold);
+                self.accept(node, door);
+            }
+            Output::Admit { connection } => self.shake(node, connection),
+            Output::Condition { .. } => {}
+            Output::Stopped => self.drained(node),
             Output::Shut { door } => {
                 let port = std::mem::take(self.process(node).door(door));
                 port.backlog.into_iter().for_each(|link| self.let_go(link));
@@ -136,21 +145,44 @@ impl World<'_> {
 
     /// Lets the next connection in, if there is a permit and somebody waits.
     pub(super) fn accept(&mut self, node: NodeId, door: Door) {
-        let now = self.now;
-        let handshake = self.plan.settings.controllers.handshake_cost;
         let process = self.process(node);
         let port = process.door(door);
-        if !port.permit {
-            return;
-        }
+        let Some(permit) = port.permit else { return };
         let Some(id) = port.backlog.pop_front() else { return };
-        port.permit = false;
+        port.permit = None;
         let connection = process.connect(id);
-        let shaken = process.work(now, handshake);
-        self.tell(node, Input::Connected { connection, door });
-        self.heap.push(shaken, Event::Shaken(id));
-        if let Some(link) = self.links.get(id) {
-            link.served = Served::Accepted(connection);
+        let Some(link) = self.links.get(id) else { return };
+        link.served = Served::Accepted(connection);
+        let (caller, wanted) = (link.caller, link.wanted);
+        match permit {
+            Permit::Accept => {
+                self.tell(node, Input::Connected { connection, door });
+                self.shake(node, connection);
+            }
+            Permit::Hold => {
+                self.tell(node, Input::Knocked { connection, door });
+                // What it says first has been in the kernel's buffer, or it has left.
+                let kind = match caller {
+                    Caller::Client(_) => Kind::Other,
+                    Caller::Controller(_) => Kind::Controller,
+                };
+                if wanted {
+                    self.tell(node, Input::Arrived { connection, door, kind });
+                } else {
+                    self.closed(id, node, connection);
+                }
+            }
+        }
+    }
+
+    /// The processor begins the handshake of a connection, unless that is gone.
+    fn shake(&mut self, node: NodeId, connection: ConnectionId) {
+        let handshake = self.plan.settings.controllers.handshake_cost;
+        let now = self.now;
+        let process = self.process(node);
+        if let Some(link) = process.link(connection) {
+            let shaken = process.work(now, handshake);
+            self.heap.push(shaken, Event::Shaken(link));
         }
     }
 

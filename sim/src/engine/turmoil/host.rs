@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +17,10 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::disk::Disk;
 use crate::history::{Event, History, Who};
+
+/// The port of a host's own that stands for its socket in the file system: turmoil has none, but
+/// nobody from outside reaches a loopback port either.
+const LOCAL_PORT: u16 = 1;
 
 /// What openraft runs on: tokio, with randomness from a seed instead of the thread.
 pub type Runtime = DeterministicRng<TokioRuntime>;
@@ -135,6 +140,14 @@ impl Env for Host {
 
     async fn connect(&self, address: &Address) -> io::Result<TcpStream> {
         TcpStream::connect(address.as_str()).await
+    }
+
+    async fn bind_local(&self, _: &Path) -> io::Result<TcpListener> {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, LOCAL_PORT)).await
+    }
+
+    async fn connect_local(&self, _: &Path) -> io::Result<TcpStream> {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, LOCAL_PORT)).await
     }
 
     fn open(&self, file: &str) -> io::Result<Disk> {

@@ -168,7 +168,7 @@ impl Stageplay {
         let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         let controller_port = self.plan.settings.controllers.controller_api_port;
         let peer_port = if self.two_doors() { controller_port } else { API_PORT };
-        let peer = |node: NodeId| (node, Address::from(format!("{node}:{peer_port}")));
+        let peer = |node: NodeId| (node, vec![Address::from(format!("{node}:{peer_port}"))]);
         let server = |node: NodeId| {
             let at =
                 HostPort { scope: Scope::LocalCloud, ..HostPort::new(&node.to_string(), API_PORT) };
@@ -183,7 +183,8 @@ impl Stageplay {
             api: api::Config::default(),
             doors: Doors {
                 api: any(API_PORT),
-                controller: self.two_doors().then(|| any(controller_port)),
+                controller: self.two_doors().then(|| any(controller_port).into()),
+                controllers_first: false,
             },
             metrics: None,
             proxied: Vec::new(),
@@ -388,6 +389,8 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Herd => cue(cues, Cue::Herd),
         Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
+        Deed::ControllerPort { .. } => {}
+        Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
         // No plan for this engine has anybody join, and only the engine says who has left.
         Deed::Join(_) | Deed::Left(_) => {}

@@ -172,6 +172,21 @@ impl Node {
         self.raft.clone()
     }
 
+    /// The log entry up to which all is known to be committed.
+    pub fn committed(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        metrics.borrow_watched().cluster_committed.map(|last| last.index)
+    }
+
+    /// Hands the lead over to another, if this node has it.
+    pub fn hand_over(&self, to: NodeId) {
+        let raft = self.raft.clone();
+        spawn(async move {
+            // One that does not lead has nothing to hand over.
+            drop(raft.trigger().transfer_leader(to.0).await);
+        });
+    }
+
     /// Global time, by this node's copy of the table.
     pub fn global(&self) -> GlobalTime {
         self.table.look(|leases| leases.now())

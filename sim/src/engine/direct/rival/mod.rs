@@ -157,6 +157,11 @@ impl Rival {
             | Input::Connected { .. }
             | Input::LoggedIn { .. }
             | Input::Pinged { .. }
+            | Input::Knocked { .. }
+            | Input::Arrived { .. }
+            | Input::Linked { .. }
+            | Input::Committing { .. }
+            | Input::Working { .. }
             | Input::Reconfigured { .. }
             | Input::Heard { .. }
             | Input::Memory { .. }
@@ -235,6 +240,11 @@ fn concerns_core(input: &Input) -> bool {
         | Input::Followed { .. }
         | Input::Applied { .. }
         | Input::Restored { .. }
+        | Input::Knocked { .. }
+        | Input::Arrived { .. }
+        | Input::Linked { .. }
+        | Input::Committing { .. }
+        | Input::Working { .. }
         | Input::Reconfigured { .. }
         | Input::Heard { .. }
         | Input::Memory { .. }

@@ -1,20 +1,27 @@
 //! `run`: one controller, until it is told to stop.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::{panic, process, thread};
 
 use clap::Args;
 use portcullis::config::Config;
-use portcullis::node::{self, Node};
+use portcullis::env::Env;
+use portcullis::node::Node;
 use portcullis::tokio_env::{Ports, Tokio};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::exit::Failure;
 use super::files;
+
+mod notify;
+mod ports;
+
+use notify::Manager;
+use ports::PortsFile;
 
 #[derive(Args)]
 #[group(skip)]
@@ -25,6 +32,10 @@ pub struct Arguments {
     /// Print each port when it is bound: its key, a space, and the address
     #[arg(long)]
     print_ports: bool,
+    /// Write which ports are bound to this file as JSON, whole, at every change, and remove it on a
+    /// clean stop [default: the configuration's ports-file]
+    #[arg(long, value_name = "FILE")]
+    ports_file: Option<PathBuf>,
     /// Share ports with another process of the same user, which holds them.
     #[arg(long, hide = true)]
     ports_reserved: bool,
@@ -43,27 +54,45 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::wrong)?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::wrong)?;
-    let mut hung_up = signal(SignalKind::hangup()).map_err(Failure::wrong)?;
+    let mut signals = Signals::catch().map_err(Failure::wrong)?;
+    let manager = Manager::find()?;
     let ports = if arguments.ports_reserved { Ports::Reserved } else { Ports::Own };
     let env = Tokio::start(config.data_dir.clone(), ports).map_err(Failure::wrong)?;
     let whole = config.node().map_err(Failure::wrong)?;
+    let file = arguments.ports_file.as_ref().or(config.ports_file.as_ref());
+    let file =
+        file.map(|path| PortsFile::start(path, config.controller_id).map_err(Failure::at(path)));
+    let file = file.transpose()?;
     // Every connection is one.
     let files = files::raise();
-    let node = Node::start(env, whole).await.map_err(|error| {
+    let node = Node::start(env.clone(), whole).await.map_err(|error| {
         Failure::wrong(format!("data folder {}: {error}", config.data_dir.display()))
     })?;
     end_on_panic();
-    info!(controller = config.controller_id, files, "started");
-    let mut closed = pin!(closed(arguments.until_stdin_closes));
+    info!(controller = config.controller_id, mode = %config.mode(), files, "started");
     {
-        let mut printed = pin!(print(arguments.print_ports, &node));
+        let mut closed = pin!(closed(arguments.until_stdin_closes));
+        let mut told = pin!(async {
+            let print = async {
+                match arguments.print_ports {
+                    true => ports::print(&node).await,
+                    false => std::future::pending().await,
+                }
+            };
+            let write = async {
+                match &file {
+                    Some(file) => file.follow(&node).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let sleep = async |wait| env.sleep_until(env.now() + wait).await;
+            tokio::join!(print, write, manager.follow(&node), manager.watch(&node, sleep))
+        });
         loop {
             tokio::select! {
                 biased;
-                _ = interrupted.recv() => break info!("interrupted, stopping"),
-                _ = terminated.recv() => break info!("terminated, stopping"),
+                _ = signals.interrupted.recv() => break info!("interrupted, stopping"),
+                _ = signals.terminated.recv() => break info!("terminated, stopping"),
                 () = &mut closed => break info!("let go of, stopping"),
                 () = node.removed() => {
                     return Err(Failure::wrong(
@@ -71,20 +100,52 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                          data folder and join anew",
                     ));
                 }
-                _ = hung_up.recv() => reload(&arguments.config, config, &node).await,
-                () = &mut printed => {}
+                _ = signals.hung_up.recv() => {
+                    manager.reloading();
+                    reload(&arguments.config, config, &node).await;
+                    manager.reloaded();
+                }
+                _ = &mut told => {}
             }
         }
     }
-    node.stop().await;
+    manager.stopping();
+    tokio::select! {
+        biased;
+        _ = signals.interrupted.recv() => warn!("interrupted again, stopping at once"),
+        _ = signals.terminated.recv() => warn!("terminated again, stopping at once"),
+        () = node.stop() => {}
+    }
+    if let Some(file) = file {
+        file.remove();
+    }
     Ok(())
+}
+
+/// What a process is told from outside.
+struct Signals {
+    interrupted: Signal,
+    terminated: Signal,
+    hung_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupted: signal(SignalKind::interrupt())?,
+            terminated: signal(SignalKind::terminate())?,
+            hung_up: signal(SignalKind::hangup())?,
+        })
+    }
 }
 
 /// Reads the file again and goes on with what may change, or says what is wrong with it and goes on
 /// as before.
 async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
     let read = Config::load(file).map_err(|error| error.to_string());
-    let read = read.and_then(|config| match config.live() {
+    // How it accepts takes a restart, and the pace that comes with that by default does too.
+    let by = |config: &Config| Config { accept: running.accept, ..config.clone() };
+    let read = read.and_then(|config| match by(&config).live() {
         Ok(live) => Ok((config, live)),
         Err(error) => Err(error.to_string()),
     });
@@ -95,7 +156,7 @@ async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
                 warn!(key, "changed in the configuration, and takes a restart");
             }
             node.reload(live).await;
-            info!("configuration reloaded");
+            info!(mode = %config.mode(), "configuration reloaded");
         }
     }
 }
@@ -112,7 +173,7 @@ pub fn end_on_panic() {
 }
 
 /// Returns when standard input ends, or never if that is of no interest.
-async fn closed(matters: bool) {
+pub async fn closed(matters: bool) {
     if matters {
         let (ended, end) = oneshot::channel::<()>();
         thread::spawn(move || {
@@ -124,29 +185,5 @@ async fn closed(matters: bool) {
         let _ = end.await;
     } else {
         std::future::pending().await
-    }
-}
-
-/// Prints each port when it is bound, if that is wanted, and never ends.
-async fn print(wanted: bool, node: &Node<Tokio>) {
-    let mut ports = node.ports();
-    let mut known = node::Ports::default();
-    loop {
-        let bound = *ports.borrow_and_update();
-        let doors = [
-            ("controller-api-port", bound.controller, known.controller),
-            ("api-port", bound.api, known.api),
-            ("metrics-address", bound.metrics, known.metrics),
-        ];
-        for (key, bound, known) in doors {
-            if let Some(address) = bound.filter(|_| wanted && bound != known) {
-                // Whoever wanted to know may have gone; the controller serves all the same.
-                let _ = writeln!(io::stdout(), "{key} {address}");
-            }
-        }
-        known = bound;
-        if ports.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
