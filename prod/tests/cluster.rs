@@ -127,6 +127,8 @@ impl Cluster {
             let dial = move |_| std::future::ready(dial(&host, &doors, other.0));
             Link::start(&world, &limits(id), other, dial)
         });
+        let others = NODES.into_iter().filter(|other| *other != id);
+        links.follow(&others.map(|other| (NodeId(other), Address::new(""))).collect());
         let config = Arc::new(self.config.openraft().unwrap());
         let network = Network::new(NodeId(id), links.clone());
         let raft = Raft::new(id, config, network, store, table).await.unwrap();

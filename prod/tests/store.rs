@@ -118,8 +118,8 @@ async fn entries_beyond_the_tail_are_read_from_disk() {
 fn encoded_entries_keep_their_bytes() {
     let bytes = portcullis::raft::codec::encode(1, &entries(3..4)[0]);
     let golden = [
-        1, 1, 1, 3, 1, 7, 1, 0, 1, b'n', 1, b'm', 7, b'l', b'e', b'a', b's', b'e', b'-', b'3', 1,
-        b'h', 30, 0, 9,
+        1, 1, 1, 3, 1, 0, 7, 1, 0, 1, b'n', 1, b'm', 7, b'l', b'e', b'a', b's', b'e', b'-', b'3',
+        1, b'h', 30, 0, 9,
     ];
     assert_eq!(bytes, golden);
     assert_eq!(portcullis::raft::codec::decode(1, &golden), Ok(entries(3..4).remove(0)));
