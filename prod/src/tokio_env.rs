@@ -330,6 +330,8 @@ mod tests {
         let taken = env.bind_local(&path).await.map(drop).expect_err("somebody listens");
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
 
+        // Whoever looks whether somebody listens is a connection too.
+        drop(env.accept(&mut listener).await.expect("one has looked"));
         let (near, far) = tokio::join!(env.connect_local(&path), env.accept(&mut listener));
         let (mut near, mut far) = (near.expect("it listens"), far.expect("one has come"));
         assert_eq!(env.ends(&far), None);

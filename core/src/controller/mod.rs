@@ -129,6 +129,8 @@ impl Controller {
             held: self.listener.held(),
             draining: self.drain.as_ref().map(Drain::left),
             connections: self.sessions.len(),
+            agents: self.balancer.agents(),
+            shedding: self.balancer.shedding(),
             logins: self.admission.logins(),
             logins_allowed: self.admission.limit(),
             login_time: self.admission.time(),

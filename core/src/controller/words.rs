@@ -310,6 +310,10 @@ pub struct Status {
     pub draining: Option<usize>,
     /// Connections through both doors.
     pub connections: usize,
+    /// Agents that are in and were not sent elsewhere, which is what is balanced.
+    pub agents: u64,
+    /// Whether this controller has so many more of them than the others that it sends some there.
+    pub shedding: bool,
     /// How many at the API door are logging in; at most `logins_allowed`, or were when they came.
     pub logins: usize,
     /// How many of them there may be, from `admission.logins_min` to `listener.logins_max`.

@@ -7,7 +7,7 @@ use portcullis_core::balancer::{Load, Policy};
 use portcullis_core::controller::{Config, Controller, Input, Output, Request};
 use portcullis_core::lease::{Entry, Leases};
 use portcullis_core::queue::Answer;
-use portcullis_core::sessions::Party;
+use portcullis_core::sessions::{Party, Why};
 use portcullis_core::{AskId, BatchId, ConnectionId, Door, NodeId, Rng, Seed, Time};
 
 use crate::world::{Ledger, World, chance, draw_key, draw_of, draw_operation, draw_patience, run};
@@ -32,6 +32,8 @@ struct Cluster {
     told_applied: u64,
     api_failed: bool,
     /// Whether it was told to stop, and whether it said that it is done.
+    /// Agents that were told to go to another controller.
+    sent_away: BTreeSet<ConnectionId>,
     stopping: bool,
     stopped: bool,
     batches: BTreeMap<BatchId, Entry>,
@@ -75,6 +77,7 @@ impl World for Cluster {
             target: None,
             told_applied: 0,
             api_failed: false,
+            sent_away: BTreeSet::new(),
             stopping: false,
             stopped: false,
             batches: BTreeMap::new(),
@@ -151,8 +154,11 @@ impl World for Cluster {
                     assert!(self.stopping && !self.stopped, "it stops once, when it is told to");
                     self.stopped = true;
                 }
-                Output::Hangup { connection, .. } => {
+                Output::Hangup { connection, why } => {
                     assert!(self.connections.contains_key(&connection), "cut twice");
+                    if why == Why::Surplus {
+                        self.sent_away.insert(connection);
+                    }
                 }
                 Output::Propose { batch, entry } => {
                     assert_eq!(self.leader, Some(SELF), "a follower proposed");
@@ -186,6 +192,7 @@ impl World for Cluster {
                     let party = self.proved.remove(&connection).or(inside);
                     assert_eq!(party, Some(Party::Agent), "only agents are sent elsewhere");
                     assert_ne!(to, SELF, "an agent is sent to where it is");
+                    self.sent_away.insert(connection);
                 }
                 Output::Tell { load } => assert!(load.room <= 5, "more room than there may be"),
             }
@@ -195,6 +202,13 @@ impl World for Cluster {
     fn check(&self, now: Time, machine: &Controller) {
         let status = machine.status(now);
         assert_eq!(status.connections, self.connections.len());
+        let stays = |(connection, (_, party)): &(&ConnectionId, &(Door, Option<Party>))| {
+            *party == Some(Party::Agent) && !self.sent_away.contains(connection)
+        };
+        let agents = self.connections.iter().filter(stays).count();
+        // Whoever stops counts nobody off: all are sent away.
+        let counted = self.stopping || status.agents == agents as u64;
+        assert!(counted, "all agents that are in, and nobody else");
         let api = self.connections.values().filter(|(door, _)| *door == Door::Api).count();
         assert!(api <= self.config.listener.connections_max, "too many are inside");
         assert!(status.waiting <= self.config.queue.waiting_max, "too many wait");

@@ -119,6 +119,21 @@ pub struct StatusReport {
     pub conditions: Vec<ConditionReport>,
     /// Connections through both doors.
     pub connections: usize,
+    /// Agents among them, which is what is balanced.
+    #[serde(default)]
+    pub agents: u64,
+    /// Whether this controller sends some of them to others, which have fewer.
+    #[serde(default)]
+    pub shedding: bool,
+    /// Connections at the API door that are logging in.
+    #[serde(default)]
+    pub logins: usize,
+    /// How many of them there may be by now.
+    #[serde(default)]
+    pub logins_allowed: usize,
+    /// How long a login took lately, in seconds; 0 until it was measured.
+    #[serde(default)]
+    pub login_time: f64,
     /// Connections that are held at the API door.
     #[serde(default)]
     pub held: usize,
@@ -227,6 +242,11 @@ impl From<Status> for StatusReport {
             api_door: status.api_door,
             conditions: status.conditions.into_iter().map(ConditionReport::from).collect(),
             connections: status.connections,
+            agents: status.agents,
+            shedding: status.shedding,
+            logins: status.logins,
+            logins_allowed: status.logins_allowed,
+            login_time: status.login_time.as_secs_f64(),
             held: status.held,
             draining: status.draining,
             waiting: status.waiting,

@@ -87,6 +87,14 @@ fn shown(address: &Address, report: &StatusReport) -> String {
     if *held > 0 {
         add(format!(", {held} held at the door"));
     }
+    if report.agents > 0 {
+        let sends = if report.shedding { ", more than its share: some are sent away" } else { "" };
+        add(format!(", {} agents{sends}", report.agents));
+    }
+    if report.logins > 0 {
+        let StatusReport { logins, logins_allowed, login_time, .. } = report;
+        add(format!(", {logins} of {logins_allowed} logging in, {login_time:.3}s each"));
+    }
     if let Some(left) = report.draining {
         add(format!(", stops once {left} are gone"));
     }

@@ -56,6 +56,7 @@ fn load(text: &str) -> Result<Config, String> {
     for pem in ["ca.pem", "cert.pem", "key.pem"] {
         fs::write(folder.path().join(pem), "").expect("the folder can be written");
     }
+    fs::create_dir(folder.path().join("data")).expect("the folder can be written");
     let file = folder.path().join("controller.toml");
     fs::write(&file, text.replace("HASH", &"00".repeat(32))).expect("the folder can be written");
     let prefix = format!("{}/", folder.path().display());

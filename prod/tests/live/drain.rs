@@ -67,7 +67,7 @@ async fn a_leader_that_is_terminated_hands_over_and_exits_with_0() {
     line.gone().await;
     let log = all.log(leader);
     assert!(log.contains("stopping: agents are sent away"), "{log}");
-    assert!(!log.contains("WARN"), "it needs nobody's help: {log}");
+    assert!(!log.contains("WARN portcullis"), "it needs nobody's help: {log}");
     assert_ne!(all.led().await.0, leader, "somebody else leads");
 }
 

@@ -51,11 +51,13 @@ async fn a_claim_whose_client_goes_away_leaves_the_leaders_queue() {
     let (in_flight, hurried) = (claim("in-flight", MINUTE), claim("hurried", MINUTE));
     let (recalled, patience) = (claim("recalled", MINUTE), Duration::from_secs(20));
     let asked = first.ask(&in_flight, patience, soon);
+    let flying = || async { (cluster.nodes[&leader].status().await?.in_flight > 0).then_some(()) };
     // Its patience travels with it: the leader gives it up by its own clock.
-    let hasty = third.ask(&hurried, Duration::from_secs(2), soon);
+    let hasty = async {
+        host.until("one is in flight", flying).await;
+        third.ask(&hurried, Duration::from_secs(2), soon).await
+    };
     let goes = async {
-        let flying =
-            || async { (cluster.nodes[&leader].status().await?.in_flight > 0).then_some(()) };
         host.until("one is in flight", flying).await;
         tokio::select! {
             biased;

@@ -28,6 +28,8 @@ pub struct Processes {
     pub host: Host,
     pub folder: tempfile::TempDir,
     pub client: Arc<ClientConfig>,
+    /// Of everybody's password; the same in every file, so that a reload finds nobody changed.
+    hash: Hashed,
     /// The API port and the controller port of each.
     ports: BTreeMap<u64, [u16; 2]>,
     running: BTreeMap<u64, Child>,
@@ -58,7 +60,8 @@ impl Processes {
         }
         let client = tls::agent_client(&[authority.certificate().clone()]).expect("configuration");
         let host = Host::new(0);
-        Processes { host, folder, client, ports, running: BTreeMap::new(), _held: held }
+        let hash = Hashed::salted("secret");
+        Processes { host, folder, client, hash, ports, running: BTreeMap::new(), _held: held }
     }
 
     pub fn home(&self, id: u64) -> PathBuf {
@@ -91,7 +94,7 @@ impl Processes {
              [[model]]\nuuid = \"{MODEL}\"\nname = \"controller\"\n\
              [[user]]\nname = \"admin\"\npassword-hash = \"{hash}\"\n\
              [[unit]]\nname = \"mysql/0\"\nmodel = \"{MODEL}\"\npassword-hash = \"{hash}\"\n",
-            hash = Hashed::salted("secret"),
+            hash = self.hash,
         );
         for (peer, controller, api) in peers {
             text.push_str(&format!(

@@ -219,6 +219,8 @@ impl Handler for Controller {
             logins_allowed: 32,
             login_time: Duration::ZERO,
             login_time_least: Duration::ZERO,
+            agents: 0,
+            shedding: false,
             waiting: 0,
             in_flight: 0,
             waiting_bytes: 0,

@@ -54,6 +54,10 @@ impl World<'_> {
                     self.record(Who::Controller(life.node), fact);
                     let released = applied.released;
                     self.tell(life.node, Input::Applied { index, released });
+                    // A leader that has begun with nothing committed says so with its first entry.
+                    if !self.process(life.node).heard {
+                        self.hear_leader(life.node);
+                    }
                 }
             }
             Report::Members { life, index, command, outcome } => {
@@ -96,6 +100,7 @@ impl World<'_> {
                 self.tell_roles(life.node, told);
                 let process = self.process(life.node);
                 let global = process.raft.as_ref().map(Node::global).unwrap_or_default();
+                process.heard = false;
                 process.leader = match role {
                     Role::Leader { .. } => None,
                     Role::Follower { leader } => leader,

@@ -67,6 +67,7 @@ impl World<'_> {
         let linked = self.process(node).peers.get(&leader).and_then(|peer| peer.link);
         let committed = self.process(leader).raft.as_ref().and_then(Node::committed);
         if let (Some((_, true)), Some(index)) = (linked, committed) {
+            self.process(node).heard = true;
             self.tell(node, Input::Committing { index });
         }
     }

@@ -60,6 +60,8 @@ pub struct Process {
     pub peers: BTreeMap<NodeId, Peer>,
     /// Who leads, if it is another, as this one was told last.
     pub leader: Option<NodeId>,
+    /// Whether that one has said how far it has committed.
+    pub heard: bool,
 }
 
 /// Which doors a controller has.
@@ -127,6 +129,7 @@ impl Process {
             timer: Time(u64::MAX),
             peers: BTreeMap::new(),
             leader: None,
+            heard: false,
         }
     }
 
