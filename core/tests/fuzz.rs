@@ -32,6 +32,8 @@ mod queue;
 mod rates;
 #[path = "fuzz/readiness.rs"]
 mod readiness;
+#[path = "fuzz/roles.rs"]
+mod roles;
 #[path = "fuzz/singular.rs"]
 mod singular;
 #[path = "fuzz/waiting.rs"]

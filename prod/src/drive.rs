@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use portcullis_core::agent::{self, Agent};
 use portcullis_core::controller::{self, Controller};
 use portcullis_core::front::{self, Front};
+use portcullis_core::roles::{self, Roles};
 use portcullis_core::singular::{self, Singular};
 use portcullis_core::{Machine, Time};
 use tokio::sync::mpsc;
 
-use crate::env::{Env, Fact};
+use crate::env::{Affair, Env, Fact};
 
 /// What surrounds a machine: turns arrivals into inputs and outputs into deeds, and never waits.
 /// Whatever is slow is given to a task, and answers later as an arrival.
@@ -51,6 +52,15 @@ impl Observed for Agent {
     }
     fn ordered(output: &agent::Output) -> Fact<'_> {
         Fact::AgentOrdered(output)
+    }
+}
+
+impl Observed for Roles {
+    fn told(input: &roles::Input) -> Fact<'_> {
+        Fact::Cluster(Affair::Told(input))
+    }
+    fn ordered(output: &roles::Output) -> Fact<'_> {
+        Fact::Cluster(Affair::Ordered(output))
     }
 }
 

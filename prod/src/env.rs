@@ -1,5 +1,6 @@
 //! What the world must offer a node: the one place where production and simulation differ.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -8,7 +9,9 @@ use std::path::Path;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
-use portcullis_core::{Address, Seed, Time, agent, controller, front, singular};
+use portcullis_core::{
+    Address, NodeId, Seed, Time, agent, controller, front, members, roles, singular,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Network, time, tasks, randomness and disk of one host.
@@ -114,6 +117,8 @@ pub enum Fact<'a> {
     ControllerOrdered(&'a controller::Output),
     /// The controller's copy of the lease table has applied this log entry.
     Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
+    /// Something about the cluster itself.
+    Cluster(Affair<'a>),
     /// The client was told this.
     AgentTold(&'a agent::Input),
     /// The client ordered this.
@@ -134,12 +139,54 @@ impl fmt::Display for Fact<'_> {
             Fact::ControllerTold(input) => write!(f, "< {input}"),
             Fact::ControllerOrdered(output) => write!(f, "> {output}"),
             Fact::Applied { index, entry, .. } => write!(f, "= applied {index}: {entry}"),
+            Fact::Cluster(affair) => affair.fmt(f),
             Fact::AgentTold(input) => write!(f, "< {input}"),
             Fact::AgentOrdered(output) => write!(f, "> {output}"),
             Fact::FrontTold(input) => write!(f, "< {input}"),
             Fact::FrontOrdered(output) => write!(f, "> {output}"),
             Fact::SingularTold(input) => write!(f, "< {input}"),
             Fact::SingularOrdered(output) => write!(f, "> {output}"),
+        }
+    }
+}
+
+/// Something about the cluster itself: who belongs to it, and who has which role.
+#[derive(Clone, Copy, Debug)]
+pub enum Affair<'a> {
+    /// The controller's copy of the table of members has applied this log entry.
+    Applied { index: u64, command: &'a members::Command, outcome: &'a members::Outcome },
+    /// By the log entry `index`, these have votes, and those have the log without one. While a
+    /// change is under way, a majority of those who voted `before` must agree as well.
+    Formed {
+        index: u64,
+        voters: &'a BTreeSet<NodeId>,
+        before: Option<&'a BTreeSet<NodeId>>,
+        learners: &'a BTreeSet<NodeId>,
+    },
+    /// The machine that gives out roles was told this.
+    Told(&'a roles::Input),
+    /// It ordered this.
+    Ordered(&'a roles::Output),
+}
+
+impl fmt::Display for Affair<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Affair::Applied { index, command, outcome: Ok(done) } => {
+                write!(f, "= applied {index}, {command}: {done}")
+            }
+            Affair::Applied { index, command, outcome: Err(refusal) } => {
+                write!(f, "= applied {index}, {command}: {refusal}")
+            }
+            Affair::Formed { index, voters, before, learners } => {
+                write!(f, "= applied {index}, voters{}", roles::Names(voters))?;
+                if let Some(before) = before {
+                    write!(f, " after{}", roles::Names(before))?;
+                }
+                write!(f, ", stand-bys{}", roles::Names(learners))
+            }
+            Affair::Told(input) => write!(f, "< roles: {input}"),
+            Affair::Ordered(output) => write!(f, "> roles: {output}"),
         }
     }
 }

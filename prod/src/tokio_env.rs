@@ -272,7 +272,8 @@ impl Env for Tokio {
             | Fact::AgentOrdered(_)
             | Fact::FrontOrdered(_)
             | Fact::SingularOrdered(_)
-            | Fact::Applied { .. } => debug!("{fact}"),
+            | Fact::Applied { .. }
+            | Fact::Cluster(_) => debug!("{fact}"),
         }
     }
 }

@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use common::World;
 use disk::Disk;
-use openraft::EmptyNode;
 use openraft::impls::TokioRuntime;
 use portcullis::env::Env;
-use portcullis::peer::{self, Failure, Handler, Hello, Link, Network, Reply, Request};
+use portcullis::peer::{
+    self, Admission, Failure, Handler, Hello, Link, Links, Network, Reply, Request,
+};
 use portcullis::raft::{
     self, Config, Identity, Leases, Observed, Proposed, Raft, Role, Roles, Store, Table, Writer,
 };
 use portcullis_core::lease::{Command, Entry, Key, Operation};
 use portcullis_core::queue::Answer;
-use portcullis_core::{GlobalTime, NodeId};
+use portcullis_core::{Address, GlobalTime, NodeId};
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
 
@@ -35,8 +36,8 @@ struct Desk {
 }
 
 impl Handler<Runtime> for Desk {
-    fn admit(&self, hello: &Hello) -> bool {
-        NODES.contains(&hello.from.0)
+    fn admit(&self, hello: &Hello) -> Admission {
+        if NODES.contains(&hello.from.0) { Admission::Welcome } else { Admission::Stranger }
     }
 
     async fn handle(&self, request: Request<Runtime>) -> Reply<Runtime> {
@@ -53,7 +54,7 @@ impl Handler<Runtime> for Desk {
 struct Node {
     raft: Raft<Runtime>,
     leases: Leases,
-    links: Arc<BTreeMap<NodeId, Link<World>>>,
+    links: Links<World>,
     restored: Arc<Mutex<Vec<u64>>>,
     /// Its connections end when this is dropped.
     _power: watch::Sender<()>,
@@ -103,8 +104,8 @@ impl Cluster {
         for id in NODES {
             cluster.boot(id).await;
         }
-        let members: BTreeMap<u64, EmptyNode> =
-            NODES.iter().map(|id| (*id, EmptyNode {})).collect();
+        let members: BTreeMap<u64, raft::Peer> =
+            NODES.iter().map(|id| (*id, raft::Peer::default())).collect();
         cluster.nodes[&1].raft.initialize(members).await.unwrap();
         cluster
     }
@@ -117,18 +118,19 @@ impl Cluster {
         let seen = Arc::clone(&restored);
         let table = Table::new(store.clone(), move |observed| match observed {
             Observed::Restored { index } => seen.lock().unwrap().push(index),
-            Observed::Applied { .. } => {}
+            Observed::Applied { .. } | Observed::Members { .. } | Observed::Formed { .. } => {}
         });
         let leases = table.leases();
-        let mut links = BTreeMap::new();
-        for other in NODES.into_iter().filter(|other| *other != id) {
-            let (world, doors) = (self.world.clone(), Arc::clone(&self.doors));
-            let dial = move |_| std::future::ready(dial(&world, &doors, other));
-            links.insert(NodeId(other), Link::start(&self.world, &limits(id), NodeId(other), dial));
-        }
-        let links = Arc::new(links);
+        let (world, doors) = (self.world.clone(), Arc::clone(&self.doors));
+        let links = Links::new(move |other: NodeId, _: Address| {
+            let (host, doors) = (world.clone(), Arc::clone(&doors));
+            let dial = move |_| std::future::ready(dial(&host, &doors, other.0));
+            Link::start(&world, &limits(id), other, dial)
+        });
+        let others = NODES.into_iter().filter(|other| *other != id);
+        links.follow(&others.map(|other| (NodeId(other), Address::new(""))).collect());
         let config = Arc::new(self.config.openraft().unwrap());
-        let network = Network::new(NodeId(id), Arc::clone(&links));
+        let network = Network::new(NodeId(id), links.clone());
         let raft = Raft::new(id, config, network, store, table).await.unwrap();
         let (power, plug) = watch::channel(());
         let desk = Arc::new(Desk { raft: raft.clone() });
@@ -261,7 +263,7 @@ async fn asks_are_answered_and_nobody_waits_for_a_dead_peer() {
     let mut cluster = Cluster::start(quick()).await;
     let leader = cluster.leader().await;
     let follower = NODES.into_iter().find(|id| *id != leader).unwrap();
-    let link = cluster.nodes[&follower].links[&NodeId(leader)].clone();
+    let link = cluster.nodes[&follower].links.get(NodeId(leader)).unwrap();
     let patience = Duration::from_secs(5);
     let operation = entry(0).commands.remove(0).operation;
     let ask = Request::Ask { serial: 3, operation, patience };

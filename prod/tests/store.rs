@@ -49,7 +49,7 @@ fn at(index: u64) -> LogId {
 fn entries(range: std::ops::Range<u64>) -> Vec<LogEntry> {
     let entry = |index| LogEntry {
         log_id: at(index),
-        payload: openraft::EntryPayload::Normal(claim(&format!("lease-{index}"))),
+        payload: openraft::EntryPayload::Normal(claim(&format!("lease-{index}")).into()),
     };
     range.map(entry).collect()
 }
@@ -104,7 +104,7 @@ async fn entries_beyond_the_tail_are_read_from_disk() {
     let large = "x".repeat(portcullis::raft::store::READ_MAX / 4);
     let entry = |index| LogEntry {
         log_id: at(index),
-        payload: openraft::EntryPayload::Normal(claim(&large)),
+        payload: openraft::EntryPayload::Normal(claim(&large).into()),
     };
     store.blocking_append((0..100).map(entry)).await.unwrap();
     assert_eq!(store.try_get_log_entries(0..100).await.unwrap().len(), 100);
@@ -118,8 +118,8 @@ async fn entries_beyond_the_tail_are_read_from_disk() {
 fn encoded_entries_keep_their_bytes() {
     let bytes = portcullis::raft::codec::encode(1, &entries(3..4)[0]);
     let golden = [
-        1, 1, 1, 3, 1, 7, 1, 0, 1, b'n', 1, b'm', 7, b'l', b'e', b'a', b's', b'e', b'-', b'3', 1,
-        b'h', 30, 0, 9,
+        1, 1, 1, 3, 1, 0, 7, 1, 0, 1, b'n', 1, b'm', 7, b'l', b'e', b'a', b's', b'e', b'-', b'3',
+        1, b'h', 30, 0, 9,
     ];
     assert_eq!(bytes, golden);
     assert_eq!(portcullis::raft::codec::decode(1, &golden), Ok(entries(3..4).remove(0)));
@@ -155,7 +155,7 @@ async fn other_peoples_files_are_refused_and_left_alone() {
 
     let later = Disk(Arc::new(Mutex::new(copy(&disk))));
     flip(&later, 16);
-    assert!(matches!(refused(&later, &identity()), Error::Format { wanted: 1, .. }));
+    assert!(matches!(refused(&later, &identity()), Error::Format { wanted: 2, .. }));
 }
 
 #[tokio::test]

@@ -21,9 +21,13 @@ pub enum Action {
     Crash { node: Role },
     /// The process dies and starts again at once.
     Restart { node: Role },
-    /// Direct: the process is told to stop, as by a service manager, and sends its agents elsewhere;
-    /// it starts again at the end.
+    /// The process is told to stop, as by a service manager: it gives up its role and sends its
+    /// agents elsewhere. It starts again at the end.
     Stop { node: Role },
+    /// A controller that was not there joins the cluster.
+    Join { node: Role },
+    /// A controller leaves the cluster for ever. Its process runs on until it knows.
+    Remove { node: Role },
     /// Direct: the operator switches the controller port on or off, with everything running.
     ControllerPort { node: Role, on: bool },
     /// Direct: the controller cannot reach itself.
@@ -112,9 +116,31 @@ impl Action {
             | Action::SlowDisk { .. }
             | Action::OomLimit { .. } => true,
             Action::Restart { .. }
+            | Action::Join { .. }
+            | Action::Remove { .. }
             | Action::ControllerPort { .. }
             | Action::Herd
             | Action::RestartAgents
+            | Action::Claims(_) => false,
+        }
+    }
+
+    /// Whether it is about who belongs to the cluster.
+    pub fn changes_members(&self) -> bool {
+        match self {
+            Action::Join { .. } | Action::Remove { .. } => true,
+            Action::Crash { .. }
+            | Action::Restart { .. }
+            | Action::Stop { .. }
+            | Action::ControllerPort { .. }
+            | Action::LoseItself { .. }
+            | Action::Partition { .. }
+            | Action::Hold { .. }
+            | Action::SlowLink { .. }
+            | Action::SlowDisk { .. }
+            | Action::Herd
+            | Action::RestartAgents
+            | Action::OomLimit { .. }
             | Action::Claims(_) => false,
         }
     }
@@ -136,6 +162,8 @@ impl Action {
             Action::Crash { node }
             | Action::Restart { node }
             | Action::Stop { node }
+            | Action::Join { node }
+            | Action::Remove { node }
             | Action::ControllerPort { node, .. }
             | Action::LoseItself { node }
             | Action::SlowDisk { node, .. } => {
@@ -172,6 +200,8 @@ impl Action {
             Action::Crash { node }
             | Action::Restart { node }
             | Action::Stop { node }
+            | Action::Join { node }
+            | Action::Remove { node }
             | Action::ControllerPort { node, .. }
             | Action::LoseItself { node }
             | Action::SlowDisk { node, .. } => fill(node),
@@ -192,6 +222,8 @@ impl fmt::Display for Action {
             Action::Crash { node } => write!(f, "crash {node}"),
             Action::Restart { node } => write!(f, "restart {node}"),
             Action::Stop { node } => write!(f, "stop {node}"),
+            Action::Join { node } => write!(f, "join {node}"),
+            Action::Remove { node } => write!(f, "remove {node}"),
             Action::ControllerPort { node, on } => {
                 write!(f, "controller-port {node} {}", if *on { "on" } else { "off" })
             }
@@ -230,8 +262,10 @@ impl FromStr for Action {
         };
         match verb {
             "crash" => Ok(Action::Crash { node: rest.parse()? }),
-            "restart" => Ok(Action::Restart { node: rest.parse()? }),
             "stop" => Ok(Action::Stop { node: rest.parse()? }),
+            "join" => Ok(Action::Join { node: rest.parse()? }),
+            "remove" => Ok(Action::Remove { node: rest.parse()? }),
+            "restart" => Ok(Action::Restart { node: rest.parse()? }),
             "lose-itself" => Ok(Action::LoseItself { node: rest.parse()? }),
             "controller-port" => match rest.rsplit_once(' ') {
                 Some((node, "on")) => Ok(Action::ControllerPort { node: node.parse()?, on: true }),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use portcullis::env::Affair;
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Done, Operation, Refusal};
 use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
-use portcullis_core::{AskId, Door, NodeId, Time, agent};
+use portcullis_core::{AskId, Door, NodeId, Time, agent, roles};
 
 use crate::agents::Agents;
 use crate::crowd::Crowd;
@@ -108,6 +109,10 @@ pub struct Counts {
     pub sent_elsewhere: u64,
     stopping: BTreeSet<NodeId>,
     pub errors: u64,
+    /// Changes of voters, and of the leader, that were ordered; processes that ended by themselves.
+    pub appointed: u64,
+    pub handed_over: u64,
+    pub left: u64,
     pub crowd: Crowd,
     /// What the front did, if there is one.
     pub gate: Option<Gate>,
@@ -157,6 +162,15 @@ impl Counts {
                 self.agent_ordered(at, agent, output, facts);
             }
             (_, Event::Did(Deed::Crash(_))) => self.crashes += 1,
+            (_, Event::Did(Deed::Left(_))) => self.left += 1,
+            (_, Event::Cluster(Affair::Ordered(order))) => match order {
+                roles::Output::Appoint { .. } => self.appointed += 1,
+                roles::Output::HandOver { .. } => self.handed_over += 1,
+                roles::Output::Look
+                | roles::Output::Found
+                | roles::Output::Add { .. }
+                | roles::Output::Drop { .. } => {}
+            },
             (_, Event::Did(Deed::Herd)) => self.all_connected_again = None,
             (_, Event::Applied { index, entry, applied }) if *index > self.highest => {
                 self.highest = *index;
@@ -174,6 +188,7 @@ impl Counts {
             (_, Event::Applied { .. } | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
+            | (_, Event::Cluster(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_)) => {}
         }
     }

@@ -65,13 +65,14 @@ impl Crowd {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.died(at, node);
             }
-            (_, Event::Did(Deed::Crash(node))) => self.died(at, *node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.died(at, *node),
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
             (Who::Controller(node), Event::Ordered(output)) => {
                 return self.ordered(at, node, output);
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_) | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::Cluster(_))
             | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
         None

@@ -85,6 +85,7 @@ impl Facts {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
+            | (_, Event::Cluster(_))
             | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
     }
@@ -312,8 +313,10 @@ impl Facts {
                 self.faults += 1;
                 self.died(at, *node);
             }
-            Deed::Stop(_) | Deed::LoseItself(_) => self.faults += 1,
-            Deed::Cut { .. } | Deed::Hold { .. } => self.faults += 1,
+            Deed::Cut { .. } | Deed::Hold { .. } | Deed::Stop(_) | Deed::LoseItself(_) => {
+                self.faults += 1;
+            }
+            Deed::Left(node) => self.died(at, *node),
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::FindItself(_) => self.faults -= 1,
             Deed::ControllerPort { .. } => {}
@@ -321,6 +324,8 @@ impl Facts {
                 self.slow_disks.insert(*node, *by);
             }
             Deed::Slow { .. }
+            | Deed::Join(_)
+            | Deed::Remove(_)
             | Deed::Herd
             | Deed::RestartAgents
             | Deed::Limit(_)

@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::mem;
 
+use portcullis::env::Affair;
 use portcullis_core::lease::{Applied, Entry};
 use portcullis_core::{NodeId, Time, agent, controller, front};
 
@@ -65,6 +66,8 @@ pub enum Event<'a> {
     Front(Fronted<'a>),
     /// A controller's copy of the table applied a log entry.
     Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
+    /// Something about the cluster itself.
+    Cluster(Affair<'a>),
     /// A controller's process uses this much memory. Said whenever it grows.
     Memory(Bytes),
     /// A listener's backlog was full, so a connection was dropped.
@@ -95,6 +98,7 @@ impl fmt::Display for Event<'_> {
             Event::Applied { index, entry, applied } => {
                 write!(f, "= applied {index}, {entry}, released {}", applied.released.len())
             }
+            Event::Cluster(affair) => affair.fmt(f),
             Event::Memory(bytes) => write!(f, "* memory {}", bytes.0),
             Event::BacklogFull => f.write_str("* backlog full"),
             Event::Killed(bytes) => write!(f, "* killed at memory {}", bytes.0),
@@ -178,6 +182,8 @@ pub struct History {
     /// What the present event says, if it is spelt out.
     text: String,
     agents_kept: bool,
+    /// Whether the plan has anything to say of the members.
+    members: bool,
     log: bool,
     converged: Option<Time>,
 }
@@ -208,6 +214,7 @@ impl History {
             hash: Hash::default(),
             lines: VecDeque::new(),
             text: String::new(),
+            members: plan.settings.members.is_some(),
             agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
             log,
             converged: None,
@@ -221,6 +228,9 @@ impl History {
 
     /// Takes note of one event. `at` is real time since the run began, and never goes back.
     pub fn record(&mut self, at: Time, who: Who, event: Event<'_>) {
+        if matches!(event, Event::Cluster(_)) && !self.members {
+            return;
+        }
         self.events += 1;
         let of_agent = matches!(event, Event::AgentTold(_) | Event::AgentOrdered(_));
         let spelt = self.log || self.agents_kept || !of_agent;
@@ -315,6 +325,7 @@ impl History {
             | Event::Applied { .. }
             | Event::Memory(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => self.hash.bytes(self.text.as_bytes()),
         }

@@ -20,6 +20,7 @@ mod facts;
 mod gate;
 mod history;
 mod logs;
+mod members;
 mod outcome;
 mod picture;
 mod plan;

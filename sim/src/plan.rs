@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::action::{Action, Claims, Role};
 use crate::action::{Second, seconds};
+use crate::members::Members;
 use crate::scenario::{Fault, Scenario, Unreadable, Work};
 use crate::settings::{
     Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, Scale, duration,
@@ -50,6 +51,8 @@ pub struct Settings {
     #[serde(with = "duration")]
     pub settles_within: Duration,
     pub controllers: Controllers,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<Members>,
     pub agents: Agents,
     pub network: Network,
     pub balance: Balance,
@@ -92,6 +95,7 @@ impl Plan {
             acts: scenario.acts,
             settles_within: scenario.settles_within,
             controllers: scenario.controllers.clone(),
+            members: scenario.members.clone(),
             agents: scenario.agents.clone(),
             network: scenario.network.clone(),
             balance: scenario.balance.clone(),
@@ -251,6 +255,8 @@ engines = ["direct", "turmoil"]
 acts = "100s"
 settles-within = "10s"
 
+[members]
+
 [agents]
 turmoil = { count = 6, leases = 2 }
 
@@ -275,6 +281,15 @@ do = { slow-link = { from = "all", to = "agents", by = "250ms" } }
 [[fault]]
 at = "32s"
 do = "herd"
+
+[[fault]]
+at = "32s"
+do = { remove = { node = "leader" } }
+
+[[fault]]
+at = "32s"
+for = "2s"
+do = { stop = { node = "leader" } }
 
 [[fault]]
 between = ["32s", "33s"]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::members::Members;
 use crate::plan::{Action, Claims, Role};
 use crate::settings::{
     Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, duration,
@@ -39,6 +40,8 @@ pub struct Scenario {
     pub settles_within: Duration,
     #[serde(default)]
     pub controllers: Controllers,
+    #[serde(default)]
+    pub members: Option<Members>,
     #[serde(default)]
     pub agents: Agents,
     #[serde(default)]
@@ -155,6 +158,13 @@ impl Scenario {
             }
             if let Err(message) = action.fits(self.controllers.count) {
                 return refuse(message);
+            }
+            let joins = matches!(action, Action::Join { .. });
+            if joins && self.engines.contains(&Engine::Turmoil) {
+                return refuse("`direct` alone knows how to join".into());
+            }
+            if self.members.is_none() && action.changes_members() {
+                return refuse("members change only where there is a table `members`".into());
             }
         }
         for workload in &self.workload {

@@ -36,6 +36,13 @@ impl fmt::Display for Place {
 pub enum Deed {
     /// The running process dies.
     Crash(NodeId),
+    /// A controller is invited, joins, and its process starts.
+    Join(NodeId),
+    /// A controller is removed from the cluster for ever.
+    Remove(NodeId),
+    /// The process has ended by itself: it was told to stop, or its controller was removed. No plan
+    /// says so: the engine does.
+    Left(NodeId),
     /// The dead process starts again on the disk that it left.
     Restart(NodeId),
     /// The running process is told to stop. It starts again by `Restart`.
@@ -78,6 +85,9 @@ impl fmt::Display for Deed {
             Deed::Crash(node) => write!(f, "crash {node}"),
             Deed::Restart(node) => write!(f, "restart {node}"),
             Deed::Stop(node) => write!(f, "stop {node}"),
+            Deed::Join(node) => write!(f, "join {node}"),
+            Deed::Remove(node) => write!(f, "remove {node}"),
+            Deed::Left(node) => write!(f, "{node} has left"),
             Deed::ControllerPort { node, on: true } => write!(f, "controller port of {node} on"),
             Deed::ControllerPort { node, on: false } => write!(f, "controller port of {node} off"),
             Deed::LoseItself(node) => write!(f, "{node} loses itself"),
@@ -182,17 +192,19 @@ impl Stage {
 
     fn begin(&mut self, line: usize, action: &Action, leader: Option<NodeId>, out: &mut Vec<Deed>) {
         let nodes = |role: &Role, state: fn(NodeId) -> State| -> Vec<State> {
-            let places = self.places(&Group(vec![role.clone()]), None, leader);
-            places.into_iter().filter_map(controller).map(state).collect()
+            self.nodes(role, leader).map(state).collect()
         };
         let states: Vec<State> = match action {
             Action::Crash { node } => nodes(node, State::Down),
             Action::Stop { node } => nodes(node, State::Stopped),
+            Action::Join { node } => return out.extend(self.nodes(node, leader).map(Deed::Join)),
+            Action::Remove { node } => {
+                return out.extend(self.nodes(node, leader).map(Deed::Remove));
+            }
             Action::LoseItself { node } => nodes(node, State::LostItself),
             Action::ControllerPort { node, on } => {
-                let places = self.places(&Group(vec![node.clone()]), None, leader);
-                let nodes = places.into_iter().filter_map(controller);
-                return out.extend(nodes.map(|node| Deed::ControllerPort { node, on: *on }));
+                let port = |node| Deed::ControllerPort { node, on: *on };
+                return out.extend(self.nodes(node, leader).map(port));
             }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);
@@ -306,6 +318,12 @@ impl Stage {
         states.sort();
         states.dedup();
         states
+    }
+
+    /// The controllers that are meant.
+    fn nodes(&self, role: &Role, leader: Option<NodeId>) -> impl Iterator<Item = NodeId> + use<> {
+        let places = self.places(&Group(vec![role.clone()]), None, leader);
+        places.into_iter().filter_map(controller)
     }
 
     /// Who is meant. `opposite` says who the others are not.

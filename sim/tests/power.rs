@@ -19,7 +19,7 @@ fn entry(term: u64, index: u64) -> LogEntry {
     let entry = Entry { now: GlobalTime(index), commands: Vec::new() };
     LogEntry {
         log_id: LogId::new(LeaderId { term, node_id: 1 }, index),
-        payload: EntryPayload::Normal(entry),
+        payload: EntryPayload::Normal(entry.into()),
     }
 }
 

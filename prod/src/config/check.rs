@@ -24,6 +24,7 @@ pub(super) fn faults(config: &Config) -> Vec<Meaning> {
     peers(config, &mut faults);
     limits(config, &mut faults);
     balance(config, &mut faults);
+    config.members.check(&mut faults);
     raft(config, &mut faults);
     models(config, &mut faults);
     credentials(config, &mut faults);

@@ -25,6 +25,7 @@ mod doors;
 mod fault;
 pub mod front;
 mod limits;
+mod members;
 mod node;
 mod reload;
 mod signed;
@@ -37,6 +38,7 @@ pub use limits::{
     CONTROLLER_CONNECTIONS_LEAST, ITEMS_MOST, Limits, MESSAGE_MAX_LEAST, MESSAGE_MAX_MOST,
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
+pub use members::Members;
 pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
 /// Most controllers of one cluster: Juju's bound too.
@@ -135,6 +137,9 @@ pub struct Config {
     /// How controllers even each other out (seed 001).
     #[serde(default)]
     pub balance: Balance,
+    /// Who of the cluster's members has which role (seed 003).
+    #[serde(default)]
+    pub members: Members,
     /// The pace of raft.
     #[serde(default)]
     pub raft: Raft,

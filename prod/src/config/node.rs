@@ -1,5 +1,6 @@
 //! The configuration in the words of the node.
 
+use portcullis_core::NodeId;
 use portcullis_core::addresses::HostPort;
 
 use super::Config;
@@ -36,6 +37,7 @@ impl Config {
             metrics: self.metrics_address,
             proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),
+            membership: Some(self.members.membership(NodeId(self.controller_id))),
             peers,
             servers,
             space,

@@ -51,6 +51,7 @@ impl Config {
             ("peer", peers(self) != peers(other)),
             ("limits", self.limits != other.limits),
             ("balance", self.balance != other.balance),
+            ("members", self.members != other.members),
             ("raft", self.raft != other.raft),
             ("signed-units", self.signed != other.signed),
             ("user, unit, machine", logins(self) != logins(other)),

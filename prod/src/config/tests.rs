@@ -312,6 +312,19 @@ fn limits_have_bounds() {
 }
 
 #[test]
+fn the_members_have_bounds() {
+    for (key, expected) in [
+        ("voters = 2", "members.voters: must be odd, and at most 7"),
+        ("voters = 9", "members.voters: must be odd, and at most 7"),
+        ("stand-bys = 8", "members.stand-bys: must be at most 7"),
+        ("silent-max = \"3s\"", "members.silent-max: must be above members.steady-min"),
+    ] {
+        let said = said("[limits]", &format!("[members]\n{key}\n[limits]"));
+        assert!(said.contains(expected), "{key}: {said}");
+    }
+}
+
+#[test]
 fn the_balance_has_bounds() {
     for (key, says) in [
         ("policy = \"best\"", "unknown variant `best`"),

@@ -157,7 +157,7 @@ pub fn why(why: sessions::Why) -> &'static str {
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 10] = [
+pub const PEER_REQUESTS: [&str; 12] = [
     "ping",
     "append",
     "vote",
@@ -168,6 +168,8 @@ pub const PEER_REQUESTS: [&str; 10] = [
     "ask",
     "recall",
     "load",
+    "members",
+    "leaving",
 ];
 
 /// What a controller asks of another.
@@ -183,6 +185,8 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::Ask { .. } => "ask",
         peer::Request::Recall { .. } => "recall",
         peer::Request::Load(_) => "load",
+        peer::Request::Members(_) => "members",
+        peer::Request::Leaving => "leaving",
     }
 }
 

@@ -9,6 +9,7 @@
 mod cut;
 mod door;
 mod figures;
+pub mod members;
 mod metrics_port;
 mod news;
 mod own;
@@ -20,16 +21,16 @@ mod serve;
 mod shell;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::EmptyNode;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Controller, Input};
-use portcullis_core::{Name, NodeId, pace};
+use portcullis_core::members::{Command, Members, Outcome};
+use portcullis_core::{Address, Name, NodeId, pace};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -44,6 +45,7 @@ use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::singular::Responsible;
 use crate::tls::{self, Certificate};
 use cut::Cut;
+use members::{Known, Membership};
 use news::News;
 use own::Own;
 use peers::Peers;
@@ -101,8 +103,11 @@ pub struct Config {
     pub proxied: Vec<Net>,
     /// The cluster's own name, a UUID: nothing is said to members of another.
     pub cluster: String,
+    /// How the members of the cluster are looked after; without it they and their roles stay as the
+    /// log was founded.
+    pub membership: Option<Membership>,
     /// Every controller of the cluster, this one included, with the addresses that controllers
-    /// dial, best first.
+    /// dial, best first: those that found it. From then on the log says who they are.
     pub peers: Addresses,
     /// What agents and users are told of where controllers are: one list a controller.
     pub servers: BTreeMap<NodeId, Vec<HostPort>>,
@@ -165,6 +170,7 @@ pub enum Error {
 pub struct Node<E: Env> {
     serve: Arc<Serve<E>>,
     ports: watch::Receiver<Ports>,
+    removed: Option<watch::Receiver<bool>>,
 }
 
 impl<E: Env> Node<E> {
@@ -183,8 +189,9 @@ impl<E: Env> Node<E> {
         let table = Table::new(store.clone(), news.observer(env.clone(), metrics.clone()));
         let leases = table.leases();
         let (ports_out, ports) = watch::channel(Ports::default());
+        let limits = peer::Config::new(node, &config.cluster);
         let addresses = watch::Sender::new(config.peers.clone());
-        let links = Peers::link(&env, &config, &addresses, &ports)?;
+        let (links, met) = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
@@ -193,12 +200,17 @@ impl<E: Env> Node<E> {
             table,
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
-        found(&raft, config.peers.keys().copied()).await;
+        if config.peers.contains_key(&node) {
+            found(&raft, &peers::firsts(&config.peers)).await;
+        }
 
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+        let (roles_in, told) = mpsc::channel(members::INBOX_MAX);
+        let (known, membership) = (Known::of(&config), config.membership.clone());
         let serve = Arc::new(Serve {
             env: env.clone(),
             node,
+            joins: !config.peers.contains_key(&node),
             limits: config.controller.clone(),
             metrics,
             inbox,
@@ -207,7 +219,10 @@ impl<E: Env> Node<E> {
             closing: CancellationToken::new(),
             proxied: config.proxied,
             tls: config.certificate.server()?,
-            peer: peer::Config::new(node, &config.cluster),
+            disowned: limits.disowned.clone(),
+            heard_within: config.raft.election.0,
+            roles: roles_in,
+            peer: limits,
             peers: Peers::new(node, links),
             raft,
             leases,
@@ -240,10 +255,7 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
-        for (node, link) in serve.peers.all() {
-            let (serve, up) = (serve.clone(), link.watch());
-            env.spawn(serve.clone().until_closing(linked(serve, node, up)));
-        }
+        env.spawn(serve.clone().until_closing(linked(serve.clone(), met)));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
         // What the table had when it was opened is in no news.
         let index = serve.leases.view().index();
@@ -259,8 +271,9 @@ impl<E: Env> Node<E> {
         if env.memory().is_some() {
             env.spawn(serve.clone().until_closing(memory(serve.clone())));
         }
+        let removed = membership.map(|one| members::start(&serve, one, known, told));
         serve.tell(Input::Started).await;
-        Ok(Node { serve, ports })
+        Ok(Node { serve, ports, removed })
     }
 
     /// How ready the controller is, as it changes.
@@ -288,6 +301,26 @@ impl<E: Env> Node<E> {
     /// ```
     pub fn ports(&self) -> watch::Receiver<Ports> {
         self.ports.clone()
+    }
+
+    /// Has a command about the members done, here or by the leader.
+    pub async fn change_members(&self, command: Command) -> Result<Outcome, raft::NotWritten> {
+        self.serve.change_members(command).await
+    }
+
+    /// The members of the cluster, as this controller's copy of the table has them.
+    pub fn members(&self) -> Members {
+        self.serve.leases.view().members().clone()
+    }
+
+    /// Returns once this controller has learnt that it was removed from the cluster. It has closed
+    /// by then.
+    pub async fn removed(&self) {
+        let Some(mut removed) = self.removed.clone() else { return std::future::pending().await };
+        if removed.wait_for(|removed| *removed).await.is_err() {
+            // It closes for another reason.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// What the controller is doing.
@@ -359,10 +392,16 @@ impl<E: Env> Node<E> {
             () = serve.env.sleep_until(until) => warn!("some would not go in time"),
         }
         let until = serve.env.now() + HAND_OVER_WITHIN;
+        let handed_over = async {
+            hand_over(&serve).await;
+            if self.removed.is_some() {
+                members::leave(&serve).await;
+            }
+        };
         tokio::select! {
             biased;
-            () = hand_over(&serve) => {}
-            () = serve.env.sleep_until(until) => warn!("nobody took the lead over in time"),
+            () = handed_over => {}
+            () = serve.env.sleep_until(until) => warn!("nobody took over in time"),
         }
         serve.closing.cancel();
         if let Err(error) = serve.raft.shutdown().await {
@@ -372,24 +411,36 @@ impl<E: Env> Node<E> {
     }
 }
 
-/// Founds the cluster if this log is empty. Every controller does, all with the same members, so it
+/// Founds the cluster if this log is empty. Every controller of the configuration does, all with the same members, so it
 /// does not matter which of them is up first.
-async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: impl Iterator<Item = NodeId>) {
-    let members: BTreeMap<u64, EmptyNode> = members.map(|node| (node.0, EmptyNode {})).collect();
+async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<NodeId, Address>) {
+    let members: BTreeMap<u64, raft::Peer> =
+        members.iter().map(|(node, address)| (node.0, raft::peer(address))).collect();
     if let Err(error) = raft.initialize(members).await {
         // The usual case: the log has a past.
         tracing::debug!(%error, "not founded anew");
     }
 }
 
-/// Tells the machine whether there is a connection to a controller, at every change.
-async fn linked<E: Env>(serve: Arc<Serve<E>>, to: NodeId, mut up: watch::Receiver<bool>) {
+/// Tells the machine of every link that is made whether there is a connection.
+async fn linked<E: Env>(serve: Arc<Serve<E>>, mut met: peers::Met) {
+    while let Some((to, up)) = met.recv().await {
+        serve.env.spawn(serve.clone().until_closing(reached(serve.clone(), to, up)));
+    }
+}
+
+/// Tells the machine whether there is a connection to a controller, at every change, until its link
+/// is dropped. It may have another one by then, and that one counts.
+async fn reached<E: Env>(serve: Arc<Serve<E>>, to: NodeId, mut up: watch::Receiver<bool>) {
     loop {
-        let now = *up.borrow_and_update();
-        serve.tell(Input::Linked { to, up: now }).await;
-        if up.changed().await.is_err() {
+        up.borrow_and_update();
+        let dropped = up.has_changed().is_err();
+        serve.tell(Input::Linked { to, up: serve.peers.reaches(to) }).await;
+        if dropped {
             return;
         }
+        // Dropped: once more.
+        let _ = up.changed().await;
     }
 }
 
@@ -458,7 +509,8 @@ async fn hand_over<E: Env>(serve: &Serve<E>) {
     let heir = {
         let metrics = metrics.borrow_watched();
         let matching = metrics.replication.iter().flatten();
-        let others = matching.filter(|(node, _)| **node != metrics.id);
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let others = matching.filter(|(node, _)| **node != metrics.id && voters.contains(*node));
         let reached = others.filter(|(node, _)| serve.peers.reaches(NodeId(**node)));
         reached.max_by_key(|(_, matched)| **matched).map(|(node, _)| *node)
     };

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::Serve;
 use crate::api::{Found, History, Mark, Watch};
-use crate::env::{Env, Fact};
+use crate::env::{Affair, Env, Fact};
 use crate::metrics::Metrics;
 use crate::raft::Observed;
 
@@ -66,6 +66,14 @@ impl News {
                             gathered.entries.push((index, applied.released.clone()));
                         }
                     }
+                    Observed::Members { index, command, outcome } => {
+                        env.saw(Fact::Cluster(Affair::Applied { index, command, outcome }));
+                        gathered.index = index;
+                    }
+                    Observed::Formed { index, voters, before, learners } => {
+                        let affair = Affair::Formed { index, voters, before, learners };
+                        env.saw(Fact::Cluster(affair));
+                    }
                     Observed::Restored { index } => {
                         gathered.index = index;
                         gathered.restored = true;
@@ -115,6 +123,7 @@ impl News {
                 Observed::Applied { index, entry, applied } => {
                     history.applied(*index, entry, applied);
                 }
+                Observed::Members { .. } | Observed::Formed { .. } => {}
                 Observed::Restored { index } => history.restored(*index),
             }
         }

@@ -4,25 +4,26 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
 use portcullis_core::queue::Answer;
 use portcullis_core::{Address, AskId, NodeId};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::{At, Config, Error, Ports};
 use crate::env::Env;
-use crate::peer::{self, Failure, Link, Reply, Request};
+use crate::peer::{self, Failure, Link, Links, Reply, Request};
 use crate::tls;
 
 /// Every controller, with the addresses that others dial, best first.
 pub type Addresses = BTreeMap<NodeId, Vec<Address>>;
 
-/// One link a controller; the one to itself is what shows that its own door works (seed 000).
-pub type Links<E> = Arc<BTreeMap<NodeId, Link<E>>>;
+/// Each link that is made, and whether there is a connection, as it changes. No more wait in it than
+/// links are made.
+pub type Met = mpsc::UnboundedReceiver<(NodeId, watch::Receiver<bool>)>;
 
 /// What became of an ask that was handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,25 +53,28 @@ impl<E: Env> Peers<E> {
         Peers { me, links, serials: AtomicU64::new(1), under_way: Mutex::default() }
     }
 
-    /// Starts a link to every controller. This one dials itself wherever it has bound a door.
+    /// A link to every controller of the configuration, until the members of the cluster are known.
+    /// This one dials itself wherever it has bound a door: that shows that its own door works
+    /// (seed 000).
     pub fn link(
         env: &E,
         config: &Config,
+        limits: peer::Config,
         addresses: &watch::Sender<Addresses>,
         ports: &watch::Receiver<Ports>,
-    ) -> Result<Links<E>, Error> {
+    ) -> Result<(Links<E>, Met), Error> {
         let me = config.controller.node;
-        let limits = peer::Config::new(me, &config.cluster);
         let tls = config.certificate.peer_client()?;
-        let mut links = BTreeMap::new();
-        for &node in config.peers.keys() {
+        let (env, addresses, ports) = (env.clone(), addresses.subscribe(), ports.clone());
+        let (meet, met) = mpsc::unbounded_channel();
+        let links = Links::new(move |node, address: Address| {
             let (host, tls) = (env.clone(), tls.clone());
-            let (addresses, ports) = (addresses.subscribe(), ports.clone());
+            let (addresses, ports) = (addresses.clone(), ports.clone());
             let dial = move |failed| {
                 let (host, tls) = (host.clone(), tls.clone());
                 let to = match node == me {
                     true => own(&ports.borrow(), failed),
-                    false => turn(addresses.borrow().get(&node), failed).map(To::Address),
+                    false => turn(addresses.borrow().get(&node), &address, failed).map(To::Address),
                 };
                 async move {
                     let stream = match to.ok_or(io::ErrorKind::NotConnected)? {
@@ -80,24 +84,33 @@ impl<E: Env> Peers<E> {
                     tls::dial_peer(&tls, node, stream).await
                 }
             };
-            links.insert(node, Link::start(env, &limits, node, dial));
-        }
-        Ok(Arc::new(links))
+            let link = Link::start(&env, &limits, node, dial);
+            // Refused only when the controller is closing.
+            let _ = meet.send((node, link.watch()));
+            link
+        });
+        links.follow(&firsts(&config.peers));
+        Ok((links, met))
+    }
+
+    /// From now on there are links to these controllers, and to nobody else.
+    pub fn follow(&self, members: &BTreeMap<NodeId, Address>) {
+        self.links.follow(members);
     }
 
     /// The link to a controller, if it is one of the cluster.
-    pub fn get(&self, node: NodeId) -> Option<&Link<E>> {
-        self.links.get(&node)
+    pub fn get(&self, node: NodeId) -> Option<Link<E>> {
+        self.links.get(node)
     }
 
     /// The links, in the order of the controllers.
-    pub fn all(&self) -> impl Iterator<Item = (NodeId, &Link<E>)> {
-        self.links.iter().map(|(node, link)| (*node, link))
+    pub fn all(&self) -> impl Iterator<Item = (NodeId, Link<E>)> {
+        self.links.all().into_iter()
     }
 
     /// Whether there is a connection to a controller.
     pub fn reaches(&self, node: NodeId) -> bool {
-        self.links.get(&node).is_some_and(Link::connected)
+        self.links.get(node).is_some_and(|link| link.connected())
     }
 
     /// Hands an ask to a controller and waits for its answer, no longer than `patience` and the way.
@@ -108,7 +121,7 @@ impl<E: Env> Peers<E> {
         operation: Operation,
         patience: Duration,
     ) -> Asked {
-        let Some(link) = self.links.get(&to) else { return Asked::NotSent(Failure::Unreachable) };
+        let Some(link) = self.links.get(to) else { return Asked::NotSent(Failure::Unreachable) };
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         self.locked().insert(ask, serial);
         let request = Request::Ask { serial, operation, patience };
@@ -135,7 +148,7 @@ impl<E: Env> Peers<E> {
     /// is gone, so is the ask.
     pub fn recall(&self, env: &E, to: NodeId, ask: AskId) {
         let under_way = self.locked().remove(&ask);
-        let link = self.links.get(&to).cloned();
+        let link = self.links.get(to);
         if let (Some(serial), Some(link)) = (under_way, link) {
             env.spawn(async move {
                 let patience = Duration::from_secs(1);
@@ -149,9 +162,8 @@ impl<E: Env> Peers<E> {
     /// Tells every other controller that can be reached how many agents this one has. Who does not
     /// hear it is told again soon.
     pub fn tell(&self, env: &E, load: Load) {
-        let others = self.links.iter().filter(|(node, _)| **node != self.me);
-        for (&to, link) in others.filter(|(_, link)| link.connected()) {
-            let link = link.clone();
+        let others = self.all().filter(|(node, _)| *node != self.me);
+        for (to, link) in others.filter(|(_, link)| link.connected()) {
             env.spawn(async move {
                 let patience = Duration::from_secs(1);
                 if let Err(failure) = link.call(&Request::Load(load), patience).await {
@@ -173,10 +185,20 @@ enum To {
     Socket(PathBuf),
 }
 
-/// The address whose turn it is after so many dials that failed.
-fn turn(addresses: Option<&Vec<Address>>, failed: usize) -> Option<Address> {
-    let addresses = addresses.filter(|addresses| !addresses.is_empty())?;
-    Some(addresses[failed % addresses.len()].clone())
+/// Where the log is to say that each controller is dialled: at the first of its addresses.
+pub fn firsts(addresses: &Addresses) -> BTreeMap<NodeId, Address> {
+    let first = |(node, all): (&NodeId, &Vec<Address>)| Some((*node, all.first()?.clone()));
+    addresses.iter().filter_map(first).collect()
+}
+
+/// The address whose turn it is after so many dials that failed: those of the configuration, then
+/// the one in the log, which may be newer.
+fn turn(configured: Option<&Vec<Address>>, logged: &Address, failed: usize) -> Option<Address> {
+    let configured = configured.into_iter().flatten();
+    let newer =
+        std::iter::once(logged).filter(|logged| !configured.clone().any(|at| at == *logged));
+    let all: Vec<&Address> = configured.clone().chain(newer).collect();
+    all.get(failed % all.len()).map(|at| (*at).clone())
 }
 
 /// Where this host reaches itself: at its controller door if it has one, or else at the API door.

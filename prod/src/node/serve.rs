@@ -9,9 +9,10 @@ use std::time::Duration;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
+use portcullis_core::members::Standing;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, ConnectionId, Door, NodeId};
+use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,7 +31,7 @@ use crate::api::{
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Reply};
+use crate::peer::{self, Admission, Reply};
 use crate::raft::{self, Leases, Raft};
 use crate::tls::{Arrived, Hello};
 
@@ -42,6 +43,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 pub struct Serve<E: Env> {
     pub env: E,
     pub node: NodeId,
+    /// Whether this controller is none of those that found the cluster.
+    pub joins: bool,
     /// Those of the machine.
     pub limits: controller::Config,
     pub metrics: Arc<Metrics>,
@@ -55,6 +58,12 @@ pub struct Serve<E: Env> {
     /// Fronts, whose connections to the API door begin with a PROXY header.
     pub proxied: Vec<Net>,
     pub tls: Arc<ServerConfig>,
+    /// Cancelled when another controller says that this one was removed.
+    pub disowned: CancellationToken,
+    /// Who has answered raft within this is heard.
+    pub heard_within: Duration,
+    /// Where the machine that gives out roles is told.
+    pub roles: mpsc::Sender<roles::Input>,
     pub peer: peer::Config,
     pub peers: Peers<E>,
     pub raft: Raft<E::Runtime>,
@@ -94,6 +103,18 @@ impl<E: Env> Serve<E> {
             () = self.closing.cancelled() => {}
             () = task => {}
         }
+    }
+
+    /// Whether this controller has yet to hear who belongs to the cluster: then it believes whoever
+    /// has a certificate.
+    fn knows_nobody(&self) -> bool {
+        self.joins && !self.leases.view().members().founded()
+    }
+
+    /// Whether a controller was removed from the cluster and has no part in the log any more.
+    pub fn gone(&self, node: NodeId) -> bool {
+        self.leases.view().members().standing(node) == Standing::Removed
+            && !raft::membership::knows(&self.raft, node)
     }
 
     /// What the controller is doing.
@@ -303,13 +324,24 @@ struct Desk<E: Env> {
 }
 
 impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
-    fn admit(&self, hello: &peer::Hello) -> bool {
-        hello.from == self.peer && self.serve.peers.get(self.peer).is_some()
+    fn admit(&self, hello: &peer::Hello) -> Admission {
+        if hello.from != self.peer {
+            Admission::Stranger
+        } else if self.serve.gone(self.peer) {
+            Admission::Removed
+        } else if self.serve.peers.get(self.peer).is_some() || self.serve.knows_nobody() {
+            Admission::Welcome
+        } else {
+            Admission::Stranger
+        }
     }
 
     async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
         let serve = &self.serve;
         serve.metrics.peer_asked(labels::peer_request(&request));
+        if serve.gone(self.peer) {
+            return Reply::Stopped;
+        }
         match request {
             peer::Request::Ask { serial, operation, patience } => {
                 let ask = AskId { connection: self.connection, serial };
@@ -323,6 +355,14 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
             }
             peer::Request::Load(load) => {
                 serve.tell(Input::Heard { from: self.peer, load }).await;
+                Reply::Pong
+            }
+            peer::Request::Members(command) => {
+                Reply::Members(raft::propose_members(&serve.raft, command).await)
+            }
+            peer::Request::Leaving => {
+                // Refused only when the controller is closing.
+                let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
                 Reply::Pong
             }
             request => peer::raft_reply(&serve.raft, request).await.unwrap_or(Reply::Stopped),

@@ -206,7 +206,7 @@ mod tests {
         Outbox::new(near).send(Message { id: 3, bytes: Bytes::from_static(b"hi") }).await.unwrap();
         let mut bytes = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes).await.unwrap();
-        assert_eq!(bytes, [0, 0, 0, 12, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, b'h', b'i']);
+        assert_eq!(bytes, [0, 0, 0, 12, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, b'h', b'i']);
     }
 
     #[test]
@@ -214,12 +214,12 @@ mod tests {
         use crate::peer::{Hello, Reply, Request};
         use openraft::impls::TokioRuntime;
         use portcullis_core::NodeId;
-        let hello = Hello { from: NodeId(1), to: NodeId(2), cluster: "c".into() };
-        assert_eq!(Message::new(0, &hello).bytes, [1, 1, 2, 1, b'c'].as_slice());
+        let hello = Hello { from: NodeId(1), to: NodeId(2), cluster: "c".into(), removed: false };
+        assert_eq!(Message::new(0, &hello).bytes, [2, 1, 2, 1, b'c', 0].as_slice());
         let recall = Request::<TokioRuntime>::Recall { serial: 300 };
-        assert_eq!(Message::new(0, &recall).bytes, [1, 8, 0xac, 2].as_slice());
+        assert_eq!(Message::new(0, &recall).bytes, [2, 8, 0xac, 2].as_slice());
         let index = Reply::<TokioRuntime>::ReadIndex(Err(Some(NodeId(3))));
-        assert_eq!(Message::new(0, &index).bytes, [1, 5, 1, 1, 3].as_slice());
+        assert_eq!(Message::new(0, &index).bytes, [2, 5, 1, 1, 3].as_slice());
     }
 
     #[tokio::test]

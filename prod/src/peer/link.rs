@@ -42,6 +42,16 @@ pub enum Failure {
     Timeout,
 }
 
+impl Failure {
+    /// Whether the request never left, so that it has not been acted on and never will be.
+    pub fn never_sent(self) -> bool {
+        match self {
+            Failure::Unreachable | Failure::Busy | Failure::TooLarge => true,
+            Failure::Lost | Failure::Timeout => false,
+        }
+    }
+}
+
 /// A handle on the connection to one peer; clones share it. It is closed when the last one is gone.
 pub struct Link<E: Env>(Arc<Shared<E>>);
 
@@ -220,7 +230,9 @@ where
         };
         match ended {
             Ok(()) => break,
-            Err(error @ (Error::Stranger(_) | Error::Codec(_) | Error::Framing)) => {
+            Err(
+                error @ (Error::Stranger(_) | Error::Codec(_) | Error::Framing | Error::Removed(_)),
+            ) => {
                 tracing::warn!(%peer, %error, "peer refused");
             }
             Err(error @ (Error::Io(_) | Error::Greeting | Error::Silent)) => {
@@ -244,11 +256,16 @@ where
 {
     let (read, write) = tokio::io::split(dialled.await?);
     let (mut inbox, mut outbox) = (Inbox::new(read), Outbox::new(write));
-    let hello = Hello { from: config.me, to: peer, cluster: config.cluster.clone() };
+    let cluster = config.cluster.clone();
+    let hello = Hello { from: config.me, to: peer, cluster, removed: false };
     outbox.send(Message::new(PING, &hello)).await?;
     let found: Hello = inbox.next(|| {}).await?.decode()?;
     if found.from != peer || found.to != config.me || found.cluster != config.cluster {
         return Err(Error::Stranger(found));
+    }
+    if found.removed {
+        config.disowned.cancel();
+        return Err(Error::Removed(config.me));
     }
     Ok((inbox, outbox))
 }

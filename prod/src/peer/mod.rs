@@ -16,6 +16,7 @@
 
 pub mod frame;
 pub mod link;
+pub mod links;
 pub mod network;
 pub mod serve;
 
@@ -32,18 +33,21 @@ use openraft::raft::{
 use portcullis_core::NodeId;
 use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
+use portcullis_core::members::{Command, Outcome};
 use portcullis_core::queue::Answer;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 pub use frame::{MESSAGE_MAX, PART_MAX};
 pub use link::{Failure, Link};
+pub use links::Links;
 pub use network::Network;
-pub use serve::{Handler, raft_reply, serve};
+pub use serve::{Admission, Handler, raft_reply, serve};
 
-use crate::raft::{SnapshotMeta, Types, Vote};
+use crate::raft::{NotWritten, SnapshotMeta, Types, Vote};
 
 /// Version of everything that is said; both sides must have the same.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The first thing each side says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,8 @@ pub struct Hello {
     pub to: NodeId,
     /// The cluster both must belong to.
     pub cluster: String,
+    /// Whether whom it speaks to was removed from the cluster: then nothing else is said.
+    pub removed: bool,
 }
 
 impl fmt::Display for Hello {
@@ -87,13 +93,17 @@ pub enum Request<R: AsyncRuntime> {
     Recall { serial: u64 },
     /// How many agents the asking controller has.
     Load(Load),
+    /// Have this done about the members, if you lead.
+    Members(Command),
+    /// The asking controller is about to stop: its vote may go to another.
+    Leaving,
 }
 
 /// The answer to a [`Request`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub enum Reply<R: AsyncRuntime> {
-    /// To [`Request::Ping`] and [`Request::Load`].
+    /// To [`Request::Ping`], [`Request::Load`] and [`Request::Leaving`].
     Pong,
     /// To [`Request::Append`].
     Appended(AppendEntriesResponse<Types<R>>),
@@ -109,12 +119,14 @@ pub enum Reply<R: AsyncRuntime> {
     Answered { serial: u64, answer: Answer },
     /// To [`Request::Recall`]; the ask itself is still answered.
     Recalled,
-    /// The controller cannot do that: its raft has stopped.
+    /// To [`Request::Members`].
+    Members(Result<Outcome, NotWritten>),
+    /// The controller cannot do that: its raft has stopped, or the asking one is no member.
     Stopped,
 }
 
 /// Limits of both sides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// This controller.
     pub me: NodeId,
@@ -130,6 +142,8 @@ pub struct Config {
     pub calls_max: usize,
     /// The waits between two dials.
     pub backoff: portcullis_core::backoff::Config,
+    /// Cancelled once a peer says that this controller was removed from the cluster.
+    pub disowned: CancellationToken,
 }
 
 impl Config {
@@ -147,6 +161,7 @@ impl Config {
                 most: Duration::from_secs(1),
                 growth: 200,
             },
+            disowned: CancellationToken::new(),
         }
     }
 }
@@ -172,4 +187,7 @@ pub enum Error {
     /// The other side is not who it should be, or takes us for somebody else.
     #[error("wrong peer: {0}")]
     Stranger(Hello),
+    /// The side that dialled was removed from the cluster.
+    #[error("{0} was removed from the cluster")]
+    Removed(NodeId),
 }

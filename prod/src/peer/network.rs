@@ -1,7 +1,5 @@
 //! openraft's way to its peers: calls on [`Link`]s.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,22 +11,22 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use openraft::{EmptyNode, OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
-use portcullis_core::NodeId;
+use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use portcullis_core::{Address, NodeId};
 
-use super::{Failure, Link, Reply, Request};
+use super::{Failure, Links, Reply, Request};
 use crate::env::Env;
-use crate::raft::{Types, Vote, table::Taken};
+use crate::raft::{Peer, Types, Vote, table::Taken};
 
 /// All links of one controller.
 pub struct Network<E: Env> {
     me: NodeId,
-    links: Arc<BTreeMap<NodeId, Link<E>>>,
+    links: Links<E>,
 }
 
 impl<E: Env> Network<E> {
     /// The network of `me`. A node without a link is unreachable.
-    pub fn new(me: NodeId, links: Arc<BTreeMap<NodeId, Link<E>>>) -> Network<E> {
+    pub fn new(me: NodeId, links: Links<E>) -> Network<E> {
         Network { me, links }
     }
 }
@@ -36,8 +34,10 @@ impl<E: Env> Network<E> {
 impl<E: Env> RaftNetworkFactory<Types<E::Runtime>> for Network<E> {
     type Network = Caller<E>;
 
-    async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Caller<E> {
-        Caller { me: self.me, target, link: self.links.get(&NodeId(target)).cloned() }
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Caller<E> {
+        // Raft may know of a member before the table does.
+        self.links.meet(NodeId(target), Address::new(&node.addr));
+        Caller { me: self.me, target, links: self.links.clone() }
     }
 }
 
@@ -48,7 +48,7 @@ impl<E: Env> RaftNetworkFactory<Types<E::Runtime>> for Network<E> {
 pub struct Caller<E: Env> {
     me: NodeId,
     target: u64,
-    link: Option<Link<E>>,
+    links: Links<E>,
 }
 
 type Refused<E> = RPCError<Types<<E as Env>::Runtime>>;
@@ -60,7 +60,7 @@ impl<E: Env> Caller<E> {
         request: Request<E::Runtime>,
         patience: Duration,
     ) -> Result<Reply<E::Runtime>, Refused<E>> {
-        let called = match &self.link {
+        let called = match self.links.get(NodeId(self.target)) {
             Some(link) => link.call(&request, patience).await,
             None => Err(Failure::Unreachable),
         };
@@ -89,7 +89,8 @@ impl<E: Env> Caller<E> {
             | Reply::Transferred(_)
             | Reply::ReadIndex(_)
             | Reply::Answered { .. }
-            | Reply::Recalled => {
+            | Reply::Recalled
+            | Reply::Members(_) => {
                 tracing::error!(target = self.target, ?reply, "peer replied something else");
                 RPCError::Unreachable(Unreachable::from_string("peer replied something else"))
             }

@@ -17,11 +17,22 @@ use crate::raft::{self, Raft};
 /// Most appends of one connection that wait their turn; openraft sends one at a time.
 const APPENDS_MAX: usize = 16;
 
+/// Whether a peer may ask anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Welcome,
+    /// It is not who it says, or nobody that is known.
+    Stranger,
+    /// It belonged to the cluster once. It is told so.
+    Removed,
+}
+
 /// Whoever answers the requests of one connection.
 pub trait Handler<R: AsyncRuntime>: Send + Sync + 'static {
     /// Whether the peer is who it says, going by its certificate. The cluster and the addressee
     /// have been checked.
-    fn admit(&self, hello: &Hello) -> bool;
+    fn admit(&self, hello: &Hello) -> Admission;
 
     /// Answers one request. Called for many at a time.
     fn handle(&self, request: Request<R>) -> impl Future<Output = Reply<R>> + Send;
@@ -76,12 +87,16 @@ where
     let message = inbox.next(|| {}).await?;
     let found: Hello = message.decode()?;
     let expected = found.to == config.me && found.cluster == config.cluster;
-    if !expected || !handler.admit(&found) {
-        return Err(Error::Stranger(found));
-    }
-    let hello = Hello { from: config.me, to: found.from, cluster: config.cluster.clone() };
+    let admission = if expected { handler.admit(&found) } else { Admission::Stranger };
+    let removed = match admission {
+        Admission::Stranger => return Err(Error::Stranger(found)),
+        Admission::Welcome => false,
+        Admission::Removed => true,
+    };
+    let (to, cluster) = (found.from, config.cluster.clone());
+    let hello = Hello { from: config.me, to, cluster, removed };
     outbox.send(Message::new(message.id, &hello)).await?;
-    Ok((inbox, outbox))
+    if removed { Err(Error::Removed(to)) } else { Ok((inbox, outbox)) }
 }
 
 /// A request on its way to the handler, with its place among those that may be answered at a time.
@@ -160,7 +175,11 @@ pub async fn raft_reply<R: AsyncRuntime>(
             let index = raft::read_index(raft).await;
             Some(Reply::ReadIndex(index.map_err(|not_leader| not_leader.leader)))
         }
-        request @ (Request::Ask { .. } | Request::Recall { .. } | Request::Load(_)) => {
+        request @ (Request::Ask { .. }
+        | Request::Recall { .. }
+        | Request::Load(_)
+        | Request::Members(_)
+        | Request::Leaving) => {
             return Err(request);
         }
     };

@@ -1,11 +1,11 @@
 //! The replicated log: openraft over our own store, table and types.
 //!
-//! The log carries [`lease::Entry`]s and the state machine is [`Leases`](lease::Leases); both are
-//! core's. What is here makes them durable ([`store`]), applies them ([`table`]), proposes
+//! The log carries [`log::Entry`]s and the state machine is [`log::State`]; both are core's. What is here makes them durable ([`store`]), applies them ([`table`]), proposes
 //! ([`propose`]) and says who leads ([`role`]). All is generic over openraft's runtime, because
 //! production, the network simulators and the direct engine each have their own.
 
 pub mod codec;
+pub mod membership;
 pub mod propose;
 pub mod role;
 pub mod store;
@@ -15,14 +15,17 @@ mod volume;
 mod writer;
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use openraft::{AsyncRuntime, EmptyNode, EntryPayload, OptionalSend, RaftTypeConfig};
-use portcullis_core::lease;
+use openraft::{AsyncRuntime, BasicNode, EntryPayload, OptionalSend, RaftTypeConfig};
+use portcullis_core::{Address, NodeId, log};
 
-pub use propose::{NotLeader, Proposed, await_applied, propose, read_index};
+pub use propose::{
+    NotLeader, NotWritten, Proposed, await_applied, propose, propose_members, read_index,
+};
 pub use role::{Role, Roles};
 pub use store::{Error, Identity, Store, Writer};
 pub use table::{Leases, Observed, SCAN_MAX, Scanned, Table};
@@ -34,18 +37,44 @@ pub type LogId = openraft::LogId<LeaderId>;
 /// What a node has voted for.
 pub type Vote = openraft::Vote<LeaderId>;
 /// An entry of the log: ours, a change of membership, or nothing.
-pub type LogEntry = openraft::Entry<LeaderId, EntryPayload<lease::Entry, u64, EmptyNode>>;
+pub type LogEntry = openraft::Entry<LeaderId, EntryPayload<log::Entry, u64, BasicNode>>;
 /// The members as of some entry.
-pub type Membership = openraft::StoredMembership<LeaderId, u64, EmptyNode>;
+pub type Membership = openraft::StoredMembership<LeaderId, u64, BasicNode>;
 /// What a snapshot covers.
-pub type SnapshotMeta = openraft::SnapshotMeta<LeaderId, u64, EmptyNode>;
+pub type SnapshotMeta = openraft::SnapshotMeta<LeaderId, u64, BasicNode>;
+/// What a change of roles comes to, in our words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Formed {
+    /// Who votes.
+    pub voters: BTreeSet<NodeId>,
+    /// Who voted before, while the change is not finished and both must agree.
+    pub before: Option<BTreeSet<NodeId>>,
+    /// Who has the log and no vote.
+    pub learners: BTreeSet<NodeId>,
+}
+
+impl Formed {
+    /// Reads openraft's words.
+    pub fn of(membership: &openraft::Membership<u64, Peer>) -> Formed {
+        let named = |ids: &BTreeSet<u64>| ids.iter().copied().map(NodeId).collect();
+        let configs = membership.get_joint_config();
+        Formed {
+            voters: configs.last().map(named).unwrap_or_default(),
+            before: configs.first().filter(|_| configs.len() > 1).map(named),
+            learners: membership.learner_ids().map(NodeId).collect(),
+        }
+    }
+}
+
+/// Where a node of the log is reached.
+pub type Peer = BasicNode;
 /// One node of the cluster.
 pub type Raft<R> = openraft::Raft<Types<R>, Table<R>>;
 
 /// The types openraft works with, on the runtime `R`.
 ///
-/// Nodes are bare ids: where a controller can be reached comes from configuration and changes
-/// without the log.
+/// Nodes carry their addresses: a controller that starts again must find the others before any of
+/// them has told it anything, and what it has by then is the members of the log's end.
 pub struct Types<R>(PhantomData<fn() -> R>);
 
 // By hand, because deriving would ask the same traits of the runtime.
@@ -82,15 +111,20 @@ impl<R> Ord for Types<R> {
     }
 }
 
+/// What the log says of a node at this address.
+pub fn peer(address: &Address) -> Peer {
+    BasicNode::new(address.as_str())
+}
+
 impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
-    type D = lease::Entry;
-    type R = lease::Applied;
+    type D = log::Entry;
+    type R = log::Applied;
     type NodeId = u64;
-    type Node = EmptyNode;
+    type Node = BasicNode;
     type Term = u64;
     type LeaderId = LeaderId;
     type Vote = Vote;
-    type Payload = EntryPayload<lease::Entry, u64, EmptyNode>;
+    type Payload = EntryPayload<log::Entry, u64, BasicNode>;
     type Entry = LogEntry;
     type AsyncRuntime = R;
     type Responder<T>

@@ -17,7 +17,8 @@
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::storage::RaftStateMachine;
 use openraft::{AsyncRuntime, ReadPolicy};
-use portcullis_core::{NodeId, lease};
+use portcullis_core::{NodeId, lease, log, members};
+use serde::{Deserialize, Serialize};
 
 use super::{Raft, Types};
 
@@ -48,15 +49,70 @@ where
     R: AsyncRuntime,
     S: RaftStateMachine<Types<R>>,
 {
+    match write(raft, entry.into()).await {
+        Ok((index, log::Applied::Leases(applied))) => Proposed::Committed { index, applied },
+        Ok((_, log::Applied::Members(_))) => {
+            unreachable!("an entry for the leases does nothing else")
+        }
+        Err(NotWritten::Definite { leader }) => Proposed::NotProposed { leader },
+        Err(NotWritten::Unknown) => Proposed::Unknown,
+    }
+}
+
+/// Puts a command about the members into the log, as [`propose`] does with the leases.
+pub async fn propose_members<R, S>(
+    raft: &openraft::Raft<Types<R>, S>,
+    command: members::Command,
+) -> Result<members::Outcome, NotWritten>
+where
+    R: AsyncRuntime,
+    S: RaftStateMachine<Types<R>>,
+{
+    match write(raft, command.into()).await? {
+        (_, log::Applied::Members(outcome)) => Ok(outcome),
+        (_, log::Applied::Leases(_)) => unreachable!("a command for the members does nothing else"),
+    }
+}
+
+/// Why nothing is known to be in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum NotWritten {
+    /// It never reached the log and never will. `leader` is who leads as far as known.
+    #[error("not written")]
+    Definite { leader: Option<NodeId> },
+    /// It may be committed, or may yet be.
+    #[error("nobody knows whether it was written")]
+    Unknown,
+}
+
+async fn write<R, S>(
+    raft: &openraft::Raft<Types<R>, S>,
+    entry: log::Entry,
+) -> Result<(u64, log::Applied), NotWritten>
+where
+    R: AsyncRuntime,
+    S: RaftStateMachine<Types<R>>,
+{
     match raft.client_write(entry).await {
-        Ok(written) => Proposed::Committed { index: written.log_id.index, applied: written.data },
-        Err(RaftError::APIError(error)) => match error {
-            ClientWriteError::ForwardToLeader(to) => Proposed::NotProposed { leader: leader(&to) },
-            ClientWriteError::ChangeMembershipError(_)
-            | ClientWriteError::PreconditionFailed(_) => Proposed::NotProposed { leader: None },
-            ClientWriteError::LogEntryDiscarded(_) => Proposed::Unknown,
-        },
-        Err(RaftError::Fatal(_)) => Proposed::Unknown,
+        Ok(written) => Ok((written.log_id.index, written.data)),
+        Err(error) => Err(not_written(&error)),
+    }
+}
+
+/// What an error of openraft's means; see the module.
+pub(super) fn not_written<R: AsyncRuntime>(
+    error: &RaftError<Types<R>, ClientWriteError<Types<R>>>,
+) -> NotWritten {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => {
+            NotWritten::Definite { leader: leader(to) }
+        }
+        RaftError::APIError(
+            ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_),
+        ) => NotWritten::Definite { leader: None },
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) | RaftError::Fatal(_) => {
+            NotWritten::Unknown
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub const CACHE: usize = 16 << 20;
 /// slow link.
 pub const READ_MAX: usize = 1 << 20;
 /// Version of every encoded value.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Whose store it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend};
-use portcullis_core::GlobalTime;
 use portcullis_core::lease::{self, Key, Lease};
+use portcullis_core::members::{self, Members};
+use portcullis_core::{GlobalTime, NodeId, log};
 
-use super::{LogId, Membership, SnapshotMeta, Store, Types, codec};
+use super::{Formed, LogId, Membership, SnapshotMeta, Store, Types, codec};
 
 /// Version of an encoded snapshot.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Most leases that one scan looks at under the table's lock, which keeps entries from being applied
 /// meanwhile: less than a millisecond of a table of a million leases.
 pub const SCAN_MAX: usize = 4_096;
@@ -34,6 +35,26 @@ pub enum Observed<'a> {
         entry: &'a lease::Entry,
         /// What it did.
         applied: &'a lease::Applied,
+    },
+    /// The log's entry `index` was applied, which is about the members.
+    Members {
+        /// Where it stands in the log.
+        index: u64,
+        /// What was to be done.
+        command: &'a members::Command,
+        /// What came of it.
+        outcome: &'a members::Outcome,
+    },
+    /// The log's entry `index` was applied, which gives out roles.
+    Formed {
+        /// Where it stands in the log.
+        index: u64,
+        /// Who votes.
+        voters: &'a BTreeSet<NodeId>,
+        /// Who voted before, while both must agree.
+        before: Option<&'a BTreeSet<NodeId>>,
+        /// Who has the log and no vote.
+        learners: &'a BTreeSet<NodeId>,
     },
     /// The table was replaced by a snapshot of all entries up to `index`. Leases may have become
     /// free that no [`Observed::Applied`] names, so whoever waits for one must look.
@@ -51,7 +72,7 @@ pub struct Leases(Arc<RwLock<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    leases: lease::Leases,
+    tables: log::State,
     applied: Option<LogId>,
     membership: Membership,
 }
@@ -125,13 +146,18 @@ impl View<'_> {
     pub fn index(&self) -> Option<u64> {
         self.0.applied.map(|applied| applied.index)
     }
+
+    /// The members as of that entry.
+    pub fn members(&self) -> &Members {
+        &self.0.tables.members
+    }
 }
 
 impl Deref for View<'_> {
     type Target = lease::Leases;
 
     fn deref(&self) -> &lease::Leases {
-        &self.0.leases
+        &self.0.tables.leases
     }
 }
 
@@ -159,22 +185,37 @@ impl<R: AsyncRuntime> Table<R> {
         self.leases.clone()
     }
 
-    fn apply_one(&self, entry: &super::LogEntry) -> lease::Applied {
+    fn apply_one(&self, entry: &super::LogEntry) -> log::Applied {
         let index = entry.log_id.index;
-        let mut applied = lease::Applied::default();
+        let mut applied = log::Applied::default();
         {
             let mut state = self.leases.change();
             state.applied = Some(entry.log_id);
             match &entry.payload {
                 EntryPayload::Blank => {}
-                EntryPayload::Normal(entry) => applied = state.leases.apply(entry),
+                EntryPayload::Normal(entry) => applied = state.tables.apply(entry),
                 EntryPayload::Membership(members) => {
                     state.membership = Membership::new(Some(entry.log_id), members.clone());
                 }
             }
         }
-        if let EntryPayload::Normal(entry) = &entry.payload {
-            (self.observer)(Observed::Applied { index, entry, applied: &applied });
+        match (&entry.payload, &applied) {
+            (EntryPayload::Blank, _) => {}
+            (EntryPayload::Membership(members), _) => {
+                let Formed { voters, before, learners } = Formed::of(members);
+                let (before, voters, learners) = (before.as_ref(), &voters, &learners);
+                (self.observer)(Observed::Formed { index, voters, before, learners });
+            }
+            (EntryPayload::Normal(log::Entry::Leases(entry)), log::Applied::Leases(applied)) => {
+                (self.observer)(Observed::Applied { index, entry, applied })
+            }
+            (
+                EntryPayload::Normal(log::Entry::Members(command)),
+                log::Applied::Members(outcome),
+            ) => (self.observer)(Observed::Members { index, command, outcome }),
+            (EntryPayload::Normal(log::Entry::Leases(_) | log::Entry::Members(_)), _) => {
+                unreachable!("what was done is of the kind that was asked for")
+            }
         }
         applied
     }
@@ -210,19 +251,19 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
                 last_log_id: view.0.applied,
                 last_membership: view.0.membership.clone(),
             },
-            snapshot: view.snapshot(),
+            snapshot: view.0.tables.snapshot(),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> io::Result<()> {
         let snapshot = codec::decode(VERSION, &data).map_err(io::Error::other)?;
-        let leases = lease::Leases::restore(snapshot);
+        let tables = log::State::restore(snapshot);
         // On a restart openraft installs the very snapshot that is in the store.
         if self.store.snapshot_meta()?.as_ref() != Some(meta) {
             self.store.save_snapshot(meta, data).await?;
         }
         *self.leases.change() =
-            State { leases, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+            State { tables, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         if let Some(last) = meta.last_log_id {
             (self.observer)(Observed::Restored { index: last.index });
         }
@@ -235,13 +276,13 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
 }
 
 /// A snapshot with its bytes.
-pub type Taken = Snapshot<super::LeaderId, u64, openraft::EmptyNode, Bytes>;
+pub type Taken = Snapshot<super::LeaderId, u64, super::Peer, Bytes>;
 
 /// The table as it was at one entry, on its way to the store.
 pub struct Builder<R: AsyncRuntime> {
     store: Store<R>,
     meta: SnapshotMeta,
-    snapshot: lease::Snapshot,
+    snapshot: log::Snapshot,
 }
 
 impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
@@ -278,7 +319,7 @@ mod tests {
                 commands.push(Command { operation, void_after: GlobalTime(u64::MAX) });
             }
         }
-        table.change().leases.apply(&Entry { now: GlobalTime(1), commands });
+        table.change().tables.leases.apply(&Entry { now: GlobalTime(1), commands });
         table
     }
 
@@ -296,7 +337,11 @@ mod tests {
             parts += 1;
             assert!(seen.len() - before <= SCAN_MAX, "the lock is held for one part only");
             // In between the table can change.
-            table.change().leases.apply(&Entry { now: GlobalTime(parts), commands: Vec::new() });
+            table
+                .change()
+                .tables
+                .leases
+                .apply(&Entry { now: GlobalTime(parts), commands: Vec::new() });
             match scanned.next {
                 Some(next) => after = Some(next),
                 None => break,

@@ -24,7 +24,7 @@ pub(super) const HEADER: u64 = 4_096;
 pub const CLUSTER_MAX: usize = 255;
 
 /// Version of the header and of all that redb's tables hold.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 const MAGIC: &[u8; 16] = b"portcullis raft\n";
 const CHECKSUM: usize = 504;
 const READY: usize = 512;

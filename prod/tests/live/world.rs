@@ -238,6 +238,7 @@ impl Cluster {
                     controllers_first: false,
                 },
                 cluster: CLUSTER.into(),
+                membership: None,
                 peers: held
                     .keys()
                     .map(|id| (NodeId(*id), vec![Address::new(&at(id, 1).to_string())]))

@@ -85,6 +85,7 @@ impl Check for Connected {
             | Event::Memory(_)
             | Event::Front(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

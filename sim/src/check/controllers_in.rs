@@ -77,7 +77,9 @@ impl Check for ControllersIn {
             (_, Event::Did(deed)) => self.did(at, deed),
             (_, Event::Told(_) | Event::Killed(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::BacklogFull | Event::Error(_) | Event::Front(_)) => false,
+            | (_, Event::BacklogFull | Event::Error(_) | Event::Front(_) | Event::Cluster(_)) => {
+                false
+            }
         };
         if changed {
             self.due = self.next();
@@ -110,11 +112,12 @@ impl ControllersIn {
     /// Takes note of a deed; says whether it matters.
     fn did(&mut self, at: Time, deed: &Deed) -> bool {
         match deed {
-            Deed::Crash(node) | Deed::Stop(node) => {
+            // Nobody has to be connected to whoever does not belong to the cluster any more.
+            Deed::Crash(node) | Deed::Stop(node) | Deed::Remove(node) | Deed::Left(node) => {
                 self.dead.insert(*node);
                 self.gone(at, *node);
             }
-            Deed::Restart(node) => {
+            Deed::Restart(node) | Deed::Join(node) => {
                 self.dead.remove(node);
             }
             Deed::LoseItself(node) => {

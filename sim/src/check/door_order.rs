@@ -81,6 +81,7 @@ impl Check for DoorOrder {
             | Event::Memory(_)
             | Event::Front(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

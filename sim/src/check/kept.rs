@@ -97,6 +97,7 @@ impl Check for Kept {
             | Event::Memory(_)
             | Event::Front(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

@@ -57,7 +57,7 @@ impl Check for LinksKept {
             (_, Event::Did(deed)) if breaks_links(deed) => self.wrong = Some(at),
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_) | Event::BacklogFull)
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Did(_) | Event::Error(_) | Event::Front(_)) => {}
+            | (_, Event::Did(_) | Event::Error(_) | Event::Front(_) | Event::Cluster(_)) => {}
         }
         Ok(())
     }
@@ -86,6 +86,9 @@ fn breaks_links(deed: &Deed) -> bool {
         | Deed::Claim(_)
         | Deed::Settle => false,
         Deed::Crash(_)
+        | Deed::Left(_)
+        | Deed::Join(_)
+        | Deed::Remove(_)
         | Deed::Restart(_)
         | Deed::Stop(_)
         | Deed::LoseItself(_)

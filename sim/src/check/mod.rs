@@ -22,7 +22,9 @@ mod no_ping_pong;
 mod one_answer;
 mod one_holder;
 mod paced;
+mod quorum_kept;
 mod retries;
+mod roles;
 mod taken_over;
 mod timely;
 mod unhurried;
@@ -101,6 +103,8 @@ pub const ALL: &[(&str, Make)] = &[
     ("taken_over", taken_over::make),
     ("contained", contained::make),
     ("connected", connected::make),
+    ("roles", roles::make),
+    ("quorum_kept", quorum_kept::make),
     ("no_error", no_error::make),
 ];
 
@@ -142,7 +146,7 @@ pub(crate) mod tests {
 
     /// A plan that gives every check something to say.
     const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                                 [balance]\npolicy = \"redirect\"\n[front]\n";
+                                 [members]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

@@ -35,6 +35,7 @@ impl Check for NoError {
             | Event::Memory(_)
             | Event::Front(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_) => Ok(()),
         }
     }

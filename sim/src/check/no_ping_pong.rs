@@ -92,6 +92,7 @@ impl Check for NoPingPong {
             | Event::Memory(_)
             | Event::Front(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

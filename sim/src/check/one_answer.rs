@@ -10,6 +10,7 @@ use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
+use crate::stage::Deed;
 
 /// How long after its deadline an ask may still have no answer: a node's clock and a tick.
 pub const LATE_MAX: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ impl Check for OneAnswer {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.forget(node);
             }
-            (_, Event::Did(crate::stage::Deed::Crash(node))) => self.forget(*node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.forget(*node),
             (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 let due = match request {
                     Request::Apply(_) => Some(at + *patience.min(&self.patience_max) + LATE_MAX),
@@ -82,6 +83,7 @@ impl Check for OneAnswer {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::Cluster(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {}
         }
         Ok(())

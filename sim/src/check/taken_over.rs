@@ -77,6 +77,7 @@ impl Check for TakenOver {
             | Event::Memory(_)
             | Event::Front(_)
             | Event::BacklogFull
+            | Event::Cluster(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

@@ -94,6 +94,12 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 _ = signals.interrupted.recv() => break info!("interrupted, stopping"),
                 _ = signals.terminated.recv() => break info!("terminated, stopping"),
                 () = &mut closed => break info!("let go of, stopping"),
+                () = node.removed() => {
+                    return Err(Failure::wrong(
+                        "this controller was removed from the cluster: it must be given an empty \
+                         data folder and join anew",
+                    ));
+                }
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
                     reload(&arguments.config, config, &node).await;

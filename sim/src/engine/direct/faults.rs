@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portcullis_core::controller::{Controller, Input};
+use portcullis_core::roles::Roles;
 use portcullis_core::{NodeId, Seed, listener};
 
 use super::link::{Down, Hop, Served};
@@ -39,6 +40,8 @@ impl World<'_> {
                 self.process(node).crashed = true;
                 self.die(node);
             }
+            Deed::Join(_) | Deed::Remove(_) => self.operate(deed),
+            Deed::Left(_) => {}
             Deed::Restart(node) => {
                 self.process(node).crashed = false;
                 // One that was told to stop and is not done by then is killed, as a service manager
@@ -105,7 +108,9 @@ impl World<'_> {
         config.listener.controllers_first = controllers_first;
         let machine = Controller::new(config, self.seed(node));
         let rival = Rival::new(self.plan, node);
-        self.process(node).born(machine, rival);
+        let members = self.plan.settings.members.as_ref();
+        let roles = members.map(|members| Roles::new(members.roles(node)));
+        self.process(node).born(machine, rival, roles);
         self.start_raft(node);
         self.tell(node, Input::Started);
         let life = self.process(node).life;
@@ -120,20 +125,6 @@ impl World<'_> {
         let life = self.process(node).life.number;
         let root = Seed(self.plan.settings.seed);
         root.child("controller", node.0).child("life", u64::from(life))
-    }
-
-    /// A process is told to stop: it hands the lead over to the next controller that runs.
-    fn stop(&mut self, node: NodeId) {
-        let count = self.processes.len() as u64;
-        let others = (1..count).map(|step| NodeId((node.0 - 1 + step) % count + 1));
-        let heir = others.into_iter().find(|other| self.process(*other).machine.is_some());
-        let process = self.process(node);
-        if process.leader.is_none()
-            && let (Some(raft), Some(heir)) = (&process.raft, heir)
-        {
-            raft.hand_over(heir);
-        }
-        self.tell(node, Input::Stopping);
     }
 
     /// A process is killed for its memory, and will start again.

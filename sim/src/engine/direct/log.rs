@@ -1,19 +1,22 @@
 //! What raft nodes report, and what the world makes of it.
 
-use portcullis::raft::{Proposed, Role};
-use portcullis_core::NodeId;
+use portcullis::env::Affair;
+use portcullis::raft::{Formed, Proposed, Role};
 use portcullis_core::controller::Input;
+use portcullis_core::{NodeId, roles};
 
 use super::network::Passage;
 use super::raft::{Fate, Letter, Node, Report, spawn};
 use super::{Event, Waiting, World};
 use crate::history::{Event as Fact, Who};
+use crate::members;
 use crate::stage::Place;
 
 impl World<'_> {
     /// Starts the raft node of a process.
     pub(super) fn start_raft(&mut self, node: NodeId) {
-        let members: Vec<NodeId> = self.plan.controllers().collect();
+        let founds = |node: &NodeId| members::founds(self.plan, *node);
+        let members: Vec<NodeId> = self.plan.controllers().filter(founds).collect();
         let inbox = self.inbox.clone();
         let process = self.process(node);
         let (life, disk) = (process.life, process.disk.clone());
@@ -57,6 +60,29 @@ impl World<'_> {
                     }
                 }
             }
+            Report::Members { life, index, command, outcome } => {
+                if self.process(life.node).lives(life) {
+                    let affair = Affair::Applied { index, command: &command, outcome: &outcome };
+                    self.record(Who::Controller(life.node), Fact::Cluster(affair));
+                    self.tell(life.node, Input::Applied { index, released: Vec::new() });
+                    self.leave_if_removed(life.node);
+                }
+            }
+            Report::Formed { life, index, formed } => {
+                if self.process(life.node).lives(life) {
+                    let Formed { voters, before, learners } = &formed;
+                    let before = before.as_ref();
+                    let affair = Affair::Formed { index, voters, before, learners };
+                    self.record(Who::Controller(life.node), Fact::Cluster(affair));
+                    self.leave_if_removed(life.node);
+                }
+            }
+            Report::Changed { life, done } => {
+                if self.process(life.node).lives(life) {
+                    let told = if done { roles::Input::Changed } else { roles::Input::NotChanged };
+                    self.tell_roles(life.node, told);
+                }
+            }
             Report::Restored { life, index } => {
                 if self.process(life.node).lives(life) {
                     self.tell(life.node, Input::Restored { index });
@@ -67,6 +93,12 @@ impl World<'_> {
                 if !process.lives(life) {
                     return;
                 }
+                let told = match role {
+                    Role::Leader { .. } => roles::Input::Led,
+                    Role::Follower { .. } => roles::Input::Followed,
+                };
+                self.tell_roles(life.node, told);
+                let process = self.process(life.node);
                 let global = process.raft.as_ref().map(Node::global).unwrap_or_default();
                 process.heard = false;
                 process.leader = match role {
@@ -116,6 +148,10 @@ impl World<'_> {
 
     /// A letter arrives.
     pub(super) fn deliver(&mut self, letter: Letter) {
+        if self.gone(letter.to, letter.from.node) {
+            // It is told so, and drops the letter.
+            return self.left(letter.from.node);
+        }
         let locked = self.locks_out(letter.to);
         let process = self.process(letter.to);
         let fate = match &process.raft {

@@ -29,6 +29,7 @@ mod peers;
 mod process;
 mod raft;
 mod rival;
+mod roles;
 mod serve;
 mod strangers;
 
@@ -45,9 +46,10 @@ use portcullis_core::{NodeId, Seed, Time, agent, controller};
 
 use super::{Ran, configuration};
 use crate::history::{Event as Fact, History, Who};
+use crate::members;
 use crate::plan::Plan;
 use crate::settings::Bytes;
-use crate::stage::{Place, Stage};
+use crate::stage::{Deed, Place, Stage};
 use clients::Client;
 use front::Front;
 use heap::{Due, Heap};
@@ -91,6 +93,12 @@ enum Event {
     Silence(Place, Place),
     /// A process that was killed starts again.
     Revive(Life),
+    /// The timer of the machine that gives out roles.
+    Roles(Life),
+    /// An operator tries to have something done about the members.
+    Operate(Deed),
+    /// A process that was told to stop ends.
+    Stopped(Life),
     /// A workload's client asks again.
     Claim(u32),
     /// A workload's client takes back what it asked under this number.
@@ -170,7 +178,7 @@ impl<'a> World<'a> {
         if let Some(at) = self.stage.next() {
             self.heap.push(at, Event::Deed);
         }
-        for node in self.plan.controllers() {
+        for node in self.plan.controllers().filter(|node| members::founds(self.plan, *node)) {
             self.start(node);
         }
         self.start_front();
@@ -251,6 +259,13 @@ impl<'a> World<'a> {
                 let process = self.process(life.node);
                 if process.life == life && process.machine.is_none() && !process.crashed {
                     self.start(life.node);
+                }
+            }
+            Event::Roles(life) => self.roles_due(life),
+            Event::Operate(deed) => self.operate(deed),
+            Event::Stopped(life) => {
+                if self.process(life.node).lives(life) {
+                    self.left(life.node);
                 }
             }
             Event::Claim(client) => self.claim(client),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use portcullis_core::controller::Controller;
+use portcullis_core::roles::Roles;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
 
 use super::link::LinkId;
@@ -27,6 +28,10 @@ pub struct Process {
     pub machine: Option<Controller>,
     /// What stands in for core's lease service, if the scenario wants it.
     pub rival: Option<Rival>,
+    /// Gives out roles while this controller leads, if the scenario wants it.
+    pub roles: Option<Roles>,
+    /// When its timer is due.
+    pub roles_timer: Time,
     /// None until openraft has started.
     pub raft: Option<Node>,
     pub disk: Disk,
@@ -108,6 +113,8 @@ impl Process {
             life: Life { node, number: 0 },
             machine: None,
             rival: None,
+            roles: None,
+            roles_timer: Time(u64::MAX),
             raft: None,
             disk: Disk::default(),
             slow_disk: Duration::ZERO,
@@ -146,19 +153,21 @@ impl Process {
     }
 
     /// The next life of the process, with nothing but the disk that the last one left.
-    pub fn born(&mut self, machine: Controller, rival: Option<Rival>) {
+    pub fn born(&mut self, machine: Controller, rival: Option<Rival>, roles: Option<Roles>) {
         let life = Life { number: self.life.number + 1, ..self.life };
         let disk = std::mem::take(&mut self.disk);
         let (slow_disk, set, lost_itself) = (self.slow_disk, self.set, self.lost_itself);
         let machine = Some(machine);
         let fresh = Process::new(life.node);
-        *self = Process { life, disk, slow_disk, set, lost_itself, machine, rival, ..fresh };
+        let kept = Process { life, disk, slow_disk, set, lost_itself, ..fresh };
+        *self = Process { machine, rival, roles, ..kept };
     }
 
     /// Ends the process at once. Gives up every link that it had as a server.
     pub fn die(&mut self) -> Vec<LinkId> {
         self.machine = None;
         self.rival = None;
+        self.roles = None;
         self.disk = match self.raft.take() {
             Some(raft) => raft.kill(),
             None => self.disk.survive(),

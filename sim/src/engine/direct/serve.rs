@@ -96,10 +96,7 @@ impl World<'_> {
             }
             Output::Admit { connection } => self.shake(node, connection),
             Output::Condition { .. } => {}
-            Output::Stopped => {
-                self.process(node).crashed = true;
-                self.die(node);
-            }
+            Output::Stopped => self.drained(node),
             Output::Shut { door } => {
                 let port = std::mem::take(self.process(node).door(door));
                 port.backlog.into_iter().for_each(|link| self.let_go(link));

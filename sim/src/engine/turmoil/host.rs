@@ -159,6 +159,7 @@ impl Env for Host {
             Fact::ControllerTold(input) => Event::Told(input),
             Fact::ControllerOrdered(output) => Event::Ordered(output),
             Fact::Applied { index, entry, applied } => Event::Applied { index, entry, applied },
+            Fact::Cluster(affair) => Event::Cluster(affair),
             Fact::AgentTold(input) => Event::AgentTold(input),
             Fact::AgentOrdered(output) => Event::AgentOrdered(output),
             // No scenario has a front among its hosts, or anybody who strives to be responsible.

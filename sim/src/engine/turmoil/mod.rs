@@ -25,10 +25,12 @@ use portcullis::client::wire::Pass;
 use portcullis::client::{self, Client, Follows};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::Env;
+use portcullis::node::members::Membership;
 use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
 use portcullis_core::addresses::{HostPort, Scope};
+use portcullis_core::members::Command;
 use portcullis_core::{Address, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -55,6 +57,8 @@ struct Stageplay {
     authority: Authority,
     certificates: BTreeMap<NodeId, Certificate>,
     disks: BTreeMap<NodeId, Disks>,
+    /// Where each running controller is told what its operator wants.
+    orders: RefCell<BTreeMap<NodeId, mpsc::Sender<Order>>>,
     book: Book,
     /// Random words drawn by the engine itself; what hosts draw shows in what they do.
     draws: Cell<u64>,
@@ -68,6 +72,14 @@ enum Cue {
     Restart,
     /// Clients make these claims.
     Claim(Claims),
+}
+
+/// What an operator wants of a controller.
+enum Order {
+    /// It is to stop.
+    Stop,
+    /// This is to be done about the members.
+    Do(Command),
 }
 
 /// Executes a plan.
@@ -130,6 +142,7 @@ impl Stageplay {
         Stageplay {
             certificates: plan.controllers().map(issue).collect(),
             disks: plan.controllers().map(|node| (node, Disks::default())).collect(),
+            orders: RefCell::default(),
             book: Book::new(history),
             plan: plan.clone(),
             authority,
@@ -162,6 +175,7 @@ impl Stageplay {
             (node, vec![at])
         };
         let certificate = &self.certificates[&node];
+        let members = self.plan.settings.members.as_ref();
         node::Config {
             controller: configuration::controller(&self.plan, node),
             raft: raft::Config::default(),
@@ -175,6 +189,11 @@ impl Stageplay {
             metrics: None,
             proxied: Vec::new(),
             cluster: CLUSTER.into(),
+            membership: members.map(|members| Membership {
+                roles: members.roles(node),
+                wanted: members.wanted(),
+                domain: "".into(),
+            }),
             peers: self.plan.controllers().map(peer).collect(),
             servers: self.plan.controllers().map(server).collect(),
             space: None,
@@ -245,9 +264,33 @@ async fn perform(play: Rc<Stageplay>, node: NodeId) -> turmoil::Result {
     let host =
         Host::start(Who::Controller(node), seed, play.disks[&node].clone(), play.book.clone());
     let config = play.node(node);
+    let (orders, mut ordered) = mpsc::channel(play.plan.steps.len().max(1));
+    play.orders.borrow_mut().insert(node, orders);
+    let book = play.book.clone();
     drop(play);
     host.scope(async {
-        let _running = Node::start(host.clone(), config).await?;
+        let running = Node::start(host.clone(), config).await?;
+        loop {
+            let order = tokio::select! {
+                biased;
+                order = ordered.recv() => order,
+                () = running.removed() => break,
+            };
+            match order {
+                Some(Order::Do(command)) => {
+                    // Until it is done, as an operator would.
+                    while running.change_members(command.clone()).await.is_err() {
+                        host.sleep_until(host.now() + Duration::from_secs(1)).await;
+                    }
+                }
+                Some(Order::Stop) => {
+                    running.stop().await;
+                    break;
+                }
+                None => std::future::pending().await,
+            }
+        }
+        book.record(Who::World, Event::Did(&Deed::Left(node)));
         std::future::pending().await
     })
     .await
@@ -330,6 +373,12 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
             play.drew(&rng);
         }
         Deed::Restart(node) => sim.bounce(node.to_string()),
+        Deed::Stop(node) => order(play, node, Order::Stop),
+        Deed::Remove(node) => {
+            // Whoever runs hands it to the leader.
+            let by = play.plan.controllers().find(|by| *by != node).unwrap_or(node);
+            order(play, by, Order::Do(Command::Remove { node }));
+        }
         Deed::Cut { from, to } => sim.partition_oneway(name(from), name(to)),
         Deed::Mend { from, to } => sim.repair_oneway(name(from), name(to)),
         Deed::Hold { from, to } => sim.hold(name(from), name(to)),
@@ -340,9 +389,18 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Herd => cue(cues, Cue::Herd),
         Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
-        Deed::Stop(_) | Deed::ControllerPort { .. } => {}
+        Deed::ControllerPort { .. } => {}
         Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
+        // No plan for this engine has anybody join, and only the engine says who has left.
+        Deed::Join(_) | Deed::Left(_) => {}
+    }
+}
+
+fn order(play: &Stageplay, node: NodeId, order: Order) {
+    if let Some(orders) = play.orders.borrow().get(&node) {
+        // A process that is down is told nothing.
+        drop(orders.try_send(order));
     }
 }
 

@@ -14,14 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::storage::IOFlushed;
-use openraft::{AsyncRuntime as _, EmptyNode, OptionalSend};
-use openraft_rt::WatchReceiver as _;
+use openraft::{AsyncRuntime as _, OptionalSend};
 use openraft_rt_sim::SimRuntime;
-use portcullis::raft::{self as shell, Proposed, Role, Roles};
+use portcullis::raft::{self as shell, Proposed, Role, Roles, membership};
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{self, Applied, Entry};
-use portcullis_core::{BatchId, GlobalTime, NodeId, queue};
+use portcullis_core::members::{Members, Standing};
+use portcullis_core::roles::{Output, Picture};
+use portcullis_core::{BatchId, GlobalTime, NodeId, log, members, queue};
 use tokio::sync::oneshot;
 
 pub use disk::Disk;
@@ -52,10 +54,16 @@ pub enum Report {
     Write { life: Life, write: Write },
     /// The table applied a log entry.
     Applied { life: Life, index: u64, entry: Entry, applied: Applied },
+    /// The table applied a log entry about the members.
+    Members { life: Life, index: u64, command: members::Command, outcome: members::Outcome },
     /// The table was replaced by a snapshot.
     Restored { life: Life, index: u64 },
     /// The node's role changed.
     Role { life: Life, role: Role },
+    /// What became of a change of roles.
+    Changed { life: Life, done: bool },
+    /// The table applied a change of roles.
+    Formed { life: Life, index: u64, formed: shell::Formed },
     /// What became of a proposal.
     Proposed { life: Life, batch: BatchId, proposed: Proposed },
 }
@@ -85,7 +93,7 @@ pub enum Write {
 }
 
 /// A snapshot: nothing is encoded, since nothing leaves this process.
-pub type Taken = openraft::storage::Snapshot<shell::LeaderId, u64, EmptyNode, Arc<lease::Snapshot>>;
+pub type Taken = openraft::storage::Snapshot<shell::LeaderId, u64, shell::Peer, Arc<log::Snapshot>>;
 
 /// Where tasks report to the world.
 #[derive(Clone, Default)]
@@ -145,8 +153,8 @@ impl Node {
             .await
             .expect("a disk in memory does not fail");
         if let Some(members) = members {
-            let members: BTreeMap<u64, EmptyNode> =
-                members.iter().map(|node| (node.0, EmptyNode {})).collect();
+            let members: BTreeMap<u64, shell::Peer> =
+                members.iter().map(|node| (node.0, shell::Peer::default())).collect();
             raft.initialize(members).await.expect("the log is empty");
         }
         let node = Node { life, raft, table: view, disk, inbox: inbox.clone() };
@@ -202,6 +210,54 @@ impl Node {
             }
             Request::Wait(_) => false,
         }
+    }
+
+    /// The members, by this node's copy of the table.
+    pub fn members(&self) -> Members {
+        self.table.members()
+    }
+
+    /// Whether this node has a vote, as far as it knows.
+    pub fn votes(&self, node: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().any(|id| id == node.0)
+    }
+
+    /// Whether a controller was removed and has no part in the log any more, as far as this node
+    /// knows.
+    pub fn gone(&self, node: NodeId) -> bool {
+        self.members().standing(node) == Standing::Removed && !membership::knows(&self.raft, node)
+    }
+
+    /// How the cluster stands, if this node leads.
+    pub fn picture(
+        &self,
+        heard_within: Duration,
+        reaches: impl Fn(NodeId) -> bool,
+    ) -> Option<Picture> {
+        membership::picture(&self.raft, &self.members(), heard_within, reaches)
+    }
+
+    /// Makes a change of roles; what becomes of it is reported.
+    pub fn change(&self, order: Output, found: members::Command) {
+        let (raft, inbox, life) = (self.raft.clone(), self.inbox.clone(), self.life);
+        let members = self.members();
+        spawn(async move {
+            let change = membership::change(&raft, &members, found, &order);
+            let done = SimRuntime::timeout(PROPOSE_WITHIN, change).await.unwrap_or(false);
+            inbox.push(Report::Changed { life, done });
+        });
+    }
+
+    /// Proposes a command about the members; whoever wants to know what came of it looks.
+    pub fn command(&self, command: members::Command) {
+        let raft = self.raft.clone();
+        spawn(async move {
+            let proposed = shell::propose_members(&raft, command);
+            // An operator tries until it is done.
+            let _ = SimRuntime::timeout(PROPOSE_WITHIN, proposed).await;
+        });
     }
 
     /// Proposes an entry; what becomes of it is reported.

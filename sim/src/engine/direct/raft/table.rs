@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
-use portcullis::raft::{LogEntry, LogId, Membership, SnapshotMeta};
-use portcullis_core::lease::{self, Applied, Leases};
+use portcullis::raft::{Formed, LogEntry, LogId, Membership, SnapshotMeta};
+use portcullis_core::lease::Leases;
+use portcullis_core::log::{self, Applied};
+use portcullis_core::members::Members;
 
 use super::{Disk, Inbox, Life, Report, Taken, Types, Write, disk};
 
@@ -27,7 +29,7 @@ pub struct View(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    leases: Leases,
+    tables: log::State,
     applied: Option<LogId>,
     membership: Membership,
 }
@@ -35,7 +37,12 @@ struct State {
 impl View {
     /// Looks into the table as of the last applied entry.
     pub fn look<T>(&self, look: impl FnOnce(&Leases) -> T) -> T {
-        look(&locked(&self.0).leases)
+        look(&locked(&self.0).tables.leases)
+    }
+
+    /// The members as of the last applied entry.
+    pub fn members(&self) -> Members {
+        locked(&self.0).tables.members.clone()
     }
 }
 
@@ -56,13 +63,26 @@ impl Table {
         match entry.payload {
             EntryPayload::Blank => Applied::default(),
             EntryPayload::Normal(payload) => {
-                let applied = state.leases.apply(&payload);
+                let applied = state.tables.apply(&payload);
                 let answer = if answered { applied.clone() } else { Applied::default() };
                 let (life, index) = (self.life, entry.log_id.index);
-                self.inbox.push(Report::Applied { life, index, entry: payload, applied });
+                self.inbox.push(match (payload, applied) {
+                    (log::Entry::Leases(entry), Applied::Leases(applied)) => {
+                        Report::Applied { life, index, entry, applied }
+                    }
+                    (log::Entry::Members(command), Applied::Members(outcome)) => {
+                        Report::Members { life, index, command, outcome }
+                    }
+                    (log::Entry::Leases(_) | log::Entry::Members(_), _) => {
+                        unreachable!("what was done is of the kind that was asked for")
+                    }
+                });
                 answer
             }
             EntryPayload::Membership(members) => {
+                let (life, index) = (self.life, entry.log_id.index);
+                let formed = Formed::of(&members);
+                self.inbox.push(Report::Formed { life, index, formed });
                 state.membership = Membership::new(Some(entry.log_id), members);
                 Applied::default()
             }
@@ -76,7 +96,7 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl RaftStateMachine<Types> for Table {
-    type SnapshotData = Arc<lease::Snapshot>;
+    type SnapshotData = Arc<log::Snapshot>;
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, Membership)> {
@@ -101,14 +121,14 @@ impl RaftStateMachine<Types> for Table {
         let state = locked(&self.state);
         let meta =
             SnapshotMeta { last_log_id: state.applied, last_membership: state.membership.clone() };
-        let snapshot = Arc::new(state.leases.snapshot());
+        let snapshot = Arc::new(state.tables.snapshot());
         Builder { taken: Taken { meta, snapshot }, life: self.life, inbox: self.inbox.clone() }
     }
 
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
-        snapshot: Arc<lease::Snapshot>,
+        snapshot: Arc<log::Snapshot>,
     ) -> io::Result<()> {
         let kept = self.disk.snapshot().is_some_and(|taken| taken.meta == *meta);
         if !kept {
@@ -116,7 +136,7 @@ impl RaftStateMachine<Types> for Table {
             disk::sync(&self.inbox, self.life, |done| Write::Snapshot { taken, done }).await;
         }
         *locked(&self.state) = State {
-            leases: Leases::restore((*snapshot).clone()),
+            tables: log::State::restore((*snapshot).clone()),
             applied: meta.last_log_id,
             membership: meta.last_membership.clone(),
         };
@@ -139,7 +159,7 @@ pub struct Builder {
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
-    type SnapshotData = Arc<lease::Snapshot>;
+    type SnapshotData = Arc<log::Snapshot>;
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
         let taken = self.taken.clone();

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::AsyncRuntime as _;
-use openraft::EmptyNode;
 use openraft::OptionalSend;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft_rt_sim::SimRuntime;
-use portcullis::raft::Vote;
-use portcullis_core::{NodeId, lease};
+use portcullis::raft::{Peer, Vote};
+use portcullis_core::{NodeId, log};
 use tokio::sync::oneshot;
 
 use super::{Fate, Inbox, Letter, Life, Raft, Report, Taken, Types};
@@ -38,7 +38,7 @@ pub struct Wire {
 impl RaftNetworkFactory<Types> for Wires {
     type Network = Wire;
 
-    async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Wire {
+    async fn new_client(&mut self, target: u64, _: &Peer) -> Wire {
         Wire { from: self.from, to: NodeId(target), inbox: self.inbox.clone() }
     }
 }
@@ -87,7 +87,7 @@ impl Wire {
 }
 
 impl RaftNetworkV2<Types> for Wire {
-    type SnapshotData = Arc<lease::Snapshot>;
+    type SnapshotData = Arc<log::Snapshot>;
 
     async fn append_entries(
         &mut self,
@@ -114,6 +114,15 @@ impl RaftNetworkV2<Types> for Wire {
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let work = |raft: Raft| async move { raft.pre_vote(rpc).await.ok() };
         self.exchange(option.soft_ttl(), RPCTypes::Vote, work).await
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        rpc: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let work = |raft: Raft| async move { raft.handle_transfer_leader(rpc).await.ok() };
+        self.exchange(option.soft_ttl(), RPCTypes::TransferLeader, work).await
     }
 
     async fn full_snapshot(

@@ -1,0 +1,148 @@
+//! No change of voters leaves those that run without a majority.
+
+use std::collections::BTreeSet;
+
+use portcullis::env::Affair;
+use portcullis_core::controller::Input;
+use portcullis_core::{NodeId, Time};
+
+use super::{Check, Sentence};
+use crate::facts::Facts;
+use crate::history::{Event, Who};
+use crate::plan::Plan;
+use crate::stage::{Deed, Place};
+
+/// See the module.
+#[derive(Default)]
+struct QuorumKept {
+    /// The highest log index that was applied; what another copy applies is no news.
+    index: u64,
+    voters: BTreeSet<NodeId>,
+    running: BTreeSet<NodeId>,
+    /// Which controllers do not hear which.
+    cut: BTreeSet<(NodeId, NodeId)>,
+}
+
+pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
+    plan.settings.members.as_ref()?;
+    Some(Box::new(QuorumKept::default()))
+}
+
+impl Check for QuorumKept {
+    fn name(&self) -> &'static str {
+        "quorum_kept"
+    }
+
+    fn sentence(&self) -> Sentence {
+        Sentence {
+            seed: "003",
+            text: "up to two other voters that participate in leader elections,",
+        }
+    }
+
+    fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+        match (who, event) {
+            (Who::Controller(node), Event::Told(Input::Started)) => {
+                self.running.insert(node);
+                Ok(())
+            }
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => {
+                self.running.remove(node);
+                Ok(())
+            }
+            (Who::Controller(node), Event::Killed(_)) => {
+                self.running.remove(&node);
+                Ok(())
+            }
+            (_, Event::Did(Deed::Cut { from, to } | Deed::Hold { from, to })) => {
+                self.cut.extend(pair(*from, *to));
+                Ok(())
+            }
+            (_, Event::Did(Deed::Mend { from, to } | Deed::Release { from, to })) => {
+                pair(*from, *to).map(|pair| self.cut.remove(&pair));
+                Ok(())
+            }
+            (Who::Controller(by), Event::Cluster(Affair::Formed { index, voters, .. }))
+                if *index > self.index =>
+            {
+                self.index = *index;
+                self.formed(by, voters)
+            }
+            (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_))
+            | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
+        }
+    }
+}
+
+impl QuorumKept {
+    fn formed(&mut self, by: NodeId, voters: &BTreeSet<NodeId>) -> Result<(), String> {
+        let changed = self.voters != *voters && !self.voters.is_empty();
+        self.voters.clone_from(voters);
+        let hears = |node: &&NodeId| {
+            let cut = self.cut.contains(&(by, **node)) || self.cut.contains(&(**node, by));
+            self.running.contains(*node) && !cut
+        };
+        let there = voters.iter().filter(hears).count();
+        if changed && there * 2 <= voters.len() {
+            let of = voters.len();
+            return Err(format!("{by} makes voters of {of}, of whom it has {there}"));
+        }
+        Ok(())
+    }
+}
+
+fn pair(from: Place, to: Place) -> Option<(NodeId, NodeId)> {
+    match (from, to) {
+        (Place::Controller(from), Place::Controller(to)) => Some((from, to)),
+        (Place::Agents, _) | (_, Place::Agents) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::tests::{ONE, Story};
+
+    fn nodes<const N: usize>(ids: [u64; N]) -> BTreeSet<NodeId> {
+        ids.into_iter().map(NodeId).collect()
+    }
+
+    /// A story in which these run and vote.
+    fn running<const N: usize>(ids: [u64; N]) -> Story {
+        let mut story = Story::new(make, "[members]\n");
+        for id in ids {
+            assert!(story.told(0, Who::Controller(NodeId(id)), Input::Started).is_ok());
+        }
+        assert!(formed(&mut story, 1, ids).is_ok());
+        story
+    }
+
+    fn formed<const N: usize>(story: &mut Story, index: u64, ids: [u64; N]) -> Result<(), String> {
+        let (voters, learners) = (nodes(ids), BTreeSet::new());
+        let (voters, learners) = (&voters, &learners);
+        let affair = Affair::Formed { index, voters, before: None, learners };
+        story.event(index, ONE, Event::Cluster(affair))
+    }
+
+    #[test]
+    fn a_vote_for_one_that_is_down_is_caught_when_it_costs_the_majority() {
+        let mut story = running([1, 2, 3]);
+        let crash = Deed::Crash(NodeId(3));
+        assert!(story.event(2, Who::World, Event::Did(&crash)).is_ok());
+        assert!(formed(&mut story, 3, [1, 2, 3]).is_ok());
+        assert!(formed(&mut story, 4, [1, 3]).is_err());
+    }
+
+    #[test]
+    fn a_vote_for_those_that_are_not_heard_is_caught() {
+        let mut story = running([1, 2, 3]);
+        for id in [2, 3] {
+            let (from, to) = (Place::Controller(NodeId(1)), Place::Controller(NodeId(id)));
+            assert!(story.event(2, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
+        }
+        assert!(formed(&mut story, 3, [1]).is_ok());
+        assert!(formed(&mut story, 4, [1, 2, 3]).is_err());
+    }
+}
