@@ -116,7 +116,8 @@ impl Side<'_> {
                 let arguments: Vec<_> = words.map(str::to_owned).collect();
                 let mut leash = Leash::start(program, &arguments, "KILL", &log)?;
                 let line = leash.line()?;
-                let address = line.strip_prefix("listen ").context("no port is printed")?;
+                let line: serde_json::Value = serde_json::from_str(&line)?;
+                let address = line["listen"].as_str().context("no port is printed")?;
                 let (process, address) = (leash.process, Address::new(address));
                 Ok(Some(Proxy { process, address, _leash: leash, _folder: folder, _port: None }))
             }

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use portcullis::config::front::{Behind, EXAMPLE, File, Kind, Limits};
 use portcullis::front::Front;
 use portcullis::tokio_env::{Ports, Tokio};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -34,7 +35,7 @@ pub struct Arguments {
     /// Check that file, say what it means, and stop
     #[arg(long, requires = "config")]
     check: bool,
-    /// Print the ports when they are bound: `listen` or `metrics`, a space, and the address
+    /// Print the ports when they are bound, each as a line of JSON: {"listen":"0.0.0.0:17070"}
     #[arg(long)]
     print_ports: bool,
     /// Threads that carry bytes [default: one for each processor]
@@ -161,9 +162,9 @@ async fn serve(arguments: &Arguments, file: &File) -> Result<(), Failure> {
     info!(listen = %front.bound(), metrics = ?front.shown(), files, "started");
     if arguments.print_ports {
         // Whoever wanted to know may have gone; the front serves all the same.
-        let _ = writeln!(io::stdout(), "listen {}", front.bound());
+        let _ = writeln!(io::stdout(), "{}", json!({ "listen": front.bound() }));
         if let Some(shown) = front.shown() {
-            let _ = writeln!(io::stdout(), "metrics {shown}");
+            let _ = writeln!(io::stdout(), "{}", json!({ "metrics-address": shown }));
         }
     }
     loop {

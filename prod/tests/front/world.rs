@@ -155,6 +155,12 @@ pub struct Front {
     stdout: BufReader<ChildStdout>,
 }
 
+/// The address in a line of `--print-ports`.
+fn said(line: &str, key: &str) -> SocketAddr {
+    let line: serde_json::Value = serde_json::from_str(line).expect("it prints JSON");
+    line[key].as_str().expect("it prints its port").parse().expect("an address")
+}
+
 impl Front {
     /// With a configuration of which this is all but the port.
     pub fn start(folder: &Path, config: &str) -> Front {
@@ -171,16 +177,14 @@ impl Front {
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("it prints text");
-        let port = line.trim_end().strip_prefix("listen ").expect("it prints its port");
-        Front { listen: port.parse().expect("an address"), child, stdout }
+        Front { listen: said(&line, "listen"), child, stdout }
     }
 
     /// Where it shows its metrics, if its file asks for that. To be called once.
     pub fn metrics(&mut self) -> SocketAddr {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("it prints text");
-        let port = line.trim_end().strip_prefix("metrics ").expect("it prints its port");
-        port.parse().expect("an address")
+        said(&line, "metrics-address")
     }
 
     pub fn signal(&self, signal: Signal) {

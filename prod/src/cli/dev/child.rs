@@ -1,5 +1,6 @@
 //! One controller as a process of its own, started again whenever it ends.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
@@ -135,7 +136,8 @@ impl Child {
 
     /// A line of `run --print-ports`: the key of the door, and where it is.
     async fn heard(&self, line: &str, process: u32, started: Time) {
-        let door = match line.split_once(' ').map(|(key, _)| key) {
+        let bound: BTreeMap<String, String> = serde_json::from_str(line).unwrap_or_default();
+        let door = match bound.keys().next().map(String::as_str) {
             Some("api-port") => Door::Api,
             Some("controller-api-port") => Door::Controller,
             Some(_) | None => return,

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// The controller's configuration, in TOML
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Print each port when it is bound: its key, a space, and the address
+    /// Print each port when it is bound, as a line of JSON: {"api-port":"0.0.0.0:17070"}
     #[arg(long)]
     print_ports: bool,
     /// Write which ports are bound to this file as JSON, whole, at every change, and remove it on a

@@ -28,7 +28,7 @@ fn named(ports: &Ports) -> [(&'static str, Option<String>); 4] {
     ]
 }
 
-/// Prints each port when it is bound, and never ends.
+/// Prints each port when it is bound, as a JSON object in a line of its own, and never ends.
 pub async fn print(node: &Node<Tokio>) {
     let mut ports = node.ports();
     let mut known = named(&Ports::default());
@@ -37,7 +37,7 @@ pub async fn print(node: &Node<Tokio>) {
         for ((key, at), (_, known)) in bound.iter().zip(&known) {
             if let Some(at) = at.as_ref().filter(|_| at != known) {
                 // Whoever wanted to know may have gone; the controller serves all the same.
-                let _ = writeln!(io::stdout(), "{key} {at}");
+                let _ = writeln!(io::stdout(), "{}", json!({ *key: at }));
             }
         }
         known = bound;
