@@ -21,6 +21,7 @@ mod no_error;
 mod no_ping_pong;
 mod one_answer;
 mod one_holder;
+mod one_worker;
 mod paced;
 mod quorum_kept;
 mod retries;
@@ -90,6 +91,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("gentle", gentle::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
+    ("one_worker", one_worker::make),
     ("kept", kept::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
@@ -146,7 +148,7 @@ pub(crate) mod tests {
 
     /// A plan that gives every check something to say.
     const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                                 [members]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+                                 [members]\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

@@ -12,12 +12,13 @@
 
 mod claims;
 mod host;
+mod workers;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::api::{self, CONTROLLER_MODEL, Model, Place as About};
@@ -40,8 +41,10 @@ use super::Ran;
 use super::configuration::{self, API_PORT};
 use crate::history::{Event, History, Who};
 use crate::plan::{Claims, Plan};
+use crate::singular::Resource;
 use crate::stage::{Deed, Place, Stage};
 use host::{Book, Disks, Host};
+use workers::Shared;
 
 /// The host that all agents live on.
 const AGENTS: &str = "agents";
@@ -60,6 +63,8 @@ struct Stageplay {
     /// Where each running controller is told what its operator wants.
     orders: RefCell<BTreeMap<NodeId, mpsc::Sender<Order>>>,
     book: Book,
+    /// What single workers work upon.
+    resource: Arc<Mutex<Resource>>,
     /// Random words drawn by the engine itself; what hosts draw shows in what they do.
     draws: Cell<u64>,
 }
@@ -108,8 +113,8 @@ pub fn run(plan: &Plan, history: History) -> (Ran, History) {
     let mut now = Time(0);
     while now < plan.ends() {
         now = Time(0) + sim.elapsed();
-        let leader = play.book.turn(now);
-        stage.due(now, leader, &mut deeds);
+        let parts = play.book.turn(now);
+        stage.due(now, parts, &mut deeds);
         for deed in deeds.drain(..) {
             play.book.record(Who::World, Event::Did(&deed));
             act(&play, &mut sim, &cues, deed);
@@ -144,6 +149,7 @@ impl Stageplay {
             disks: plan.controllers().map(|node| (node, Disks::default())).collect(),
             orders: RefCell::default(),
             book: Book::new(history),
+            resource: Arc::new(Mutex::new(Resource::new(plan))),
             plan: plan.clone(),
             authority,
             draws: Cell::new(0),
@@ -259,41 +265,54 @@ fn tag(plan: &Plan, number: u32) -> String {
 
 /// One process of a controller.
 async fn perform(play: Rc<Stageplay>, node: NodeId) -> turmoil::Result {
+    let (orders, mut ordered) = mpsc::channel(play.plan.steps.len().max(1));
+    play.orders.borrow_mut().insert(node, orders);
     let life = turmoil::sim_elapsed().unwrap_or_default();
     let seed = play.seed("controller", node.0, life);
     let host =
         Host::start(Who::Controller(node), seed, play.disks[&node].clone(), play.book.clone());
-    let config = play.node(node);
-    let (orders, mut ordered) = mpsc::channel(play.plan.steps.len().max(1));
-    play.orders.borrow_mut().insert(node, orders);
-    let book = play.book.clone();
+    let (config, plan, book) = (play.node(node), play.plan.clone(), play.book.clone());
+    let shared = Shared { host: host.clone(), book: book.clone(), resource: play.resource.clone() };
     drop(play);
     host.scope(async {
         let running = Node::start(host.clone(), config).await?;
-        loop {
-            let order = tokio::select! {
-                biased;
-                order = ordered.recv() => order,
-                () = running.removed() => break,
-            };
-            match order {
-                Some(Order::Do(command)) => {
-                    // Until it is done, as an operator would.
-                    while running.change_members(command.clone()).await.is_err() {
-                        host.sleep_until(host.now() + Duration::from_secs(1)).await;
-                    }
-                }
-                Some(Order::Stop) => {
-                    running.stop().await;
-                    break;
-                }
-                None => std::future::pending().await,
+        let runners = workers::start(&plan, &shared, node, &running);
+        if until_stopped(&host, &running, &mut ordered).await {
+            for runner in runners {
+                runner.stop().await;
             }
+            running.stop().await;
         }
         book.record(Who::World, Event::Did(&Deed::Left(node)));
         std::future::pending().await
     })
     .await
+}
+
+/// Does what the operator of a controller orders, and returns when it is to stop: true if the
+/// operator says so, false if it was removed.
+async fn until_stopped(
+    host: &Host,
+    running: &Node<Host>,
+    ordered: &mut mpsc::Receiver<Order>,
+) -> bool {
+    loop {
+        let order = tokio::select! {
+            biased;
+            order = ordered.recv() => order,
+            () = running.removed() => return false,
+        };
+        match order {
+            Some(Order::Do(command)) => {
+                // Until it is done, as an operator would.
+                while running.change_members(command.clone()).await.is_err() {
+                    host.sleep_until(host.now() + Duration::from_secs(1)).await;
+                }
+            }
+            Some(Order::Stop) => return true,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The agents' host.
@@ -391,6 +410,7 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
         Deed::ControllerPort { .. } => {}
         Deed::LoseItself(_) | Deed::FindItself(_) => {}
+        Deed::Pause(_) | Deed::Resume(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
         // No plan for this engine has anybody join, and only the engine says who has left.
         Deed::Join(_) | Deed::Left(_) => {}
