@@ -348,6 +348,10 @@ pub struct Policy {
     /// Direct: whether who is responsible counts its lease from the asking (seed 003: "only sets the
     /// flag if it is the current lease holder"). Without it, from the answer.
     pub counts_from_asking: bool,
+    /// Direct: whether a cluster grows smaller by its majority alone (seed 003: "reconfigures the
+    /// cluster with the local node as the only member"). Without it, whoever sees no other
+    /// controller does so by itself.
+    pub majorities: bool,
     /// Whether what single workers work upon refuses an older fence than it has seen.
     pub fenced: bool,
 }
@@ -384,6 +388,7 @@ impl Default for Policy {
             definite_denials: true,
             retry_budget: true,
             counts_from_asking: true,
+            majorities: true,
             fenced: true,
         }
     }
@@ -403,8 +408,8 @@ impl Policy {
         if !waits && (!one_door || engine != Engine::Direct) {
             return Err("`strangers` need the one door of `direct`");
         }
-        if !self.counts_from_asking && engine != Engine::Direct {
-            return Err("`counts-from-asking` is a knob of `direct`");
+        if !(self.counts_from_asking && self.majorities) && engine != Engine::Direct {
+            return Err("`counts-from-asking` and `majorities` are knobs of `direct`");
         }
         match (self.old_way(controllers), engine) {
             (true, Engine::Turmoil) => Err("`direct` alone knows the old way for leases"),

@@ -214,6 +214,8 @@ fn a_knob_alone_is_to_blame() {
         ("negative/hot-retry", "set policy.retry-budget false", "retries"),
         ("negative/counts-from-the-answer", "set policy.counts-from-asking false", "one_worker"),
         ("negative/unfenced-writes", "set policy.fenced false", "one_worker"),
+        ("negative/alone-when-blind", "set policy.majorities false", "quorum_kept"),
+        ("negative/alone-when-blind", "set policy.majorities false", "one_holder"),
     ];
     for (name, knob, check) in cases {
         let page = mended(&format!("{name}.toml"), &[(knob, &knob.replace("false", "true"))]);
@@ -238,8 +240,8 @@ fn a_knob_that_turns_nothing_is_refused() {
     assert!(said.contains("this knob needs `our-transport = false`"), "{said}");
     assert!(said.contains("[policy]"), "{said}");
     let engines = "engines = [\"direct\", \"turmoil\"]";
-    let said = refusal("negative/counts-from-the-answer.toml", "engines = [\"direct\"]", engines);
-    assert!(said.contains("`counts-from-asking` is a knob of `direct`"), "{said}");
+    let said = refusal("negative/alone-when-blind.toml", "engines = [\"direct\"]", engines);
+    assert!(said.contains("`counts-from-asking` and `majorities` are knobs of `direct`"), "{said}");
     let said = refusal("negative/hot-retry.toml", "engines = [\"direct\"]", engines);
     assert!(said.contains("`direct` alone knows the old way for leases"), "{said}");
 }

@@ -117,6 +117,7 @@ impl World<'_> {
         self.tell(node, Input::Started);
         self.start_strivers(node);
         let life = self.process(node).life;
+        self.watch_others(life);
         for to in self.plan.controllers() {
             let at = self.now + self.plan.settings.controllers.call_after;
             self.heap.push(at, Event::Call(life, to));

@@ -17,6 +17,7 @@
 //!                                                └───────── heap ◀─────────┘
 //! ```
 
+mod alone;
 mod claims;
 mod clients;
 mod faults;
@@ -109,6 +110,8 @@ enum Event {
     Write(Life, Written),
     /// What a worker has written arrives.
     Written(Written),
+    /// A controller that heard another last at that time looks whether it hears any.
+    Blind(Life, Time),
     /// A process that was told to stop ends.
     Stopped(Life),
     /// A workload's client asks again.
@@ -284,6 +287,7 @@ impl<'a> World<'a> {
             Event::Step(life, worker, raised) => self.step(life, worker, raised),
             Event::Write(life, written) => self.write(life, written),
             Event::Written(written) => self.written(written),
+            Event::Blind(life, heard_at) => self.look_around(life, heard_at),
             Event::Stopped(life) => {
                 if self.process(life.node).lives(life) {
                     self.left(life.node);

@@ -109,6 +109,7 @@ impl World<'_> {
             | Event::Striver(life, _)
             | Event::Step(life, ..)
             | Event::Write(life, _)
+            | Event::Blind(life, _)
             | Event::Stopped(life) => {
                 let Life { node, .. } = *life;
                 self.process(node).lives(*life).then_some(node)
