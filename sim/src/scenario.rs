@@ -174,10 +174,6 @@ impl Scenario {
             if pauses && self.engines.contains(&Engine::Turmoil) {
                 return refuse("`direct` alone can pause a process".into());
             }
-            let joins = matches!(action, Action::Join { .. });
-            if joins && self.engines.contains(&Engine::Turmoil) {
-                return refuse("`direct` alone knows how to join".into());
-            }
             if self.members.is_none() && action.changes_members() {
                 return refuse("members change only where there is a table `members`".into());
             }

@@ -15,7 +15,7 @@ mod host;
 mod workers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -31,8 +31,8 @@ use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
 use portcullis_core::addresses::{HostPort, Scope};
-use portcullis_core::members::Command;
-use portcullis_core::{Address, NodeId, Rng, Seed, Time};
+use portcullis_core::members::{Command, TokenHash};
+use portcullis_core::{Address, GlobalTime, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use turmoil::Sim;
@@ -40,6 +40,7 @@ use turmoil::Sim;
 use super::Ran;
 use super::configuration::{self, API_PORT};
 use crate::history::{Event, History, Who};
+use crate::members;
 use crate::plan::{Claims, Plan};
 use crate::singular::Resource;
 use crate::stage::{Deed, Place, Stage};
@@ -53,6 +54,8 @@ const PASSWORD: &str = "simulated";
 /// The name of the cluster.
 const CLUSTER: &str = "11111111-2222-4333-8444-555555555555";
 const TICK: Duration = Duration::from_millis(1);
+/// Most orders that one line of a plan comes to, for one controller.
+const ORDERS_EACH: usize = 3;
 
 /// What all hosts of a run share.
 struct Stageplay {
@@ -63,6 +66,8 @@ struct Stageplay {
     /// Where each running controller is told what its operator wants.
     orders: RefCell<BTreeMap<NodeId, mpsc::Sender<Order>>>,
     book: Book,
+    /// Who has joined since the cluster was founded.
+    joined: RefCell<BTreeSet<NodeId>>,
     /// What single workers work upon.
     resource: Arc<Mutex<Resource>>,
     /// Random words drawn by the engine itself; what hosts draw shows in what they do.
@@ -85,6 +90,10 @@ enum Order {
     Stop,
     /// This is to be done about the members.
     Do(Command),
+    /// It is to start, for it has joined the cluster.
+    Start,
+    /// That one is to be started, once all that was ordered before is done.
+    Have(mpsc::Sender<Order>),
 }
 
 /// Executes a plan.
@@ -149,6 +158,7 @@ impl Stageplay {
             disks: plan.controllers().map(|node| (node, Disks::default())).collect(),
             orders: RefCell::default(),
             book: Book::new(history),
+            joined: RefCell::default(),
             resource: Arc::new(Mutex::new(Resource::new(plan))),
             plan: plan.clone(),
             authority,
@@ -182,6 +192,7 @@ impl Stageplay {
         };
         let certificate = &self.certificates[&node];
         let members = self.plan.settings.members.as_ref();
+        let founders = || self.plan.controllers().filter(|node| members::founds(&self.plan, *node));
         node::Config {
             controller: configuration::controller(&self.plan, node),
             raft: raft::Config::default(),
@@ -200,8 +211,8 @@ impl Stageplay {
                 wanted: members.wanted(),
                 domain: "".into(),
             }),
-            peers: self.plan.controllers().map(peer).collect(),
-            servers: self.plan.controllers().map(server).collect(),
+            peers: founders().map(peer).collect(),
+            servers: founders().map(server).collect(),
             space: None,
             certificate: Certificate {
                 chain: certificate.chain.clone(),
@@ -265,8 +276,12 @@ fn tag(plan: &Plan, number: u32) -> String {
 
 /// One process of a controller.
 async fn perform(play: Rc<Stageplay>, node: NodeId) -> turmoil::Result {
-    let (orders, mut ordered) = mpsc::channel(play.plan.steps.len().max(1));
+    let (orders, mut ordered) = mpsc::channel(ORDERS_EACH * play.plan.steps.len().max(1));
     play.orders.borrow_mut().insert(node, orders);
+    if !members::founds(&play.plan, node) && !play.joined.borrow().contains(&node) {
+        until_joined(&mut ordered).await;
+        play.joined.borrow_mut().insert(node);
+    }
     let life = turmoil::sim_elapsed().unwrap_or_default();
     let seed = play.seed("controller", node.0, life);
     let host =
@@ -289,6 +304,17 @@ async fn perform(play: Rc<Stageplay>, node: NodeId) -> turmoil::Result {
     .await
 }
 
+/// Returns when a controller is to start that has joined.
+async fn until_joined(ordered: &mut mpsc::Receiver<Order>) {
+    loop {
+        match ordered.recv().await {
+            Some(Order::Start) => return,
+            Some(Order::Stop | Order::Do(_) | Order::Have(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Does what the operator of a controller orders, and returns when it is to stop: true if the
 /// operator says so, false if it was removed.
 async fn until_stopped(
@@ -309,6 +335,9 @@ async fn until_stopped(
                     host.sleep_until(host.now() + Duration::from_secs(1)).await;
                 }
             }
+            // One that is down is started by nobody.
+            Some(Order::Have(joins)) => drop(joins.try_send(Order::Start)),
+            Some(Order::Start) => {}
             Some(Order::Stop) => return true,
             None => std::future::pending().await,
         }
@@ -412,8 +441,17 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Pause(_) | Deed::Resume(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
-        // No plan for this engine has anybody join, and only the engine says who has left.
-        Deed::Join(_) | Deed::Left(_) => {}
+        Deed::Join(node) => {
+            let by = play.plan.controllers().next().unwrap_or(node);
+            let token = TokenHash([node.0 as u8; 32]);
+            let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
+            order(play, by, Order::Do(invite));
+            order(play, by, Order::Do(Command::Join { token, member: members::member(node) }));
+            let joins = play.orders.borrow().get(&node).cloned();
+            joins.into_iter().for_each(|joins| order(play, by, Order::Have(joins)));
+        }
+        // Only the engine says who has left.
+        Deed::Left(_) => {}
     }
 }
 
