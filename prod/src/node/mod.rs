@@ -195,7 +195,7 @@ impl<E: Env> Node<E> {
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
-            peer::Network::new(node, links.clone()),
+            peer::Network::new(node, links.clone(), config.raft.append_within()),
             store,
             table,
         );
