@@ -23,8 +23,11 @@ impl fmt::Display for Stays {
             Stays::NotMember => f.write_str("it is no member"),
             Stays::Last => f.write_str("it is the last member"),
             Stays::Unheard { heard, of } => {
-                write!(f, "without it{} would decide, of whom{} heard", Names(of), Names(heard))?;
-                f.write_str(if heard.len() == 1 { " is" } else { " are" })
+                write!(f, "without it{} would decide, and ", Names(of))?;
+                match heard.is_empty() {
+                    true => f.write_str("none of them can be heard"),
+                    false => write!(f, "of those only{} can be heard", Names(heard)),
+                }
             }
         }
     }

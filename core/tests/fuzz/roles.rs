@@ -298,7 +298,7 @@ fn members() {
             let mut member = draw_member(rng.below(30), &mut rng);
             member.reads.most = rng.below(3) as u16 + 1;
             let command = match rng.below(14) {
-                12 | 13 => Command::Prefer { node, preference: draw_preference(&mut rng) },
+                11 | 12 => Command::Prefer { node, preference: draw_preference(&mut rng) },
                 0 => Command::Found {
                     members: [(node, member.clone())].into(),
                     wanted: Wanted::default(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
-use portcullis_core::members::Standing;
+use portcullis_core::members::{Command, Outcome, Standing};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
@@ -31,8 +31,9 @@ use crate::api::{
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, Reply};
-use crate::raft::{self, Leases, Raft};
+use crate::peer::{self, Admission, NotLed, Reply};
+use crate::raft::membership::Seen;
+use crate::raft::{self, Leases, NotWritten, Raft};
 use crate::tls::{Arrived, Hello};
 
 /// Longest time for the first words of a connection that is held at the door; whoever needs longer is
@@ -357,9 +358,9 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
                 serve.tell(Input::Heard { from: self.peer, load }).await;
                 Reply::Pong
             }
-            peer::Request::Members(command) => {
-                Reply::Members(raft::propose_members(&serve.raft, command).await)
-            }
+            peer::Request::Members(command) => Reply::Members(serve.propose_members(command).await),
+            peer::Request::Look => Reply::Seen(serve.seen().map(Box::new)),
+            peer::Request::Lead { to } => Reply::Led(serve.hand_lead(to).await),
             peer::Request::Leaving => {
                 // Refused only when the controller is closing.
                 let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
@@ -515,6 +516,18 @@ impl<E: Env> api::Handler for Serve<E> {
 
     async fn status(&self) -> Option<Status> {
         self.status().await
+    }
+
+    async fn members(&self) -> Option<Seen> {
+        self.look().await
+    }
+
+    async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        self.change_members(command).await
+    }
+
+    async fn lead(&self, to: NodeId) -> Result<(), NotLed> {
+        self.lead(to).await
     }
 
     fn responsible(&self) -> Vec<Responsibility> {
