@@ -318,7 +318,7 @@ async fn agents_keep_to_their_space_and_users_do_not() {
 }
 
 #[tokio::test]
-async fn high_availability_is_what_the_files_say() {
+async fn high_availability_says_how_many_vote() {
     let mut world = World::new();
     let soon = Some(world.host.soon());
     let admin = world.admin(&Place::Controller).await;

@@ -143,10 +143,10 @@ mod tests {
         let shown = table(&report);
         assert_eq!(
             shown,
-            "              role      heard    lag  reads   wanted   domain  address        api\n\
-             controller-1  leader    yes      1    1 to 2  -        -       host-1:17022   host-1:17070\n\
-             controller-2  stand-by  yes      2    1 to 2  no vote  -       host-2:17022   host-2:17070\n\
-             controller-3  voter     17s ago  -    1 to 2  -        -       host-3:17022   host-3:17070\n\
+            "              role      heard    lag  reads   wanted   domain  address       api\n\
+             controller-1  leader    yes      1    1 to 2  -        -       host-1:17022  host-1:17070\n\
+             controller-2  stand-by  yes      2    1 to 2  no vote  -       host-2:17022  host-2:17070\n\
+             controller-3  voter     17s ago  -    1 to 2  -        -       host-3:17022  host-3:17070\n\
              3 voters and 1 stand-bys are wanted; controller-1 leads in term 4; the log is written \
              in version 2"
         );

@@ -69,6 +69,7 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         Failure::wrong(format!("data folder {}: {error}", config.data_dir.display()))
     })?;
     end_on_panic();
+    let mut removed = false;
     info!(controller = config.controller_id, mode = %config.mode(), files, "started");
     {
         let mut closed = pin!(closed(arguments.until_stdin_closes));
@@ -88,19 +89,13 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
             let sleep = async |wait| env.sleep_until(env.now() + wait).await;
             tokio::join!(print, write, manager.follow(&node), manager.watch(&node, sleep))
         });
-        loop {
+        let why = loop {
             tokio::select! {
                 biased;
-                _ = signals.interrupted.recv() => break info!("interrupted, stopping"),
-                _ = signals.terminated.recv() => break info!("terminated, stopping"),
-                () = &mut closed => break info!("let go of, stopping"),
-                () = node.removed() => {
-                    return Err(Failure::new(Exit::Removed, format!(
-                        "controller-{} was removed from the cluster, for ever: give it an empty data \
-                         folder and have it join anew",
-                        config.controller_id
-                    )));
-                }
+                _ = signals.interrupted.recv() => break Some("interrupted, stopping"),
+                _ = signals.terminated.recv() => break Some("terminated, stopping"),
+                () = &mut closed => break Some("let go of, stopping"),
+                () = node.removed() => break None,
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
                     reload(&arguments.config, config, &node).await;
@@ -108,9 +103,24 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 }
                 _ = &mut told => {}
             }
+        };
+        match why {
+            Some(why) => info!("{why}"),
+            None => removed = true,
         }
     }
     manager.stopping();
+    if removed {
+        if let Some(file) = file {
+            file.remove();
+        }
+        let says = format!(
+            "controller-{} was removed from the cluster, for ever: give it an empty data folder and \
+             have it join anew",
+            config.controller_id
+        );
+        return Err(Failure::new(Exit::Removed, says));
+    }
     tokio::select! {
         biased;
         _ = signals.interrupted.recv() => warn!("interrupted again, stopping at once"),
