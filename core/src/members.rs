@@ -22,8 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Address, NodeId};
 use crate::time::GlobalTime;
 
+mod first;
 mod preference;
 
+pub use first::First;
 pub use preference::Preference;
 
 /// Most members at a time; the next is refused as [`Refusal::Full`]. Room for Juju's most, seven
@@ -266,31 +268,6 @@ pub struct Members {
     /// nothing need be kept of those that were removed.
     next: NodeId,
     preferences: BTreeMap<NodeId, Preference>,
-}
-
-/// The table as snapshots of version 1 carry it, which know no preferences.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct First {
-    joined: BTreeMap<NodeId, Member>,
-    tokens: BTreeMap<TokenHash, Token>,
-    wanted: Wanted,
-    next: NodeId,
-}
-
-impl From<First> for Members {
-    fn from(first: First) -> Members {
-        let First { joined, tokens, wanted, next } = first;
-        Members { joined, tokens, wanted, next, preferences: BTreeMap::new() }
-    }
-}
-
-impl From<Members> for First {
-    /// Asserts that nothing is lost.
-    fn from(members: Members) -> First {
-        let Members { joined, tokens, wanted, next, preferences } = members;
-        assert!(preferences.is_empty(), "snapshots of version 1 know no preferences");
-        First { joined, tokens, wanted, next }
-    }
 }
 
 impl Members {

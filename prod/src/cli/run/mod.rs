@@ -69,9 +69,8 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         Failure::wrong(format!("data folder {}: {error}", config.data_dir.display()))
     })?;
     end_on_panic();
-    let mut removed = false;
     info!(controller = config.controller_id, mode = %config.mode(), files, "started");
-    {
+    let why = {
         let mut closed = pin!(closed(arguments.until_stdin_closes));
         let mut told = pin!(async {
             let print = async {
@@ -89,7 +88,7 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
             let sleep = async |wait| env.sleep_until(env.now() + wait).await;
             tokio::join!(print, write, manager.follow(&node), manager.watch(&node, sleep))
         });
-        let why = loop {
+        loop {
             tokio::select! {
                 biased;
                 _ = signals.interrupted.recv() => break Some("interrupted, stopping"),
@@ -103,24 +102,16 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 }
                 _ = &mut told => {}
             }
-        };
-        match why {
-            Some(why) => info!("{why}"),
-            None => removed = true,
         }
-    }
+    };
     manager.stopping();
-    if removed {
+    let Some(why) = why else {
         if let Some(file) = file {
             file.remove();
         }
-        let says = format!(
-            "controller-{} was removed from the cluster, for ever: give it an empty data folder and \
-             have it join anew",
-            config.controller_id
-        );
-        return Err(Failure::new(Exit::Removed, says));
-    }
+        return Err(removed(config.controller_id));
+    };
+    info!("{why}");
     tokio::select! {
         biased;
         _ = signals.interrupted.recv() => warn!("interrupted again, stopping at once"),
@@ -131,6 +122,15 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         file.remove();
     }
     Ok(())
+}
+
+/// The last word of a controller that was removed from its cluster.
+fn removed(id: u64) -> Failure {
+    let says = format!(
+        "controller-{id} was removed from the cluster, for ever: give it an empty data folder and \
+         have it join anew"
+    );
+    Failure::new(Exit::Removed, says)
 }
 
 /// What a process is told from outside.
