@@ -268,25 +268,22 @@ pub async fn step_back<E: Env>(serve: &Serve<E>) {
     // Refused only when the controller is closing.
     let _ = serve.roles.send(roles::Input::Stopping).await;
     let mut metrics = serve.raft.metrics();
+    let mut leads = metrics.borrow_watched().current_leader == Some(serve.node.0);
     // Whoever stops at the same time takes nothing over, and is soon not reached any more.
-    while leads_others(serve) {
+    while leads {
         let soon = serve.env.now() + HEIR_LOOKED_AT;
         tokio::select! {
             biased;
             changed = metrics.changed() => if changed.is_err() { return },
             () = serve.env.sleep_until(soon) => {}
         }
+        let metrics = metrics.borrow_watched();
+        let other = metrics.current_leader.is_some_and(|leader| leader != serve.node.0);
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let heir = |node: u64| node != serve.node.0 && serve.peers.reaches(NodeId(node));
+        leads = !other && voters.any(heir);
     }
     leave(serve).await;
-}
-
-/// Whether this controller leads, and another voter can be reached.
-fn leads_others<E: Env>(serve: &Serve<E>) -> bool {
-    let metrics = serve.raft.metrics();
-    let metrics = metrics.borrow_watched();
-    let mut voters = metrics.membership_config.membership().voter_ids();
-    metrics.current_leader == Some(serve.node.0)
-        && voters.any(|node| node != serve.node.0 && serve.peers.reaches(NodeId(node)))
 }
 
 /// Gives this controller's vote to a stand-by, if there is one that can be reached. Ends when it has

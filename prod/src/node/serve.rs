@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
@@ -116,6 +117,17 @@ impl<E: Env> Serve<E> {
     pub fn gone(&self, node: NodeId) -> bool {
         self.leases.view().members().standing(node) == Standing::Removed
             && !raft::membership::knows(&self.raft, node)
+    }
+
+    /// Returns once that is so. It may know nothing of it: the log is kept from it from then on.
+    async fn parted(&self, node: NodeId) {
+        let mut metrics = self.raft.metrics();
+        while !self.gone(node) {
+            if metrics.changed().await.is_err() {
+                // It closes, and everything with it.
+                return;
+            }
+        }
     }
 
     /// What the controller is doing.
@@ -229,12 +241,15 @@ impl<E: Env> Serve<E> {
                 let party = Party::Controller(peer);
                 self.tell(Input::LoggedIn { connection, party }).await;
                 let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
-                let ended = tokio::select! {
+                tokio::select! {
                     biased;
-                    _ = cut.made() => return,
-                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
-                };
-                debug!(%connection, %peer, %ended, "peer gone");
+                    _ = cut.made() => {}
+                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => {
+                        debug!(%connection, %peer, %ended, "peer gone");
+                    }
+                    // It dials again, and is told.
+                    () = self.parted(peer) => debug!(%connection, %peer, "peer removed"),
+                }
             }
             // The controller door is for controllers, and for whoever asks how this one is.
             Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {

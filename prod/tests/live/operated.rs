@@ -54,7 +54,7 @@ fn role(list: &Value, id: u64) -> &str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn roles_go_where_the_operator_wants_them() {
-    let processes = cluster(4).await;
+    let mut processes = cluster(4).await;
     let said = |words: &'static str, code| ends(&processes, words, code);
     said("lease claim mysql mysql/0 --for 1h --within 60s", 0).await;
     // Three vote in the end, though four founded it.
@@ -85,6 +85,16 @@ async fn roles_go_where_the_operator_wants_them() {
     said("cluster want --voters 3 --stand-bys 3", 0).await;
     said("cluster remove 9", 2).await;
     said("lease claim mysql mysql/1 --within 60s", 2).await;
+
+    // Who stops gives away what it has, and is missed by nobody.
+    let leader = listed(&processes).await["leader"].as_u64().expect("one leads");
+    processes.signal(leader, Signal::TERM);
+    assert!(processes.ended(leader).await.success(), "{}", processes.log(leader));
+    let log = processes.log(leader);
+    assert!(log.contains("order=hand over") && !log.contains("took over in time"), "{log}");
+    let list = listed(&processes).await;
+    assert_ne!(list["leader"], leader, "{list}");
+    assert_eq!(role(&list, leader), "stand-by", "{list}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
