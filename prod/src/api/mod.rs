@@ -14,6 +14,7 @@ mod leadership;
 mod leases;
 mod method;
 mod models;
+mod operate;
 mod outcome;
 pub(crate) mod pages;
 mod pins;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use portcullis_core::addresses::{self, HostPort};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Key, Lease};
+use portcullis_core::members::{self, Command};
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,6 +42,9 @@ use tokio::sync::watch;
 use crate::credentials::Identity;
 use crate::env::Env;
 use crate::metrics::Metrics;
+use crate::peer::NotLed;
+use crate::raft::NotWritten;
+use crate::raft::membership::Seen;
 use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
@@ -47,6 +52,7 @@ pub use history::{CHANGES_MAX, Found, History, Mark};
 pub use leases::{
     Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, Responsibility, StatusReport,
 };
+pub use operate::{MemberReport, MembersReport, Role, Target, WantedParams};
 pub use outcome::Outcome;
 
 /// The version that clients are told. libjuju refuses any whose major is not 3.
@@ -365,6 +371,18 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The controller's figures; none while it closes.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
+
+    /// How the cluster stands, by its leader; nothing if there is none, or it gives no answer.
+    fn members(&self) -> impl Future<Output = Option<Seen>> + Send;
+
+    /// Has a command about the members done.
+    fn change_members(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<members::Outcome, NotWritten>> + Send;
+
+    /// Has the lead handed over to that voter; whether it took it, [`members`](Handler::members) says.
+    fn lead(&self, to: NodeId) -> impl Future<Output = Result<(), NotLed>> + Send;
 
     /// What must run on one controller and may run on this one; nothing where that is of no
     /// interest.

@@ -9,6 +9,7 @@ mod agent;
 mod check_config;
 mod client;
 mod client_file;
+mod cluster;
 mod dev;
 mod exit;
 mod files;
@@ -47,7 +48,8 @@ Exit codes:
   4  no controller could be reached
   5  the controllers are overloaded; come back when they say
   6  `load` saw a lease held by two: a bug of the controllers
-  7  `lease hold` lost its lease, and stopped the program";
+  7  `lease hold` lost its lease, and stopped the program
+  8  `run` was removed from the cluster: it must not be started again with this data";
 
 #[derive(Subcommand)]
 enum Command {
@@ -86,6 +88,8 @@ net.ipv4.ip_local_port_range is widened.")]
     Front(front::Arguments),
     /// Show how the controllers are
     Status(status::Arguments),
+    /// Look after the members of the cluster: who there is, who votes, who leaves
+    Cluster(cluster::Arguments),
     /// Claim, extend, give up, hold or list leases
     Lease(lease::Arguments),
     /// Run one agent: it keeps a connection, and its file's addresses
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Front(arguments) => front::front(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Cluster(arguments) => cluster::cluster(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
         Command::Agent(arguments) => agent::agent(&arguments),
         Command::Load(arguments) => load::load(&arguments),
@@ -214,6 +219,14 @@ mod tests {
             "portcullis lease hold backup --namespace n --for 30s --keep -- ./backup.sh -v",
             "portcullis lease hold backup --once --holder me --stop-within 2s -- sleep 1",
             "portcullis lease list --as mysql/0 --within 5s --log debug",
+            "portcullis cluster list --json --watch",
+            "portcullis cluster remove controller-3 --no-wait",
+            "portcullis cluster promote 4 --wait 5s",
+            "portcullis cluster demote machine-2 --undo",
+            "portcullis cluster want --voters 5 --stand-bys 1 --client FILE",
+            "portcullis cluster lead 2",
+            "portcullis cluster recover --config FILE --force",
+            "portcullis cluster recover --data-dir DIR --json",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
             "portcullis load --agents 30000 --until-even --agents-per-process 9000 --duration 1h",
@@ -242,5 +255,8 @@ mod tests {
         let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis status --quickly").err(), Some(UnknownArgument));
+        assert_eq!(parse("portcullis cluster want").err(), Some(MissingRequiredArgument));
+        assert_eq!(parse("portcullis cluster want --voters 8").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis cluster remove mysql/0").err(), Some(ValueValidation));
     }
 }

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
-use portcullis_core::members::Standing;
+use portcullis_core::members::{Command, Outcome, Standing};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
@@ -31,8 +32,9 @@ use crate::api::{
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, Reply};
-use crate::raft::{self, Leases, Raft};
+use crate::peer::{self, Admission, NotLed, Reply};
+use crate::raft::membership::Seen;
+use crate::raft::{self, Leases, NotWritten, Raft};
 use crate::tls::{Arrived, Hello};
 
 /// Longest time for the first words of a connection that is held at the door; whoever needs longer is
@@ -115,6 +117,17 @@ impl<E: Env> Serve<E> {
     pub fn gone(&self, node: NodeId) -> bool {
         self.leases.view().members().standing(node) == Standing::Removed
             && !raft::membership::knows(&self.raft, node)
+    }
+
+    /// Returns once that is so. It may know nothing of it: the log is kept from it from then on.
+    async fn parted(&self, node: NodeId) {
+        let mut metrics = self.raft.metrics();
+        while !self.gone(node) {
+            if metrics.changed().await.is_err() {
+                // It closes, and everything with it.
+                return;
+            }
+        }
     }
 
     /// What the controller is doing.
@@ -228,12 +241,15 @@ impl<E: Env> Serve<E> {
                 let party = Party::Controller(peer);
                 self.tell(Input::LoggedIn { connection, party }).await;
                 let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
-                let ended = tokio::select! {
+                tokio::select! {
                     biased;
-                    _ = cut.made() => return,
-                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
-                };
-                debug!(%connection, %peer, %ended, "peer gone");
+                    _ = cut.made() => {}
+                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => {
+                        debug!(%connection, %peer, %ended, "peer gone");
+                    }
+                    // It dials again, and is told.
+                    () = self.parted(peer) => debug!(%connection, %peer, "peer removed"),
+                }
             }
             // The controller door is for controllers, and for whoever asks how this one is.
             Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {
@@ -357,9 +373,9 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
                 serve.tell(Input::Heard { from: self.peer, load }).await;
                 Reply::Pong
             }
-            peer::Request::Members(command) => {
-                Reply::Members(raft::propose_members(&serve.raft, command).await)
-            }
+            peer::Request::Members(command) => Reply::Members(serve.propose_members(command).await),
+            peer::Request::Look => Reply::Seen(serve.seen().map(Box::new)),
+            peer::Request::Lead { to } => Reply::Led(serve.hand_lead(to).await),
             peer::Request::Leaving => {
                 // Refused only when the controller is closing.
                 let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
@@ -515,6 +531,18 @@ impl<E: Env> api::Handler for Serve<E> {
 
     async fn status(&self) -> Option<Status> {
         self.status().await
+    }
+
+    async fn members(&self) -> Option<Seen> {
+        self.look().await
+    }
+
+    async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        self.change_members(command).await
+    }
+
+    async fn lead(&self, to: NodeId) -> Result<(), NotLed> {
+        self.lead(to).await
     }
 
     fn responsible(&self) -> Vec<Responsibility> {

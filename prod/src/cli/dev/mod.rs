@@ -189,6 +189,10 @@ impl Progress {
                     "controller-{id} ended ({how}), starts again in {wait:.1}s; see {log}"
                 ));
             }
+            Event::Removed { id } => {
+                self.open.retain(|(of, _), _| of != id);
+                say(format_args!("controller-{id} was removed from the cluster, and has stopped"));
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::files;
 
 mod notify;
@@ -70,7 +70,7 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     })?;
     end_on_panic();
     info!(controller = config.controller_id, mode = %config.mode(), files, "started");
-    {
+    let why = {
         let mut closed = pin!(closed(arguments.until_stdin_closes));
         let mut told = pin!(async {
             let print = async {
@@ -91,15 +91,10 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         loop {
             tokio::select! {
                 biased;
-                _ = signals.interrupted.recv() => break info!("interrupted, stopping"),
-                _ = signals.terminated.recv() => break info!("terminated, stopping"),
-                () = &mut closed => break info!("let go of, stopping"),
-                () = node.removed() => {
-                    return Err(Failure::wrong(
-                        "this controller was removed from the cluster: it must be given an empty \
-                         data folder and join anew",
-                    ));
-                }
+                _ = signals.interrupted.recv() => break Some("interrupted, stopping"),
+                _ = signals.terminated.recv() => break Some("terminated, stopping"),
+                () = &mut closed => break Some("let go of, stopping"),
+                () = node.removed() => break None,
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
                     reload(&arguments.config, config, &node).await;
@@ -108,8 +103,15 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 _ = &mut told => {}
             }
         }
-    }
+    };
     manager.stopping();
+    let Some(why) = why else {
+        if let Some(file) = file {
+            file.remove();
+        }
+        return Err(removed(config.controller_id));
+    };
+    info!("{why}");
     tokio::select! {
         biased;
         _ = signals.interrupted.recv() => warn!("interrupted again, stopping at once"),
@@ -120,6 +122,15 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         file.remove();
     }
     Ok(())
+}
+
+/// The last word of a controller that was removed from its cluster.
+fn removed(id: u64) -> Failure {
+    let says = format!(
+        "controller-{id} was removed from the cluster, for ever: give it an empty data folder and \
+         have it join anew"
+    );
+    Failure::new(Exit::Removed, says)
 }
 
 /// What a process is told from outside.
