@@ -140,6 +140,21 @@ impl<'a> Outcome<'a> {
         &self.verdict
     }
 
+    /// What was run.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// How it was run.
+    pub fn ran(&self) -> Ran {
+        self.ran
+    }
+
+    /// What was found.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
     /// Its figures, one a line, for standing beside those of other runs.
     pub fn column(&self) -> Vec<(&'static str, String)> {
         let counts = &self.found.counts;
@@ -192,7 +207,8 @@ impl<'a> Outcome<'a> {
     }
 }
 
-fn seen(name: &str, counts: &Counts) -> bool {
+/// Whether the counts tell of something to be seen.
+pub fn seen(name: &str, counts: &Counts) -> bool {
     SOMETIMES.iter().any(|(known, seen)| *known == name && seen(counts))
 }
 

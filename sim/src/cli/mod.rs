@@ -5,6 +5,7 @@
 
 mod compare;
 mod jobs;
+mod paper;
 mod twice;
 
 use std::io::{Read as _, Write as _};
@@ -17,9 +18,11 @@ use clap::{Parser, Subcommand};
 use crate::history::{Event, History, Who};
 use crate::outcome::Outcome;
 use crate::plan::Plan;
+use crate::report::Run;
 use crate::scenario::{self, Scenario};
 use crate::settings::Engine;
 use crate::{engine, logs};
+use paper::{Paper, Sheets};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -30,6 +33,7 @@ Examples:
   cargo sim replay failing.plan --log | less           the same run again, event by event
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
   cargo sim compare negative/pubsub-transport lease/api-transport
+  cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
 
 Exit codes:
   0  everything passed
@@ -65,6 +69,8 @@ enum Command {
         /// Print each event. Only for one run alone.
         #[arg(long)]
         log: bool,
+        #[command(flatten)]
+        paper: Paper,
     },
     /// Prints what a scenario comes to for one engine and one seed: every setting, every fault.
     Plan {
@@ -86,6 +92,11 @@ enum Command {
         /// Go on whatever breaks, and print nothing but the figures.
         #[arg(long, hide = true, conflicts_with = "log")]
         column: bool,
+        /// Go on whatever breaks, and print nothing but what a report needs.
+        #[arg(long, hide = true, conflicts_with_all = ["log", "column"])]
+        data: bool,
+        #[command(flatten)]
+        paper: Paper,
     },
     /// Runs scenarios to their end, whatever breaks, and prints their figures beside each other.
     Compare {
@@ -94,6 +105,8 @@ enum Command {
         path: Vec<PathBuf>,
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        paper: Paper,
     },
     /// Runs each plan in two processes and compares every byte that they print.
     Twice {
@@ -151,11 +164,17 @@ pub fn main() -> ExitCode {
 
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run { path, which, scale, log } => {
+        Command::Run { path, which, scale, log, paper } => {
             let plans = plans(&path, &which, scale)?;
             match &plans[..] {
-                [plan] => Ok(execute(plan, log, false)),
+                [plan] if paper.is_wanted() => {
+                    report(plan, log, paper.lay_out()?, paper::command(plan, scale))
+                }
+                [plan] => Ok(execute(plan, Print::Page { log })),
                 _ if log => bail!("--log needs one scenario and one --engine"),
+                _ if paper.is_wanted() => {
+                    bail!("--report and --plots need one scenario and one --engine, or `compare`")
+                }
                 _ => jobs::run(&plans),
             }
         }
@@ -167,7 +186,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             print(&plan.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column } => {
+        Command::Replay { plan: path, log, column, data, paper } => {
             let (name, text) = if path == Path::new("-") {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
@@ -175,10 +194,30 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             } else {
                 (path.display().to_string(), read(&path)?)
             };
-            Ok(execute(&Plan::parse(&name, &text)?, log, column))
+            let plan = Plan::parse(&name, &text)?;
+            if paper.is_wanted() {
+                let command = format!("cargo sim replay {}", path.display());
+                return report(&plan, log, paper.lay_out()?, command);
+            }
+            Ok(execute(
+                &plan,
+                match (column, data) {
+                    (true, _) => Print::Column,
+                    (false, true) => Print::Data,
+                    (false, false) => Print::Page { log },
+                },
+            ))
         }
-        Command::Compare { path, which } => {
-            print(&compare::page(&plans(&path, &which, Scale::default())?)?);
+        Command::Compare { path, which, paper } => {
+            let plans = plans(&path, &which, Scale::default())?;
+            if paper.is_wanted() {
+                let sheets = paper.lay_out()?;
+                let runs = paper::runs(&plans)?;
+                print(&compare::of_runs(&runs)?);
+                sheets.write(&runs)?;
+            } else {
+                print(&compare::page(&plans)?);
+            }
             Ok(0)
         }
         Command::Twice { path, which, seeds } => {
@@ -195,33 +234,68 @@ fn perform(command: Command) -> anyhow::Result<u8> {
     }
 }
 
-/// Executes one plan in this process and prints its page, or its column for a comparison.
+/// What is printed of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Print {
+    /// Its page, and with `log` each event before.
+    Page { log: bool },
+    /// Its figures for a comparison. Goes on whatever breaks.
+    Column,
+    /// What a report needs of it. Goes on whatever breaks.
+    Data,
+}
+
+/// Executes one plan in this process and prints what came of it.
+fn execute(plan: &Plan, what: Print) -> u8 {
+    let history = match what {
+        Print::Page { log } => History::new(plan, log),
+        Print::Column => History::new(plan, false).whole(),
+        Print::Data => History::new(plan, false).whole().recorded(plan),
+    };
+    let outcome = perform_plan(plan, history);
+    match what {
+        Print::Page { .. } => {
+            print(&outcome.to_string());
+            return outcome.verdict().code();
+        }
+        Print::Column => {
+            let column = outcome.column().into_iter();
+            print(&column.map(|(name, figure)| format!("{name}\t{figure}\n")).collect::<String>());
+        }
+        Print::Data => {
+            let run = Run::new(&outcome, paper::origin(plan, String::new()));
+            // A run has no maps, and its keys are names: there is nothing that JSON cannot say.
+            print(&serde_json::to_string(&run).expect("a run can be written as JSON"));
+        }
+    }
+    0
+}
+
+/// Executes one plan in this process, prints its page, and writes a report.
+fn report(plan: &Plan, log: bool, sheets: Sheets, command: String) -> anyhow::Result<u8> {
+    let outcome = perform_plan(plan, History::new(plan, log).recorded(plan));
+    print(&outcome.to_string());
+    sheets.write(&[Run::new(&outcome, paper::origin(plan, command))])?;
+    Ok(outcome.verdict().code())
+}
+
+/// Executes one plan in this process.
 ///
-/// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to itself,
-/// so it ends the process, as a broken check does.
-fn execute(plan: &Plan, log: bool, column: bool) -> u8 {
+/// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to
+/// itself, so it ends the process, as a broken check does.
+fn perform_plan(plan: &Plan, history: History) -> Outcome<'_> {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
         std::process::exit(2);
     }));
     logs::catch();
-    let history = History::new(plan, log);
-    let history = if column { history.whole() } else { history };
     let (ran, mut history) = engine::run(plan, history);
     for line in logs::caught() {
         history.record(ran.ended, Who::World, Event::Error(&line));
     }
     let found = history.end(ran.ended);
-    let outcome = Outcome::new(plan, ran, found);
-    if column {
-        let lines =
-            outcome.column().into_iter().map(|(name, figure)| format!("{name}\t{figure}\n"));
-        print(&lines.collect::<String>());
-        return 0;
-    }
-    print(&outcome.to_string());
-    outcome.verdict().code()
+    Outcome::new(plan, ran, found)
 }
 
 /// Prints to a reader that may have had enough, such as `head`.
