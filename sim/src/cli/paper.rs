@@ -86,6 +86,9 @@ pub fn origin(plan: &Plan, command: String) -> Origin {
 /// The command that runs a plan again as it was drawn.
 pub fn command(plan: &Plan, scale: Scale) -> String {
     let settings = &plan.settings;
+    if !scenario::find(Path::new(&settings.scenario)).exists() {
+        return "cargo sim replay FILE, with the plan below".into();
+    }
     let mut command = format!(
         "cargo sim run {} --engine {} --seed {}",
         settings.scenario, settings.engine, settings.seed

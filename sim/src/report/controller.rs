@@ -70,7 +70,7 @@ impl Controller {
     /// The API door lets somebody in.
     fn admits(&mut self, at: Time) {
         self.admitted = true;
-        self.api_door.turn(at, State::Active(3), "lets in");
+        self.api_door.turn(at, State::Open, "lets in");
     }
 
     /// Takes note of what it was told; `terms` counts those of all controllers.
@@ -84,9 +84,12 @@ impl Controller {
                 if *door == Door::Api {
                     self.admitted = false;
                 }
-                self.door(*door).turn(at, State::Active(3), "open");
+                self.door(*door).turn(at, State::Idle, "open");
             }
             Input::Connected { door: Door::Api, .. } => self.admits(at),
+            Input::Connected { door: Door::Controller, .. } => {
+                self.controller_door.turn(at, State::Open, "lets in");
+            }
             Input::Knocked { connection, .. } | Input::Arrived { connection, .. } => {
                 let of_others = !matches!(input, Input::Arrived { kind: Kind::Controller, .. });
                 if of_others {
@@ -104,8 +107,7 @@ impl Controller {
             }
             Input::Followed { .. } => self.leads.turn(at, State::Idle, "follows"),
             Input::Stopping => self.leads.turn(at, State::Waiting, "stops"),
-            Input::Connected { door: Door::Controller, .. }
-            | Input::NotOpened { .. }
+            Input::NotOpened { .. }
             | Input::LoggedIn { .. }
             | Input::Pinged { .. }
             | Input::Asked { .. }

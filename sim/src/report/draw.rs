@@ -8,6 +8,7 @@ use super::record::Record;
 use super::scale::Kind;
 use super::series::Level;
 use super::text::{Unit, figure};
+use crate::action::Second;
 use crate::plan::{Action, Plan, Step};
 use crate::settings::Engine;
 
@@ -50,11 +51,13 @@ fn faults(plan: &Plan, ended: Time) -> Panel {
         Lane { name: String::new(), spans: vec![Span { from, until, state, label }] }
     };
     let lanes: Vec<Lane> = plan.steps.iter().filter(|step| step.at <= ended).map(lane).collect();
-    let note = match plan.settings.acts {
-        _ if lanes.is_empty() => "nothing goes wrong here".into(),
-        acts => format!("all heals at {}", crate::action::Second(acts)),
-    };
-    Panel::Strip(Strip { id: "faults".into(), title: "Faults and workloads".into(), note, lanes })
+    let (id, title) = ("faults", "Faults and workloads");
+    if lanes.is_empty() {
+        let why = "Nothing goes wrong here, and nobody asks for more.".into();
+        return Panel::Absent { id: id.into(), title: title.into(), why };
+    }
+    let note = format!("all heals at {}", Second(plan.settings.acts));
+    Panel::Strip(Strip { id: id.into(), title: title.into(), note, lanes })
 }
 
 fn leadership(record: &Record, ended: Time) -> Panel {
@@ -126,6 +129,10 @@ fn queue_at_the_door(plan: &Plan, record: &Record) -> Panel {
             let why = "Turmoil shows no backlog, and nobody is held at a door here.".into();
             return Panel::Absent { id: id.into(), title: title.into(), why };
         }
+    }
+    if !holds && lines.iter().all(Line::is_flat) {
+        let why = "Nobody waited at a door.".into();
+        return Panel::Absent { id: id.into(), title: title.into(), why };
     }
     if holds {
         notes.push("held: let stand at the door until it is ready".into());
@@ -233,9 +240,9 @@ fn delays(record: &Record, ended: Time) -> Panel {
 
 fn queue(plan: &Plan, record: &Record) -> Panel {
     let controllers = &plan.settings.controllers;
-    let (id, title) = ("queue", "Asks of other controllers, not answered yet");
+    let (id, title) = ("queue", "Asks of other controllers, unanswered");
     let lines = each(record, |of| &of.queued);
-    if lines.iter().all(|line| line.points.len() == 1) {
+    if lines.iter().all(Line::is_flat) {
         let why = match plan.settings.policy.old_way(controllers) {
             true => "The old way for leases hands asks to nobody's queue.",
             false => "No controller handed an ask to another.",

@@ -4,15 +4,16 @@
 //! come to [`EVENTS_MAX`], each keeps half as many from then on. A page shows those with the most
 //! trouble.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Done, Entry, Key, Operation, Outcome, Refusal};
-use portcullis_core::queue::Answer;
 use portcullis_core::{NodeId, Time};
 use serde::{Deserialize, Serialize};
 
+use super::happening::{Happening, What, asker, without_effect};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 
@@ -25,65 +26,22 @@ pub const LEASES_SHOWN: usize = 300;
 /// See [`LEASES_SHOWN`].
 pub const EVENTS_SHOWN: usize = 10_000;
 
-/// What happened, in the order of how a page names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    Asked,
-    Granted,
-    Extended,
-    Denied,
-    NotHeld,
-    Void,
-    Full,
-    Revoked,
-    Pinned,
-    Unpinned,
-    Lapsed,
-    Overloaded,
-    NotLeader,
-    Expired,
-    Cancelled,
-    Unknown,
-}
-
-impl What {
-    /// How much a reader would want to know of it.
-    fn trouble(self) -> u64 {
-        match self {
-            What::Lapsed => 10,
-            What::Unknown => 5,
-            What::Overloaded | What::NotLeader | What::Expired | What::Cancelled => 2,
-            What::Void | What::Full | What::NotHeld | What::Revoked => 2,
-            What::Granted => 1,
-            What::Asked | What::Extended | What::Denied | What::Pinned | What::Unpinned => 0,
-        }
-    }
-}
-
-/// One thing that happened to a lease.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Happening {
-    /// Real time, in microseconds.
-    pub at: u64,
-    pub what: What,
-    /// Who asked or, of a lapse, who held it.
-    pub who: Arc<str>,
-    /// The controller that was asked; zero for what the log did.
-    pub node: u64,
-    /// The fence of a grant; zero for everything else.
-    pub fence: u64,
-    /// Global time up to which it is held then, in microseconds; zero where nothing is said of it.
-    pub until: u64,
-}
-
 /// What is kept of one lease.
 #[derive(Clone, Debug, Default)]
 struct History {
     kept: VecDeque<Happening>,
     left_out: u64,
     trouble: u64,
-    holder: Option<(Arc<str>, u64)>,
+    holder: Option<Holder>,
+}
+
+/// Who holds a lease.
+#[derive(Clone, Debug, Default)]
+struct Holder {
+    who: Arc<str>,
+    fence: u64,
+    /// The log index of its grant.
+    granted: u64,
 }
 
 /// See the module.
@@ -150,6 +108,12 @@ impl Leases {
         }
     }
 
+    /// Whether log entry `index` gave a lease to whoever held it already, under this fence.
+    pub fn extends(&self, key: &Key, fence: u64, index: u64) -> bool {
+        let holder = self.all.get(key).and_then(|history| history.holder.as_ref());
+        holder.is_some_and(|holder| holder.fence == fence && holder.granted < index)
+    }
+
     /// Those to show: with the most trouble first, and before them those that `named` speaks of.
     pub fn select(&self, named: &str) -> Selection {
         let mut order: Vec<(bool, u64, &Key)> = self
@@ -157,8 +121,9 @@ impl Leases {
             .iter()
             .map(|(key, history)| (named.contains(&*key.lease), history.trouble, key))
             .collect();
-        order
-            .sort_by(|one, other| (other.0, other.1).cmp(&(one.0, one.1)).then(one.2.cmp(other.2)));
+        // Names that end in numbers are in the order of these.
+        let rank = |one: &(bool, u64, &Key)| (Reverse(one.0), Reverse(one.1), one.2.lease.len());
+        order.sort_by(|one, other| rank(one).cmp(&rank(other)).then(one.2.cmp(other.2)));
         let mut leases = Vec::new();
         let mut room = EVENTS_SHOWN;
         for (_, trouble, key) in order.into_iter().take(LEASES_SHOWN) {
@@ -190,7 +155,7 @@ impl Leases {
         let lapsed = applied.released.len().saturating_sub(revoked.len());
         for key in applied.released.iter().take(lapsed) {
             let holder = self.all.get_mut(key).and_then(|history| history.holder.take());
-            let (who, fence) = holder.unwrap_or_default();
+            let Holder { who, fence, .. } = holder.unwrap_or_default();
             let lapse = Happening { at: at.0, what: What::Lapsed, who, node: 0, fence, until: 0 };
             self.push(key, lapse);
         }
@@ -207,12 +172,14 @@ impl Leases {
             Happening { at: at.0, what: What::Granted, who, node: 0, fence: 0, until: 0 };
         match outcome {
             Ok(Done::Granted { fence, expiry }) => {
-                if held.is_some_and(|(_, before)| before == fence) {
-                    happening.what = What::Extended;
-                }
                 (happening.fence, happening.until) = (*fence, expiry.0);
-                let holder = Some((happening.who.clone(), *fence));
-                self.all.entry(key.clone()).or_default().holder = holder;
+                if held.is_some_and(|holder| holder.fence == *fence) {
+                    happening.what = What::Extended;
+                } else {
+                    let (who, granted) = (happening.who.clone(), self.index);
+                    let holder = Some(Holder { who, fence: *fence, granted });
+                    self.all.entry(key.clone()).or_default().holder = holder;
+                }
             }
             Ok(Done::Revoked) => {
                 happening.what = What::Revoked;
@@ -256,28 +223,6 @@ impl Leases {
                 self.kept += history.kept.len();
             }
         }
-    }
-}
-
-/// What an answer says that no log entry does.
-fn without_effect(answer: &Answer) -> Option<What> {
-    match answer {
-        Answer::Done { .. } | Answer::Refused { .. } | Answer::Released => None,
-        Answer::Overloaded { .. } => Some(What::Overloaded),
-        Answer::NotLeader { .. } => Some(What::NotLeader),
-        Answer::Expired => Some(What::Expired),
-        Answer::Cancelled => Some(What::Cancelled),
-        Answer::Unknown => Some(What::Unknown),
-    }
-}
-
-/// Who wants something.
-fn asker(operation: &Operation) -> Arc<str> {
-    match operation {
-        Operation::Claim { holder, .. }
-        | Operation::Extend { holder, .. }
-        | Operation::Revoke { holder, .. } => holder.clone(),
-        Operation::Pin { entity, .. } | Operation::Unpin { entity, .. } => entity.clone(),
     }
 }
 
@@ -340,6 +285,8 @@ mod tests {
             (What::Granted, "a/1", 2),
         ];
         assert_eq!(told(&leases), expected.map(|(what, who, fence)| (what, who.into(), fence)));
+        assert!(!leases.extends(&key("a"), 2, 4) && leases.extends(&key("a"), 2, 5));
+        assert!(!leases.extends(&key("a"), 1, 5));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 mod controller;
 mod data;
 mod draw;
+mod happening;
 mod leases;
 mod page;
 mod panel;

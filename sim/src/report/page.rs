@@ -116,7 +116,10 @@ fn marks(run: &Run) -> Vec<Mark> {
     let broke = run.moments.iter().map(|moment| Mark {
         at: moment.at / 1_000,
         class: "broke",
-        label: format!("{} broke", moment.check),
+        label: match moment.settled {
+            true => format!("{} never held", moment.check),
+            false => format!("{} broke", moment.check),
+        },
     });
     let all = instant.chain([settle]).chain(settled).chain(broke);
     all.filter(|mark| mark.at <= run.ended).collect()

@@ -76,6 +76,13 @@ pub struct Line {
     pub points: Vec<Point>,
 }
 
+impl Line {
+    /// Whether it never was anything but zero.
+    pub fn is_flat(&self) -> bool {
+        self.points.iter().all(|(_, value)| value.unwrap_or_default() == 0)
+    }
+}
+
 /// States over time, a lane for each of whom they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Strip {
@@ -112,6 +119,8 @@ pub enum State {
     Idle,
     /// On the way.
     Waiting,
+    /// There, for everybody.
+    Open,
     /// There, with this colour: see [`Line::ink`].
     Active(u8),
     /// A fault that lasts, and one that is over at once.

@@ -225,6 +225,7 @@ fn bar(span: &Span, top: u64) -> String {
         State::Down => return String::new(),
         State::Idle => "idle".into(),
         State::Waiting => "waiting".into(),
+        State::Open => "open".into(),
         State::Active(ink) => format!("area i{ink}"),
         State::Fault => "fault".into(),
         State::Moment => "moment".into(),
@@ -340,5 +341,61 @@ fn tick(at: u64) -> String {
             let text = format!("{}.{millis:03}", at / 1_000);
             format!("{} s", text.trim_end_matches('0'))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::scale::Kind;
+    use crate::report::text::Unit;
+
+    fn plot(lines: u8) -> Plot {
+        let line = |ink| Line { name: format!("line-{ink}"), ink, points: vec![(0, Some(5))] };
+        Plot {
+            id: "id".into(),
+            title: "title".into(),
+            note: String::new(),
+            unit: Unit::Count,
+            kind: Kind::Linear,
+            shape: Shape::Steps,
+            lines: (1..=lines).map(line).collect(),
+        }
+    }
+
+    /// How far down each text of a drawing stands.
+    fn downs(drawing: &str) -> Vec<u64> {
+        let after = drawing.split(" y=\"").skip(1);
+        after.filter_map(|text| text.split('"').next()?.parse().ok()).collect()
+    }
+
+    #[test]
+    fn names_of_equal_lines_stand_apart() {
+        let view = View { until: 100, ended: 100, bands: &[], marks: &[] };
+        let drawn = of_plot(&plot(5), &view, 5);
+        let downs = downs(&drawn.right);
+        assert_eq!(downs.len(), 5);
+        assert!(downs.windows(2).all(|pair| pair[1] >= pair[0] + APART), "{downs:?}");
+        assert_eq!(of_plot(&plot(50), &view, 5).right, "", "where there is no room, none");
+    }
+
+    #[test]
+    fn a_run_that_ended_before_the_others_is_not_drawn_on() {
+        let view = View { until: 1_000, ended: 100, bands: &[(10, 20)], marks: &[] };
+        let area = of_plot(&plot(1), &view, 5).area;
+        assert!(area.contains("viewBox=\"0 0 1000 128\""), "{area}");
+        assert!(area.contains("H100\""), "{area}");
+        assert!(area.contains("<rect class=\"band\" x=\"10\" y=\"0\" width=\"10\""), "{area}");
+    }
+
+    #[test]
+    fn shares_are_exact_to_a_thousandth() {
+        assert_eq!(share(0, 7), "0.000%");
+        assert_eq!(share(5, 7), "71.428%");
+        assert_eq!(share(7, 7), "100.000%");
+        assert_eq!(
+            (tick(1_500), tick(60_000), tenths(1_005)),
+            ("1.5 s".into(), "60 s".into(), "100.5".into())
+        );
     }
 }

@@ -41,6 +41,8 @@ pub struct Moment {
     pub check: String,
     /// Microseconds.
     pub at: u64,
+    /// Whether it only had to come to hold in the end, and did not.
+    pub settled: bool,
     pub message: String,
     pub before: Vec<String>,
     pub after: Vec<String>,
@@ -138,6 +140,7 @@ impl Record {
             self.moments.push(Moment {
                 check: check.into(),
                 at: broke.at.0,
+                settled: false,
                 message: broke.message.clone(),
                 before,
                 after: Vec::new(),
@@ -175,10 +178,14 @@ impl Record {
     }
 
     fn answered(&mut self, at: Time, ask: &Ask, answer: &Answer) {
-        let extends = matches!(ask.operation, Some(Operation::Extend { .. }));
+        let key = ask.operation.as_ref().map(Operation::key);
         let rate = match answer {
-            Answer::Done { done: Done::Granted { .. }, .. } if extends => &mut self.extended,
-            Answer::Done { done: Done::Granted { .. }, .. } => &mut self.granted,
+            Answer::Done { index, done: Done::Granted { fence, .. } } => {
+                match key.is_some_and(|key| self.leases.extends(key, *fence, *index)) {
+                    true => &mut self.extended,
+                    false => &mut self.granted,
+                }
+            }
             Answer::Done { done: Done::Revoked | Done::Pinned | Done::Unpinned, .. }
             | Answer::Released => return,
             Answer::Refused { refusal: Refusal::Held { .. } | Refusal::NotHeld, .. } => {

@@ -170,8 +170,8 @@ fn words(plan: &Plan, ran: Ran, found: &Found, verdict: &Verdict) -> Vec<String>
     match verdict {
         Verdict::Passed if plan.settings.expect.breaks.is_empty() => {
             let settled = match found.converged {
-                Some(at) => format!("everything had settled at {at}"),
-                None => format!("the run ended at {}", ran.ended),
+                Some(at) => format!("everything had settled at {}", Second(at.since(Time(0)))),
+                None => format!("the run ended at {}", Second(ran.ended.since(Time(0)))),
             };
             words.push(format!("No check broke, {settled}, and all was seen that had to be."));
         }
@@ -180,8 +180,8 @@ fn words(plan: &Plan, ran: Ran, found: &Found, verdict: &Verdict) -> Vec<String>
         }
         Verdict::Broke(_) => words.push("What must always hold did not.".into()),
         Verdict::NotSettled(_) => words.push(format!(
-            "By {}, {} after the faults had ended, not everything was as it should be.",
-            ran.ended,
+            "At {}, {} after the faults had ended, not everything was as it should be.",
+            Second(ran.ended.since(Time(0))),
             Second(ran.ended.since(plan.acts_until())),
         )),
         Verdict::Saw(names) => {
@@ -207,7 +207,8 @@ fn moments(record: &Record, found: &Found) -> Vec<Moment> {
         let lines = &found.lines;
         let before = lines[lines.len().saturating_sub(super::record::LINES_BEFORE)..].to_vec();
         let (check, message) = (one.name.into(), broke.message.clone());
-        Some(Moment { check, at: broke.at.0, message, before, after: Vec::new() })
+        let at = broke.at.0;
+        Some(Moment { check, at, settled: true, message, before, after: Vec::new() })
     });
     // One page of the last lines is enough.
     moments.extend(late.take(1));

@@ -133,6 +133,10 @@ impl Level {
             changes.extend(three);
         }
         changes.dedup_by_key(|change| change.serial);
+        // What it is from the first moment on, it did not become.
+        if changes.get(1).is_some_and(|first| first.at.0 < 1_000) {
+            changes.remove(0);
+        }
         changes.into_iter().map(|change| (change.at.0 / 1_000, Some(change.value))).collect()
     }
 
@@ -266,7 +270,7 @@ mod tests {
     fn a_level_that_stays_is_one_point() {
         let mut level = Level::default();
         (0..1_000).for_each(|second| level.set(Time(second * 1_000_000), 7));
-        assert_eq!(level.points(), vec![(0, Some(0)), (0, Some(7))]);
+        assert_eq!(level.points(), vec![(0, Some(7))]);
     }
 
     #[test]

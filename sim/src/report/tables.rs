@@ -16,14 +16,14 @@ fn moment(run: &Run, moment: &Moment) -> String {
         run.lines.iter().filter(|line| line.from <= at && at <= line.until.max(line.from));
     let faults: String =
         in_force.map(|line| format!("<li><code>{}</code></li>", escape(&line.text))).collect();
-    let before = run.lines.iter().rfind(|line| line.until < at && line.fault);
+    let before = run.lines.iter().rfind(|line| line.until < at);
     let faults = match (faults.is_empty(), before) {
         (false, _) => format!("<p>In force at that time:</p><ul>{faults}</ul>"),
         (true, Some(line)) => format!(
-            "<p>Nothing was in force at that time; the last before it was <code>{}</code>.</p>",
+            "<p>Nothing was in force at that time; what came last before it was <code>{}</code>.</p>",
             escape(&line.text)
         ),
-        (true, None) => "<p>No fault had been in force by then.</p>".into(),
+        (true, None) => "<p>Nothing of the plan had come by then.</p>".into(),
     };
     let line =
         |class: &str, line: &String| format!("<span class=\"{class}\">{}</span>\n", escape(line));

@@ -19,8 +19,8 @@ const EVIL: &str = "</script><img src=x onerror=alert(1)>\"'&";
 
 /// A run of a few events in which checks break, told by hand.
 fn run() -> Run {
-    let faults = "[[fault]]\nat = \"2s\"\nfor = \"3s\"\ndo = { crash = { node = \"leader\" } }\n\
-                  [[fault]]\nat = \"6s\"\ndo = \"herd\"\n";
+    let faults = "[[fault]]\nat = \"100ms\"\nfor = \"300ms\"\ndo = { crash = { node = \"leader\" } }\n\
+                  [[fault]]\nat = \"600ms\"\ndo = \"herd\"\n";
     let mut plan: Plan = plan(faults);
     plan.settings.title = EVIL.into();
     let mut history = History::new(&plan, false).whole().recorded(&plan);
@@ -38,8 +38,8 @@ fn run() -> Run {
         Input::LoggedIn { connection, party: Party::Agent },
         Input::Asked { ask, request, renews: false, patience },
     ];
-    for (second, input) in (1..).zip(&told) {
-        history.record(Time(second * 1_000_000), ONE, Event::Told(input));
+    for (tenth, input) in (1..).zip(&told) {
+        history.record(Time(tenth * 100_000), ONE, Event::Told(input));
     }
     let void_after = GlobalTime(u64::MAX);
     let commands = vec![Command { operation: claim, void_after }];
@@ -48,9 +48,9 @@ fn run() -> Run {
     let granted = Done::Granted { fence: 1, expiry: GlobalTime(160_000_000) };
     let applied = Applied { outcomes: vec![Ok(granted)], released: Vec::new() };
     let event = Event::Applied { index: 1, entry: &entry, applied: &applied };
-    history.record(Time(8_000_000), ONE, event);
+    history.record(Time(800_000), ONE, event);
     let gauges = super::Gauges { backlog: 3, memory: crate::settings::Bytes(90 << 20) };
-    history.show(Time(9_000_000), NodeId(1), gauges);
+    history.show(Time(900_000), NodeId(1), gauges);
     let ended = Time(30_000_000);
     let outcome = Outcome::new(&plan, Ran { ended, draws: 0 }, history.end(ended));
     let origin = Origin { why: EVIL.into(), source: EVIL.into(), command: EVIL.into() };
@@ -149,12 +149,12 @@ fn a_run_is_the_same_after_a_journey() {
 fn a_page_tells_what_broke_and_when() {
     let page = page(&[run()]);
     let story = "<code>clock_moves</code> at <button type=\"button\" class=\"jump\" \
-                 data-jump=\"8000\">8.000 s</button>";
+                 data-jump=\"800\">0.800 s</button>";
     assert!(page.contains(story));
-    assert!(page.contains("entry 1 says 99.000000s at real time 8.000000s"));
+    assert!(page.contains("entry 1 says 99.000000s at real time 0.800000s"));
     // The event itself is marked, and what the plan had going on at that time is named.
-    assert!(page.contains("<span class=\"broke\">     8.000000s  controller-1"));
-    assert!(page.contains("the last before it was <code>6.000s herd</code>"));
+    assert!(page.contains("<span class=\"broke\">     0.800000s  controller-1"));
+    assert!(page.contains("what came last before it was <code>0.600s herd</code>"));
     assert!(page.contains(">not applicable</td>"), "a check that this plan gives nothing to say");
 }
 
