@@ -15,6 +15,7 @@ use portcullis_core::{NodeId, Time, agent, controller, front};
 
 use crate::check::{self, Check};
 use crate::counts::Counts;
+use crate::coverage::Coverage;
 use crate::facts::Facts;
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
@@ -130,6 +131,11 @@ impl Hash {
         }
     }
 
+    /// What it has come to.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
     /// Folds a word in one step.
     pub fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3);
@@ -189,6 +195,8 @@ pub struct History {
     converged: Option<Time>,
     /// What a report needs, if there is to be one.
     record: Option<Box<Record>>,
+    /// Which states it goes through, if anybody wants to know.
+    coverage: Option<Coverage>,
 }
 
 impl History {
@@ -222,6 +230,7 @@ impl History {
             log,
             converged: None,
             record: None,
+            coverage: None,
         }
     }
 
@@ -247,6 +256,11 @@ impl History {
         }
     }
 
+    /// Has it take note of the states that it goes through.
+    pub fn covering(self, plan: &Plan) -> History {
+        History { coverage: Some(Coverage::new(plan.controllers())), ..self }
+    }
+
     /// Takes note of one event. `at` is real time since the run began, and never goes back.
     pub fn record(&mut self, at: Time, who: Who, event: Event<'_>) {
         if matches!(event, Event::Cluster(_)) && !self.members {
@@ -261,10 +275,15 @@ impl History {
             let _ = write!(self.text, "{event}");
         }
         self.fold(at, who, &event);
+        self.facts.note(at, who, &event);
+        if let (Some(coverage), Who::Controller(node), Event::Told(_)) =
+            (&mut self.coverage, who, &event)
+        {
+            coverage.note(node, &self.text, &self.facts);
+        }
         if spelt {
             self.keep(at, who);
         }
-        self.facts.note(at, who, &event);
         self.counts.note(at, who, &event, &self.facts);
         if let Some(record) = &mut self.record {
             record.note(at, who, &event, &self.facts);
@@ -333,6 +352,7 @@ impl History {
             converged: self.converged,
             events: self.events,
             hash: self.hash,
+            coverage: self.coverage,
             lines: self.lines.iter().map(Line::to_string).collect(),
             record: self.record,
         }
@@ -387,6 +407,7 @@ pub struct Found {
     pub converged: Option<Time>,
     pub events: u64,
     pub hash: Hash,
+    pub coverage: Option<Coverage>,
     pub lines: Vec<String>,
     pub record: Option<Box<Record>>,
 }

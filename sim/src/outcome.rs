@@ -150,7 +150,7 @@ impl<'a> Outcome<'a> {
         self.ran
     }
 
-    /// What was found.
+    /// What it was judged by.
     pub fn found(&self) -> &Found {
         &self.found
     }

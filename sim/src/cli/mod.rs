@@ -1,11 +1,16 @@
 //! The command line.
 //!
-//! One seed is one process: a run of several starts children of this same program, two at a time,
-//! and each child executes one plan.
+//! One seed is one process: a run of several starts children of this same program, one for each
+//! processor at a time, and each child executes one plan.
 
 mod compare;
+mod explore;
+mod findings;
 mod jobs;
+mod new;
 mod paper;
+mod sentences;
+mod shrink;
 mod twice;
 
 use std::io::{Read as _, Write as _};
@@ -15,14 +20,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
+use crate::deployment::Deployment;
 use crate::history::{Event, History, Who};
 use crate::outcome::Outcome;
-use crate::plan::Plan;
-use crate::report::Run;
+use crate::plan::{Choice, Plan};
 use crate::scenario::{self, Scenario};
 use crate::settings::Engine;
 use crate::{engine, logs};
-use paper::{Paper, Sheets};
+use paper::Paper;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -32,6 +37,9 @@ Examples:
   cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
   cargo sim replay failing.plan --log | less           the same run again, event by event
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
+  cargo sim explore chaos/leases --seeds 1000          what breaks it?
+  cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
+  cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
   cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
 
@@ -92,8 +100,11 @@ enum Command {
         /// Go on whatever breaks, and print nothing but the figures.
         #[arg(long, hide = true, conflicts_with = "log")]
         column: bool,
-        /// Go on whatever breaks, and print nothing but what a report needs.
+        /// Print what was found, for another program.
         #[arg(long, hide = true, conflicts_with_all = ["log", "column"])]
+        findings: bool,
+        /// Go on whatever breaks, and print nothing but what a report needs.
+        #[arg(long, hide = true, conflicts_with_all = ["log", "column", "findings"])]
         data: bool,
         #[command(flatten)]
         paper: Paper,
@@ -118,11 +129,52 @@ enum Command {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
     },
+    /// Runs scenarios under many seeds, and says what broke, what was seen and what was reached.
+    ///
+    /// Stops at the first run in which something breaks. Not every seed must see what the scenario
+    /// is about, but one must.
+    Explore {
+        /// Scenario files or folders; without any, every scenario that is quick.
+        path: Vec<PathBuf>,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        scale: Scale,
+        #[command(flatten)]
+        explore: explore::Arguments,
+    },
+    /// Cuts a plan that breaks a check down to the least that still does.
+    ///
+    /// Leaves out lines, and halves sizes and times, until nothing more gives way.
+    Shrink {
+        /// A plan, as `plan` prints it, or a scenario that breaks with `--engine` and `--seed`.
+        path: PathBuf,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        scale: Scale,
+        /// The check to break; without it, the first that this plan breaks.
+        #[arg(long)]
+        check: Option<String>,
+        /// Where to write it, for `replay`; without it, it is printed.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Lists the scenarios.
-    List,
+    List {
+        /// As a table in Markdown: which sentence of the documents which scenario tells and which
+        /// check holds.
+        #[arg(long)]
+        sentences: bool,
+    },
+    /// Writes a scenario that runs as it is, with every part explained.
+    New {
+        /// Its folder and name below scenarios/, such as mine/first-story.
+        name: String,
+    },
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Copy)]
 struct Which {
     /// Only this engine. Without it, each engine that the scenario names.
     #[arg(long)]
@@ -132,7 +184,7 @@ struct Which {
     seed: u64,
 }
 
-#[derive(clap::Args, Clone, Copy, Default)]
+#[derive(clap::Args)]
 struct Scale {
     /// How many agents, instead of what the scenario says; of leases, as many in proportion.
     #[arg(long, conflicts_with = "full")]
@@ -141,7 +193,16 @@ struct Scale {
     /// Minutes, not seconds.
     #[arg(long)]
     full: bool,
+    /// Percent of the faults that the scenario's `[chaos]` allows.
+    #[arg(long, default_value_t = 100)]
+    intensity: u32,
+    /// A controller's configuration file: its settings instead of the scenario's.
+    #[arg(long)]
+    config: Option<PathBuf>,
 }
+
+/// Every scenario as it is.
+const AS_IT_IS: Scale = Scale { agents: None, full: false, intensity: 100, config: None };
 
 /// Parses the command line, does what it says, and prints errors.
 pub fn main() -> ExitCode {
@@ -165,12 +226,10 @@ pub fn main() -> ExitCode {
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run { path, which, scale, log, paper } => {
-            let plans = plans(&path, &which, scale)?;
+            let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
-                [plan] if paper.is_wanted() => {
-                    report(plan, log, paper.lay_out()?, paper::command(plan, scale))
-                }
-                [plan] => Ok(execute(plan, Print::Page { log })),
+                [plan] if paper.is_wanted() => paper.run(plan, log, paper::command(plan, &scale)),
+                [plan] => Ok(execute(plan, if log { Show::Log } else { Show::Page })),
                 _ if log => bail!("--log needs one scenario and one --engine"),
                 _ if paper.is_wanted() => {
                     bail!("--report and --plots need one scenario and one --engine, or `compare`")
@@ -179,111 +238,114 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
         }
         Command::Plan { path, which, scale } => {
-            let plans = plans(&[path], &which, scale)?;
-            let [plan] = &plans[..] else {
-                bail!("{} plans: choose one with --engine", plans.len());
-            };
-            print(&plan.to_string());
+            print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column, data, paper } => {
-            let (name, text) = if path == Path::new("-") {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
-                ("standard input".to_string(), text)
-            } else {
-                (path.display().to_string(), read(&path)?)
-            };
-            let plan = Plan::parse(&name, &text)?;
+        Command::Replay { plan: path, log, column, findings, data, paper } => {
+            let plan = read_plan(&path)?;
             if paper.is_wanted() {
-                let command = format!("cargo sim replay {}", path.display());
-                return report(&plan, log, paper.lay_out()?, command);
+                return paper.run(&plan, log, format!("cargo sim replay {}", path.display()));
             }
-            Ok(execute(
-                &plan,
-                match (column, data) {
-                    (true, _) => Print::Column,
-                    (false, true) => Print::Data,
-                    (false, false) => Print::Page { log },
-                },
-            ))
+            let show = match (log, column, findings, data) {
+                (true, ..) => Show::Log,
+                (_, true, ..) => Show::Column,
+                (_, _, true, _) => Show::Findings,
+                (_, _, _, true) => Show::Data,
+                (false, false, false, false) => Show::Page,
+            };
+            Ok(execute(&plan, show))
         }
         Command::Compare { path, which, paper } => {
-            let plans = plans(&path, &which, Scale::default())?;
+            let plans = plans(&path, &which, &AS_IT_IS)?;
             if paper.is_wanted() {
-                let sheets = paper.lay_out()?;
-                let runs = paper::runs(&plans)?;
-                print(&compare::of_runs(&runs)?);
-                sheets.write(&runs)?;
-            } else {
-                print(&compare::page(&plans)?);
+                return paper.compare(&plans);
             }
+            print(&compare::page(&plans)?);
             Ok(0)
         }
         Command::Twice { path, which, seeds } => {
             let mut all = Vec::new();
             for seed in which.seed..which.seed.saturating_add(seeds) {
-                all.extend(plans(&path, &Which { engine: which.engine, seed }, Scale::default())?);
+                all.extend(plans(&path, &Which { engine: which.engine, seed }, &AS_IT_IS)?);
             }
             twice::run(&all)
         }
-        Command::List => {
-            list()?;
+        Command::Explore { path, which, scale, explore } => {
+            let choice = |engine| choice(engine, &which, &scale);
+            let subjects = explore::subjects(scenarios(&path, &scale)?, which.engine, choice)?;
+            explore::run(&subjects, &explore)
+        }
+        Command::Shrink { path, which, scale, check, out } => {
+            let shrunk = shrink::run(&one_plan(&path, &which, &scale)?, check.as_deref())?;
+            match out {
+                Some(file) => {
+                    let written = std::fs::write(&file, shrunk.file());
+                    written.with_context(|| format!("cannot write {}", file.display()))?;
+                    print(&shrunk.page());
+                    print(&format!("again: cargo sim replay {}\n", file.display()));
+                }
+                None => print(&shrunk.file()),
+            }
+            Ok(0)
+        }
+        Command::List { sentences } => {
+            print(&list(sentences)?);
+            Ok(0)
+        }
+        Command::New { name } => {
+            let file = new::write(&name)?;
+            print(&format!("{}\nrun it: cargo sim run {name}\n", file.display()));
             Ok(0)
         }
     }
 }
 
-/// What is printed of a run.
+/// What a run prints.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Print {
-    /// Its page, and with `log` each event before.
-    Page { log: bool },
-    /// Its figures for a comparison. Goes on whatever breaks.
+enum Show {
+    /// Its page.
+    Page,
+    /// Each event, and then its page.
+    Log,
+    /// Its column for a comparison.
     Column,
-    /// What a report needs of it. Goes on whatever breaks.
+    /// Its findings, for another process.
+    Findings,
+    /// What a report needs of it, for another process.
     Data,
 }
 
-/// Executes one plan in this process and prints what came of it.
-fn execute(plan: &Plan, what: Print) -> u8 {
-    let history = match what {
-        Print::Page { log } => History::new(plan, log),
-        Print::Column => History::new(plan, false).whole(),
-        Print::Data => History::new(plan, false).whole().recorded(plan),
+/// Executes one plan in this process and prints what it came to.
+fn execute(plan: &Plan, show: Show) -> u8 {
+    let history = History::new(plan, show == Show::Log);
+    let history = match show {
+        Show::Page | Show::Log => history,
+        Show::Column => history.whole(),
+        Show::Findings => history.covering(plan),
+        Show::Data => history.whole().recorded(plan),
     };
-    let outcome = perform_plan(plan, history);
-    match what {
-        Print::Page { .. } => {
-            print(&outcome.to_string());
-            return outcome.verdict().code();
+    let outcome = carry_out(plan, history);
+    match show {
+        Show::Page | Show::Log => print(&outcome.to_string()),
+        Show::Findings => print(&findings::print(outcome.verdict(), outcome.found())),
+        Show::Column => {
+            let line = |(name, figure)| format!("{name}\t{figure}\n");
+            print(&outcome.column().into_iter().map(line).collect::<String>());
+            return 0;
         }
-        Print::Column => {
-            let column = outcome.column().into_iter();
-            print(&column.map(|(name, figure)| format!("{name}\t{figure}\n")).collect::<String>());
-        }
-        Print::Data => {
-            let run = Run::new(&outcome, paper::origin(plan, String::new()));
-            // A run has no maps, and its keys are names: there is nothing that JSON cannot say.
-            print(&serde_json::to_string(&run).expect("a run can be written as JSON"));
+        Show::Data => {
+            print(&paper::data(&outcome));
+            return 0;
         }
     }
-    0
-}
-
-/// Executes one plan in this process, prints its page, and writes a report.
-fn report(plan: &Plan, log: bool, sheets: Sheets, command: String) -> anyhow::Result<u8> {
-    let outcome = perform_plan(plan, History::new(plan, log).recorded(plan));
-    print(&outcome.to_string());
-    sheets.write(&[Run::new(&outcome, paper::origin(plan, command))])?;
-    Ok(outcome.verdict().code())
+    outcome.verdict().code()
 }
 
 /// Executes one plan in this process.
 ///
 /// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to
 /// itself, so it ends the process, as a broken check does.
-fn perform_plan(plan: &Plan, history: History) -> Outcome<'_> {
+fn carry_out(plan: &Plan, history: History) -> Outcome<'_> {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
@@ -304,31 +366,72 @@ fn print(text: &str) {
 }
 
 /// Every plan that the paths come to.
-fn plans(paths: &[PathBuf], which: &Which, scale: Scale) -> anyhow::Result<Vec<Plan>> {
-    let everything = paths.is_empty();
-    let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
-    for path in paths {
-        files.extend(self::files(&scenario::find(path))?);
-    }
+fn plans(paths: &[PathBuf], which: &Which, scale: &Scale) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
-    for file in files {
-        let mut scenario = load(&file)?;
-        if everything && !scenario.quick {
-            continue;
-        }
-        if scale.full {
-            scenario.agents.direct = None;
-        }
+    for (file, scenario) in scenarios(paths, scale)? {
+        let name = scenario::name(&file);
         let wanted = |engine: &&Engine| which.engine.is_none_or(|wanted| wanted == **engine);
         for engine in scenario.engines.iter().filter(wanted) {
-            let name = scenario::name(&file);
-            plans.push(Plan::draw(&name, &scenario, *engine, which.seed, scale.agents));
+            plans.push(Plan::draw(&name, &scenario, &choice(*engine, which, scale)));
         }
     }
     if plans.is_empty() {
         bail!("no scenario there runs on that engine");
     }
     Ok(plans)
+}
+
+fn choice(engine: Engine, which: &Which, scale: &Scale) -> Choice {
+    Choice { engine, seed: which.seed, agents: scale.agents, intensity: scale.intensity }
+}
+
+/// The scenarios at or below the paths, by file; without any path, all that are quick.
+fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, Scenario)>> {
+    let everything = paths.is_empty();
+    let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
+    for path in paths {
+        files.extend(self::files(&scenario::find(path))?);
+    }
+    let deployment = scale.config.as_deref().map(Deployment::load).transpose()?;
+    let mut scenarios = Vec::new();
+    for file in files {
+        let mut scenario = load(&file)?;
+        if scale.full {
+            scenario.agents.direct = None;
+        }
+        if let Some(deployment) = &deployment {
+            deployment.settle(&mut scenario);
+            let fits = scenario.fits().map_err(anyhow::Error::msg);
+            fits.with_context(|| format!("{} with these settings", file.display()))?;
+        }
+        if scenario.quick || !everything {
+            scenarios.push((file, scenario));
+        }
+    }
+    Ok(scenarios)
+}
+
+/// The plan that is meant by the path of one, or by a scenario.
+fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
+    if path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan") {
+        return read_plan(path);
+    }
+    let mut plans = plans(&[path.to_path_buf()], which, scale)?;
+    match (plans.pop(), plans.len()) {
+        (Some(plan), 0) => Ok(plan),
+        (_, others) => bail!("{} plans: choose one with --engine", others + 1),
+    }
+}
+
+fn read_plan(path: &Path) -> anyhow::Result<Plan> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
+        ("standard input".to_string(), text)
+    } else {
+        (path.display().to_string(), read(path)?)
+    };
+    Ok(Plan::parse(&name, &text)?)
 }
 
 /// The scenario files at or below a path, in order.
@@ -357,13 +460,18 @@ fn load(path: &Path) -> anyhow::Result<Scenario> {
     Ok(Scenario::parse(&path.display().to_string(), &read(path)?)?)
 }
 
-fn list() -> anyhow::Result<()> {
-    let mut text = String::new();
+fn list(sentences: bool) -> anyhow::Result<String> {
+    let mut scenarios = Vec::new();
     for file in files(&scenario::root())? {
-        let scenario = load(&file)?;
+        scenarios.push((scenario::name(&file), load(&file)?));
+    }
+    if sentences {
+        return Ok(sentences::page(&scenarios));
+    }
+    let mut text = String::new();
+    for (name, scenario) in scenarios {
         let engines: Vec<_> = scenario.engines.iter().map(Engine::to_string).collect();
         let slow = if scenario.quick { "" } else { " (slow)" };
-        let name = scenario::name(&file);
         let (engines, title) = (engines.join(", "), &scenario.title);
         text.push_str(&format!("{name}  on {engines}{slow}\n  {title}\n"));
         for line in scenario.why.lines().chain(scenario.source.lines()) {
@@ -371,6 +479,5 @@ fn list() -> anyhow::Result<()> {
         }
         text.push('\n');
     }
-    print(&text);
-    Ok(())
+    Ok(text)
 }

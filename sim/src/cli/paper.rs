@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::Scale;
 use super::jobs::{child, each};
+use super::{AS_IT_IS, Scale, carry_out, compare, print};
+use crate::history::History;
+use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::report::{self, Origin, Run};
 use crate::scenario::{self, Scenario};
@@ -24,7 +26,7 @@ pub struct Paper {
 }
 
 /// The places to write to, which are there before anything runs.
-pub struct Sheets {
+struct Sheets {
     page: Option<(PathBuf, File)>,
     plots: Option<PathBuf>,
 }
@@ -35,8 +37,30 @@ impl Paper {
         self.report.is_some() || self.plots.is_some()
     }
 
+    /// Executes one plan in this process, prints its page, and writes what is wanted of it.
+    /// `command` is what does so again.
+    pub fn run(&self, plan: &Plan, log: bool, command: String) -> anyhow::Result<u8> {
+        let sheets = self.lay_out()?;
+        let outcome = carry_out(plan, History::new(plan, log).recorded(plan));
+        print(&outcome.to_string());
+        sheets.write(&[Run::new(&outcome, origin(plan, command))])?;
+        Ok(outcome.verdict().code())
+    }
+
+    /// Executes every plan to its end, whatever breaks, prints their figures, and writes what is
+    /// wanted of them all.
+    pub fn compare(&self, plans: &[Plan]) -> anyhow::Result<u8> {
+        let sheets = self.lay_out()?;
+        let mut runs: Vec<Option<anyhow::Result<Run>>> = plans.iter().map(|_| None).collect();
+        each(plans, in_a_child, |index, result| runs[index] = Some(result));
+        let runs: Vec<Run> = runs.into_iter().flatten().collect::<anyhow::Result<_>>()?;
+        print(&compare::of_runs(&runs)?);
+        sheets.write(&runs)?;
+        Ok(0)
+    }
+
     /// Makes the file and the folder, so that a mistake shows before minutes have gone by.
-    pub fn lay_out(&self) -> anyhow::Result<Sheets> {
+    fn lay_out(&self) -> anyhow::Result<Sheets> {
         let page = self.report.as_ref().map(|path| {
             let file = File::create(path);
             let file = file.with_context(|| format!("cannot write {}", path.display()))?;
@@ -52,7 +76,7 @@ impl Paper {
 
 impl Sheets {
     /// Writes what is wanted of these runs.
-    pub fn write(self, runs: &[Run]) -> anyhow::Result<()> {
+    fn write(self, runs: &[Run]) -> anyhow::Result<()> {
         if let Some((path, mut file)) = self.page {
             let page = report::page(runs);
             let written = file.write_all(page.as_bytes());
@@ -73,7 +97,7 @@ impl Sheets {
 }
 
 /// Where a run comes from: the words of its scenario, if that is at hand, and what runs it again.
-pub fn origin(plan: &Plan, command: String) -> Origin {
+fn origin(plan: &Plan, command: String) -> Origin {
     let path = scenario::find(Path::new(&plan.settings.scenario));
     let text = std::fs::read_to_string(&path).ok();
     let known = text.and_then(|text| Scenario::parse(&plan.settings.scenario, &text).ok());
@@ -84,7 +108,7 @@ pub fn origin(plan: &Plan, command: String) -> Origin {
 }
 
 /// The command that runs a plan again as it was drawn.
-pub fn command(plan: &Plan, scale: Scale) -> String {
+pub fn command(plan: &Plan, scale: &Scale) -> String {
     let settings = &plan.settings;
     if !scenario::find(Path::new(&settings.scenario)).exists() {
         return "cargo sim replay FILE, with the plan below".into();
@@ -99,23 +123,30 @@ pub fn command(plan: &Plan, scale: Scale) -> String {
     if let Some(agents) = scale.agents {
         command += &format!(" --agents {agents}");
     }
+    if scale.intensity != AS_IT_IS.intensity {
+        command += &format!(" --intensity {}", scale.intensity);
+    }
+    if let Some(config) = &scale.config {
+        command += &format!(" --config {}", config.display());
+    }
     command
 }
 
-/// Executes every plan to its end, whatever breaks, each in a child of its own.
-pub fn runs(plans: &[Plan]) -> anyhow::Result<Vec<Run>> {
-    let mut runs: Vec<Option<anyhow::Result<Run>>> = plans.iter().map(|_| None).collect();
-    each(plans, run, |index, result| runs[index] = Some(result));
-    runs.into_iter().flatten().collect()
+/// What a report needs of a run, for another process.
+pub fn data(outcome: &Outcome<'_>) -> String {
+    let run = Run::new(outcome, Origin::default());
+    // A run has no maps, and its keys are names: there is nothing that JSON cannot say.
+    serde_json::to_string(&run).expect("a run can be written as JSON")
 }
 
-fn run(plan: &Plan) -> anyhow::Result<Run> {
+/// Executes one plan in a child of its own.
+fn in_a_child(plan: &Plan) -> anyhow::Result<Run> {
     let said = child(plan, &["--data"])?;
     let run: Result<Run, _> = serde_json::from_str(said.text.trim_end());
     let mut run = run.with_context(|| {
         let name = &plan.settings.scenario;
         format!("{name} did not come to an end\n{}", said.text.trim_end())
     })?;
-    run.origin = origin(plan, command(plan, Scale::default()));
+    run.origin = origin(plan, command(plan, &AS_IT_IS));
     Ok(run)
 }
