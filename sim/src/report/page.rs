@@ -160,13 +160,12 @@ fn head(run: &Run) -> String {
 }
 
 fn timeline(runs: &[Run], until: u64) -> String {
-    let every: Vec<(Vec<(u64, u64)>, Vec<Mark>)> =
-        runs.iter().map(|run| (bands(run), marks(run))).collect();
-    let views: Vec<View<'_>> = runs
-        .iter()
-        .zip(&every)
-        .map(|(run, (bands, marks))| View { until, ended: run.ended, bands, marks })
-        .collect();
+    let every_band: Vec<_> = runs.iter().map(bands).collect();
+    let every_mark: Vec<_> = runs.iter().map(marks).collect();
+    let view =
+        |(run, (bands, marks)): (&Run, (_, _))| View { until, ended: run.ended, bands, marks };
+    let drawn = every_band.iter().map(Vec::as_slice).zip(every_mark.iter().map(Vec::as_slice));
+    let views: Vec<View<'_>> = runs.iter().zip(drawn).map(view).collect();
     let columns = |drawn: fn(&View<'_>) -> Drawn| -> String {
         let column = |view| format!("<div class=\"column\">{}</div>", parts(&drawn(view), ""));
         views.iter().map(column).collect()
@@ -178,7 +177,7 @@ fn timeline(runs: &[Run], until: u64) -> String {
         text = format!("<div class=\"runs names\">{names}</div>{text}");
     }
     text = format!("<div class=\"pinned\">{text}</div>");
-    if every.iter().any(|(_, marks)| marks.iter().any(|mark| !mark.label.is_empty())) {
+    if every_mark.iter().flatten().any(|mark| !mark.label.is_empty()) {
         text += &format!("<div class=\"runs marks\">{}</div>", columns(plot::marks));
     }
     let Some(first) = runs.first() else { return text };

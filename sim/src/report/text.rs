@@ -64,6 +64,17 @@ pub fn seconds(millis: u64) -> String {
     format!("{}.{:03} s", millis / 1_000, millis % 1_000)
 }
 
+/// A time on the axis.
+pub fn tick(at: u64) -> String {
+    match at % 1_000 {
+        0 => format!("{} s", at / 1_000),
+        millis => {
+            let text = format!("{}.{millis:03}", at / 1_000);
+            format!("{} s", text.trim_end_matches('0'))
+        }
+    }
+}
+
 /// Groups of three digits, with a thin space between them.
 pub fn thousands(value: u64) -> String {
     let digits = value.to_string();
@@ -124,5 +135,6 @@ mod tests {
         for (unit, value, expected) in cases {
             assert_eq!(figure(unit, value), expected);
         }
+        assert_eq!((tick(1_500).as_str(), tick(60_000).as_str()), ("1.5 s", "60 s"));
     }
 }
