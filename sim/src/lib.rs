@@ -27,6 +27,7 @@ mod members;
 mod outcome;
 mod picture;
 mod plan;
+mod report;
 mod scenario;
 mod settings;
 mod singles;

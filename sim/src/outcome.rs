@@ -145,6 +145,16 @@ impl<'a> Outcome<'a> {
         &self.verdict
     }
 
+    /// What was run.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// How it was run.
+    pub fn ran(&self) -> Ran {
+        self.ran
+    }
+
     /// What it was judged by.
     pub fn found(&self) -> &Found {
         &self.found
@@ -202,7 +212,8 @@ impl<'a> Outcome<'a> {
     }
 }
 
-fn seen(name: &str, counts: &Counts) -> bool {
+/// Whether the counts tell of something to be seen.
+pub fn seen(name: &str, counts: &Counts) -> bool {
     SOMETIMES.iter().any(|(known, seen)| *known == name && seen(counts))
 }
 

@@ -51,6 +51,7 @@ use super::{Ran, configuration};
 use crate::history::{Event as Fact, History, Who};
 use crate::members;
 use crate::plan::Plan;
+use crate::report::Gauges;
 use crate::settings::Bytes;
 use crate::singular::{Resource, Worker};
 use crate::stage::{Deed, Place, Stage};
@@ -214,10 +215,25 @@ impl<'a> World<'a> {
                 self.report(report);
                 self.drain();
             }
+            self.show();
             if self.now >= ask_at {
                 ask_at = self.now + ASK_WHETHER_OVER;
                 self.over = self.over || self.history.over(self.now);
             }
+        }
+    }
+
+    /// Shows what no event tells, to a report.
+    fn show(&mut self) {
+        if !self.history.is_recorded() {
+            return;
+        }
+        let per_connection = self.plan.settings.controllers.memory_per_connection;
+        for (node, process) in self.plan.controllers().zip(&self.processes) {
+            let backlog = process.doors.iter().map(|door| door.backlog.len() as u64).sum();
+            let up = process.machine.is_some();
+            let memory = if up { process.memory(per_connection) } else { Bytes(0) };
+            self.history.show(self.now, node, Gauges { backlog, memory });
         }
     }
 
