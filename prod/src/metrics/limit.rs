@@ -44,6 +44,8 @@ pub enum Limit {
     PeerCalls,
     /// Connections to the metrics address.
     Scrapes,
+    /// Joins with a token that nobody knows, of late.
+    FailedJoins,
     /// Files that the process has open.
     Files,
     /// Bytes of memory that the process uses.
@@ -54,7 +56,7 @@ pub enum Limit {
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 23] = [
+    pub const ALL: [Limit; 24] = [
         Limit::Connections,
         Limit::Logins,
         Limit::Held,
@@ -75,6 +77,7 @@ impl Limit {
         Limit::Inbox,
         Limit::PeerCalls,
         Limit::Scrapes,
+        Limit::FailedJoins,
         Limit::Files,
         Limit::Memory,
         Limit::Patience,
@@ -103,6 +106,7 @@ impl Limit {
             Limit::Inbox => "inbox_max",
             Limit::PeerCalls => "calls_max",
             Limit::Scrapes => "scrapes_max",
+            Limit::FailedJoins => "failed_joins_max",
             Limit::Files => "files_max",
             Limit::Memory => "memory_max",
             Limit::Patience => "patience_max",
@@ -124,6 +128,7 @@ impl Limit {
             | Limit::Watchers
             | Limit::Message
             | Limit::PeerCalls
+            | Limit::FailedJoins
             | Limit::Patience => true,
             // These let it wait instead, in the backlog, in the queue or with whoever sends it; or
             // the kernel sees to them.
