@@ -33,7 +33,7 @@ async fn three_voters_are_made_by_hand() {
         assert!(again.contains(&format!("controller-{name} has joined already")), "{again}");
         site.run(name);
     }
-    site.logs("1", "appoint controller-1 controller-2 controller-3").await;
+    site.logs("1", "appoint 1 2 3").await;
     let claim = ["lease", "claim", "mysql", "mysql/0", "--for", "60s", "--within", "60s"];
     site.says(&claim).await.done();
     // Without the first one the others are the majority: they have votes, and the log.

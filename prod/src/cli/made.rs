@@ -242,6 +242,39 @@ mod tests {
             peers: &[peer],
             shared: "api-port-open-delay = \"0s\"\n[[model]]\nuuid = \"u\"\nname = \"controller\"\n",
         };
-        insta::assert_snapshot!(made.text().expect("it is TOML"), @"");
+        insta::assert_snapshot!(made.text().expect("it is TOML"), @r#"
+        # Written by `portcullis join`, and yours to change; `portcullis check-config --example` has every key.
+        controller-id = 2
+        controller-uuid = "11111111-2222-4333-8444-555555555555"
+        joined = true
+        data-dir = "data"
+        bind-address = "::"
+        api-port = 17070
+        controller-api-port = 17071
+        api-port-open-delay = "0s"
+
+        [tls]
+        ca = "ca.pem"
+        ca-key = "ca.key"
+        cert = "cert.pem"
+        key = "key.pem"
+
+        [[peer]]
+        id = 2
+        controller-address = "[fd00::2]:17071"
+        api-addresses = ["[fd00::2]:17070", "b.example:17070"]
+
+        [[peer]]
+        id = 1
+        controller-address = "10.0.0.1:17071"
+        api-addresses = ["10.0.0.1:17070"]
+
+        [members]
+        failure-domain = "zone-b"
+
+        [[model]]
+        name = "controller"
+        uuid = "u"
+        "#);
     }
 }

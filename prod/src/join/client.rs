@@ -19,7 +19,7 @@ use crate::tls;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The controller could not be proved to be the cluster's: it was told nothing.
-    #[error("{0}")]
+    #[error("{}", tls::mistrust(.0).unwrap_or_else(|| .0.to_string()))]
     Unproved(#[source] io::Error),
     /// The connection broke, or what came is no answer: it may have been done.
     #[error("no answer: {0}")]

@@ -66,7 +66,7 @@ pub enum Error {
     /// Its time is over.
     #[error(
         "the certificate of {subject} has expired: it is valid from {} until {}, and by this \
-         host's clock it is {}; `portcullis cluster renew-certificate` issues another",
+         host's clock it is {}",
         shown(validity.from), shown(validity.until), shown(*now)
     )]
     Expired { subject: String, validity: Validity, now: SystemTime },

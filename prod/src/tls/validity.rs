@@ -31,10 +31,13 @@ impl Certificate {
         }
         match self.verify(leaf, now) {
             Ok(()) => Ok(validity),
-            Err(webpki::Error::UnknownIssuer) => Err(Error::Untrusted {
-                subject,
-                what: "it does not come from the authority that is given beside it".into(),
-            }),
+            // Authorities of ours share one name, so that of another is found out by its signature.
+            Err(webpki::Error::UnknownIssuer | webpki::Error::InvalidSignatureForPublicKey) => {
+                Err(Error::Untrusted {
+                    subject,
+                    what: "it does not come from the authority that is given beside it".into(),
+                })
+            }
             Err(error) => Err(Error::Untrusted { subject, what: error.to_string() }),
         }
     }
@@ -92,9 +95,10 @@ pub(super) fn shown(time: SystemTime) -> String {
 pub fn mistrust(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            Some("its certificate comes from another authority than this one's".into())
-        }
+        // Authorities of ours share one name, so that of another is found out by its signature.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some("its certificate comes from another authority than this one's".into()),
         rustls::Error::InvalidCertificate(why) => {
             Some(format!("its certificate is refused: {why}"))
         }
@@ -106,7 +110,9 @@ pub fn mistrust(error: &io::Error) -> Option<String> {
 /// What an alert says about the certificate that was shown, if it is about that.
 fn refusal(alert: AlertDescription) -> Option<String> {
     let why = match alert {
-        AlertDescription::UnknownCA => "it comes from another authority than the other side's",
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            "it comes from another authority than the other side's"
+        }
         AlertDescription::CertificateExpired => {
             "it is expired, or not valid yet, by the other side's clock"
         }
@@ -149,13 +155,21 @@ mod tests {
     fn what_is_wrong_with_it_is_said_in_full() {
         let said = |one: &Certificate, now| one.check(at(now)).expect_err("refused").to_string();
         let one = certificate(1_700_000_000, 1_700_003_600);
-        insta::assert_snapshot!(said(&one, 1_699_999_999), @"");
-        insta::assert_snapshot!(said(&one, 1_700_003_601), @"");
+        insta::assert_snapshot!(said(&one, 1_699_999_999), @r#"
+        the certificate of controller-2 is not valid yet: it is valid from 2023-11-14T22:13:20Z until 2023-11-14T23:13:20Z, and by this host's clock it is 2023-11-14T22:13:19Z; is the clock right?
+        "#);
+        insta::assert_snapshot!(said(&one, 1_700_003_601), @r#"
+        the certificate of controller-2 has expired: it is valid from 2023-11-14T22:13:20Z until 2023-11-14T23:13:20Z, and by this host's clock it is 2023-11-14T23:13:21Z
+        "#);
         let mut stranger = certificate(1_700_000_000, 1_700_003_600);
         stranger.authority = one.authority;
-        insta::assert_snapshot!(said(&stranger, 1_700_000_010), @"");
+        insta::assert_snapshot!(said(&stranger, 1_700_000_010), @r#"
+        the certificate of controller-2 is of no use: it does not come from the authority that is given beside it
+        "#);
         // The authority's own certificate ends as well.
         let one = certificate(1_700_000_000, 5_000_000_000);
-        insta::assert_snapshot!(said(&one, 4_900_000_000), @"");
+        insta::assert_snapshot!(said(&one, 4_900_000_000), @r#"
+        the certificate of the authority has expired: it is valid from 2020-01-01T00:00:00Z until 2120-01-02T00:00:00Z, and by this host's clock it is 2125-04-10T23:06:40Z
+        "#);
     }
 }

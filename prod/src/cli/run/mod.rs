@@ -73,7 +73,12 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let env = Tokio::start(config.data_dir.clone(), ports).map_err(Failure::wrong)?;
     let whole = config.node().map_err(Failure::wrong)?;
     // Before anything is bound or opened: with it nobody would believe this controller.
-    whole.certificate.check(today()).map_err(Failure::wrong)?;
+    whole.certificate.check(today()).map_err(|error| {
+        let file = arguments.config.display();
+        Failure::wrong(format!(
+            "{error}; `portcullis cluster renew-certificate --config {file}` issues another"
+        ))
+    })?;
     let file = arguments.ports_file.as_ref().or(config.ports_file.as_ref());
     let file =
         file.map(|path| PortsFile::start(path, config.controller_id).map_err(Failure::at(path)));
