@@ -1,7 +1,7 @@
 //! The replicated table of members: which controllers the cluster has, and who may become one.
 //!
-//! Decides who joins, who is gone for good, how many voters and stand-bys are wanted, and which
-//! version of entries everybody can read (seed 003: "each Dqlite node has a role within the
+//! Decides who joins, who is gone for good, how many voters and stand-bys are wanted, who is to be
+//! one or not, and which version of entries everybody can read (seed 003: "each Dqlite node has a role within the
 //! cluster", and who the nodes are is for the controllers to say). Who has which role is decided by
 //! [`roles`](crate::roles); a controller leaves the cluster here and nowhere else. Like the lease
 //! table it has [`apply`](Members::apply), and its time is the log's.
@@ -22,6 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Address, NodeId};
 use crate::time::GlobalTime;
 
+mod preference;
+
+pub use preference::Preference;
+
 /// Most members at a time; the next is refused as [`Refusal::Full`]. Room for Juju's most, seven
 /// controllers, while each is replaced by another.
 pub const MEMBERS_MAX: usize = 14;
@@ -35,8 +39,9 @@ pub const NAME_MAX: usize = 255;
 /// Most voters, and most stand-bys, that may be wanted: Juju's most controllers.
 pub const WANTED_MAX: u8 = 7;
 
-/// The versions of log entries that this program reads.
-pub const READS: Versions = Versions { least: 1, most: 1 };
+/// The versions of log entries that this program reads. The second has [`Command::Prefer`], and the
+/// snapshots of whatever came of it.
+pub const READS: Versions = Versions { least: 1, most: 2 };
 
 /// From which version of log entries to which a program reads, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +135,8 @@ pub enum Command {
     Remove { node: NodeId },
     /// So many voters and stand-bys are wanted from now on.
     Want { wanted: Wanted },
+    /// That is wanted of a member's vote from now on, or nothing any more.
+    Prefer { node: NodeId, preference: Option<Preference> },
 }
 
 impl Command {
@@ -143,6 +150,7 @@ impl Command {
             | Command::Update { .. }
             | Command::Remove { .. }
             | Command::Want { .. } => 1,
+            Command::Prefer { .. } => 2,
         }
     }
 }
@@ -162,6 +170,8 @@ impl fmt::Display for Command {
             Command::Want { wanted: Wanted { voters, stand_bys } } => {
                 write!(f, "want {voters} voters and {stand_bys} stand-bys")
             }
+            Command::Prefer { node, preference: Some(wish) } => write!(f, "prefer {node} {wish}"),
+            Command::Prefer { node, preference: None } => write!(f, "prefer nothing of {node}"),
         }
     }
 }
@@ -212,6 +222,10 @@ pub enum Refusal {
     Unreadable { writes: u16 },
     /// So many voters or stand-bys cannot be had; see [`Wanted`].
     Unwanted,
+    /// Without its vote there are fewer than are wanted.
+    Needed,
+    /// As many others are to vote as are wanted.
+    Voters,
 }
 
 impl fmt::Display for Refusal {
@@ -232,6 +246,8 @@ impl fmt::Display for Refusal {
             Refusal::Unwanted => {
                 write!(f, "voters must be odd, and neither of the two above {WANTED_MAX}")
             }
+            Refusal::Needed => f.write_str("without its vote there are fewer than are wanted"),
+            Refusal::Voters => f.write_str("as many others are to vote as votes are wanted"),
         }
     }
 }
@@ -256,6 +272,32 @@ pub struct Members {
     /// The name of the next to join. Every name below it that is not joined is gone for ever, so
     /// nothing need be kept of those that were removed.
     next: NodeId,
+    preferences: BTreeMap<NodeId, Preference>,
+}
+
+/// The table as snapshots of version 1 carry it, which know no preferences.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct First {
+    joined: BTreeMap<NodeId, Member>,
+    tokens: BTreeMap<TokenHash, Token>,
+    wanted: Wanted,
+    next: NodeId,
+}
+
+impl From<First> for Members {
+    fn from(first: First) -> Members {
+        let First { joined, tokens, wanted, next } = first;
+        Members { joined, tokens, wanted, next, preferences: BTreeMap::new() }
+    }
+}
+
+impl From<Members> for First {
+    /// Asserts that nothing is lost.
+    fn from(members: Members) -> First {
+        let Members { joined, tokens, wanted, next, preferences } = members;
+        assert!(preferences.is_empty(), "snapshots of version 1 know no preferences");
+        First { joined, tokens, wanted, next }
+    }
 }
 
 impl Members {
@@ -278,6 +320,7 @@ impl Members {
                 1 => Err(Refusal::Last),
                 _ => {
                     self.joined.remove(node);
+                    self.preferences.remove(node);
                     Ok(Done::Noted)
                 }
             },
@@ -285,6 +328,7 @@ impl Members {
                 self.wanted = sound(*wanted)?;
                 Ok(Done::Noted)
             }
+            Command::Prefer { node, preference } => self.prefer(*node, *preference),
         }
     }
 
@@ -356,6 +400,7 @@ impl Members {
             tokens: BTreeMap::new(),
             wanted,
             next: NodeId(last.0.saturating_add(1)),
+            preferences: BTreeMap::new(),
         };
         Ok(Done::Noted)
     }

@@ -149,6 +149,27 @@ async fn a_controller_without_the_key_lets_nobody_in_and_says_who_may() {
 }
 
 #[tokio::test]
+async fn a_removed_controller_does_not_come_back() {
+    let mut site = Site::new();
+    site.bootstrapped().await;
+    let token = site.token().await;
+    site.join("2", &token, &[]).await.done();
+    site.run("2");
+    site.logs("1", "add controller-2").await;
+    site.says(&["cluster", "remove", "2", "--within", "60s"]).await.done();
+    assert_eq!(site.ended("2").await.code(), Some(8), "{}", site.log("2"));
+    site.run("2");
+    assert_eq!(site.ended("2").await.code(), Some(8), "{}", site.log("2"));
+    // Its token is used, by whatever key it asks.
+    let again = site.path("2").join("controller.toml");
+    fs::remove_file(again).expect("it is there");
+    site.join("2", &token, &[]).await.failed(2, "used already");
+    let another = site.token().await;
+    let said = site.join("3", &another, &[]).await.done();
+    assert!(said.contains("joined as controller-3"), "no number is given twice: {said}");
+}
+
+#[tokio::test]
 async fn certificates_that_nobody_believes_are_said_on_both_sides() {
     let mut site = Site::new();
     site.bootstrapped().await;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_core::members::{
-    Command, Done, KeyHash, MEMBERS_MAX, Member, Members, Standing, TOKENS_MAX, TokenHash,
-    Versions, Wanted,
+    Command, Done, KeyHash, MEMBERS_MAX, Member, Members, Preference, Standing, TOKENS_MAX,
+    TokenHash, Versions, Wanted,
 };
 use portcullis_core::roles::{Config, Input, Output, Picture, Roles};
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Rng, Seed, Time};
@@ -21,6 +21,10 @@ fn draw_member(id: u64, rng: &mut Rng) -> Member {
         domain: domain.into(),
         reads: Versions { least: 1, most: 1 },
     }
+}
+
+fn draw_preference(rng: &mut Rng) -> Option<Preference> {
+    [None, Some(Preference::Vote), Some(Preference::NoVote)][rng.below(3) as usize]
 }
 
 /// One cluster, led by controller 1 or by nobody that matters here.
@@ -133,7 +137,10 @@ impl Cluster {
     /// Members come and go.
     fn change_members(&mut self, rng: &mut Rng) {
         let names: BTreeSet<NodeId> = self.picture.members.iter().map(|(node, _)| node).collect();
-        let command = if chance(50, rng) {
+        let command = if chance(30, rng) {
+            let Some(node) = draw_of(&names, rng) else { return };
+            Command::Prefer { node, preference: draw_preference(rng) }
+        } else if chance(50, rng) {
             self.tokens = self.tokens.wrapping_add(1);
             let token = TokenHash([self.tokens; 32]);
             let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
@@ -245,6 +252,7 @@ fn a_cluster_that_is_well_comes_to_rest() {
         }
         let me = cluster.picture.members.get(ME).is_some();
         let (mut roles, mut orders, mut quiet) = (Roles::new(Config::new(ME)), Vec::new(), 0);
+        let mut hands_over = false;
         roles.handle(Time(0), Input::Led, &mut orders);
         for second in 0..200 {
             cluster.catch_up();
@@ -257,13 +265,14 @@ fn a_cluster_that_is_well_comes_to_rest() {
             quiet += 1;
             for order in std::mem::take(&mut orders) {
                 quiet = 0;
+                hands_over = matches!(order, Output::HandOver { .. });
                 cluster.judge(&order);
                 cluster.perform(&order);
                 roles.handle(now, Input::Changed, &mut Vec::new());
             }
         }
         let Picture { voters, learners, members, .. } = &cluster.picture;
-        if !me {
+        if !me || hands_over {
             // It orders nothing but that another leads, until that one does.
             continue;
         }
@@ -288,7 +297,8 @@ fn members() {
             let token = TokenHash([rng.below(80) as u8; 32]);
             let mut member = draw_member(rng.below(30), &mut rng);
             member.reads.most = rng.below(3) as u16 + 1;
-            let command = match rng.below(12) {
+            let command = match rng.below(14) {
+                11 | 12 => Command::Prefer { node, preference: draw_preference(&mut rng) },
                 0 => Command::Found {
                     members: [(node, member.clone())].into(),
                     wanted: Wanted::default(),
@@ -327,6 +337,9 @@ fn members() {
             assert!(members.wanted().voters % 2 == 1, "seed {seed}: even voters are wanted");
             for node in &removed {
                 assert_eq!(members.standing(*node), Standing::Removed, "seed {seed}");
+            }
+            for node in (0..30).map(NodeId).filter(|node| members.preference(*node).is_some()) {
+                assert_eq!(members.standing(node), Standing::Joined, "seed {seed}: of a stranger");
             }
             let writes = members.writes();
             let reads = |(_, member): (NodeId, &Member)| member.reads.contain(writes);

@@ -3,8 +3,8 @@ use std::fmt;
 
 use portcullis_core::log::{Applied, Entry, State};
 use portcullis_core::members::{
-    API_ADDRESSES_MAX, Command, KeyHash, Member, Members, NAME_MAX, TOKENS_MAX, TokenHash,
-    Versions, Wanted,
+    API_ADDRESSES_MAX, Command, KeyHash, Member, Members, NAME_MAX, Preference, TOKENS_MAX,
+    TokenHash, Versions, Wanted,
 };
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Time, Timeout, lease};
 
@@ -44,7 +44,11 @@ impl Machine for Cluster {
                 }
             }
             Input::Snapshot => {
-                let restored = State::restore(self.0.snapshot());
+                let snapshot = self.0.snapshot();
+                let restored = State::restore(match snapshot.version() {
+                    1 => snapshot.first().into(),
+                    _ => snapshot,
+                });
                 assert_eq!(restored, self.0, "a snapshot loses nothing");
                 self.0 = restored;
             }
@@ -211,6 +215,39 @@ fn a_rolling_upgrade_writes_what_the_last_one_reads() {
         .tell(at("8s", join(1, "host-4:17022")))
         .ask("members", list)
         .reads("members/a_rolling_upgrade_writes_what_the_last_one_reads");
+}
+
+#[test]
+fn a_wish_stands_until_it_is_taken_back_or_its_member_leaves() {
+    let prefer = |id, preference| Command::Prefer { node: NodeId(id), preference };
+    let (vote, none) = (Some(Preference::Vote), Some(Preference::NoVote));
+    let wished = |cluster: &Cluster| {
+        let wish = |id| cluster.0.members.preference(NodeId(id));
+        let wishes = (1..=4).filter_map(|id| Some(format!("{id} {}", wish(id)?)));
+        let version = cluster.0.snapshot().version();
+        format!("{}; snapshot of version {version}", wishes.collect::<Vec<_>>().join(", "))
+    };
+    story()
+        .tell(at("0s", found()))
+        .tell(at("1s", prefer(1, none)))
+        .tell(at("2s", invite(1, "60s")))
+        .tell(at("3s", join(1, "host-4:17022")))
+        .ask("wishes", wished)
+        .tell(at("4s", prefer(1, none)))
+        .tell(at("5s", prefer(2, none)))
+        .tell(at("6s", prefer(2, vote)))
+        .tell(Input::Snapshot)
+        .ask("wishes", wished)
+        .tell(at("7s", Command::Want { wanted: Wanted { voters: 1, stand_bys: 3 } }))
+        .tell(at("8s", prefer(3, vote)))
+        .tell(at("9s", prefer(2, None)))
+        .tell(at("10s", prefer(3, vote)))
+        .tell(at("11s", prefer(5, vote)))
+        .ask("wishes", wished)
+        .tell(at("12s", Command::Remove { node: NodeId(1) }))
+        .tell(at("13s", prefer(3, None)))
+        .ask("wishes", wished)
+        .reads("members/a_wish_stands_until_it_is_taken_back_or_its_member_leaves");
 }
 
 #[test]

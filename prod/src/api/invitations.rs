@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use portcullis_core::GlobalTime;
-use portcullis_core::members::{Outcome, Refusal, TOKENS_MAX, Token, TokenHash};
+use portcullis_core::members::{Command, Outcome, Refusal, TOKENS_MAX, Token, TokenHash};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -86,7 +86,9 @@ pub(super) async fn invite<H: Handler>(caller: &Caller<'_, H>, request: &Request
     let Some(hash) = hash else {
         return Err(Error::new("a token is named by its SHA-256 in hex", code::NOT_VALID));
     };
-    told(caller.handler.invite(TokenHash(hash), lasts).await)?;
+    let (now, _) = all(caller).await?;
+    let invite = Command::Invite { token: TokenHash(hash), void_after: now + lasts };
+    told(caller.handler.change_members(invite).await)?;
     let cluster = caller.cluster();
     let authority = tls::from_pem(&cluster.authority, "ca-cert").ok();
     let authority = authority.as_ref().and_then(|all| all.first()).map(tls::fingerprint);
@@ -133,7 +135,7 @@ pub(super) async fn revoke<H: Handler>(caller: &Caller<'_, H>, request: &Request
     let mut named = tokens.iter().filter(named);
     match (named.next(), named.next()) {
         (Some((hash, _)), None) => {
-            told(caller.handler.uninvite(*hash).await)?;
+            told(caller.handler.change_members(Command::Uninvite { token: *hash }).await)?;
             Ok(json!({}))
         }
         (None, _) => Err(Error::new(format!("there is no token {token:?}"), code::NOT_FOUND)),
@@ -170,6 +172,9 @@ fn told(outcome: Result<Outcome, NotWritten>) -> Result<(), Error> {
         }
         Ok(Err(refusal)) => Err(Error::new(refusal.to_string(), code::NOT_VALID)),
         Err(NotWritten::Definite { .. }) => Err(no_leader()),
+        Err(error @ NotWritten::TooNew { .. }) => {
+            Err(Error::new(error.to_string(), code::NOT_SUPPORTED))
+        }
         Err(NotWritten::Unknown) => {
             let message = "nobody can say whether it was done; look at the list of tokens";
             Err(Error::new(message, code::DEADLINE))

@@ -15,6 +15,7 @@ mod leadership;
 mod leases;
 mod method;
 mod models;
+mod operate;
 mod outcome;
 pub(crate) mod pages;
 mod pins;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use portcullis_core::addresses::{self, HostPort};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Key, Lease};
-use portcullis_core::members::{self, Token, TokenHash};
+use portcullis_core::members::{self, Command, Token, TokenHash};
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,7 +44,9 @@ use crate::credentials::Identity;
 use crate::env::Env;
 use crate::join::{Asked as Joining, Granted, Refused};
 use crate::metrics::Metrics;
+use crate::peer::NotLed;
 use crate::raft::NotWritten;
+use crate::raft::membership::Seen;
 use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
@@ -52,6 +55,7 @@ pub use invitations::{INVITED_FOR_MAX, Invitation, Invitations, Invited};
 pub use leases::{
     Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, Responsibility, StatusReport,
 };
+pub use operate::{MemberReport, MembersReport, Role, Target, WantedParams};
 pub use outcome::Outcome;
 
 /// The version that clients are told. libjuju refuses any whose major is not 3.
@@ -371,6 +375,18 @@ pub trait Handler: Send + Sync + 'static {
     /// The controller's figures; none while it closes.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
 
+    /// How the cluster stands, by its leader; nothing if there is none, or it gives no answer.
+    fn members(&self) -> impl Future<Output = Option<Seen>> + Send;
+
+    /// Has a command about the members done.
+    fn change_members(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<members::Outcome, NotWritten>> + Send;
+
+    /// Has the lead handed over to that voter; whether it took it, [`members`](Handler::members) says.
+    fn lead(&self, to: NodeId) -> impl Future<Output = Result<(), NotLed>> + Send;
+
     /// What must run on one controller and may run on this one; nothing where that is of no
     /// interest.
     fn responsible(&self) -> Vec<Responsibility> {
@@ -382,23 +398,6 @@ pub trait Handler: Send + Sync + 'static {
     fn join(&self, asked: Joining) -> impl Future<Output = Result<Granted, Refused>> + Send {
         let what = format!("nobody joins {} here", asked.cluster);
         async { Err(Refused::Broken { what }) }
-    }
-
-    /// Invites whoever has this token, for so long; where controllers are members.
-    fn invite(
-        &self,
-        _: TokenHash,
-        _: Duration,
-    ) -> impl Future<Output = Result<members::Outcome, NotWritten>> + Send {
-        async { Err(NotWritten::Definite { leader: None }) }
-    }
-
-    /// Takes an invitation back; where controllers are members.
-    fn uninvite(
-        &self,
-        _: TokenHash,
-    ) -> impl Future<Output = Result<members::Outcome, NotWritten>> + Send {
-        async { Err(NotWritten::Definite { leader: None }) }
     }
 
     /// The invitations that there are, and the time of the table, with everything acknowledged

@@ -10,7 +10,7 @@ mod bootstrap;
 mod check_config;
 mod client;
 mod client_file;
-mod cluster_add;
+mod cluster;
 mod dev;
 mod drawn;
 mod exit;
@@ -22,7 +22,6 @@ mod lease;
 mod load;
 mod log;
 mod made;
-mod renew_certificate;
 mod run;
 mod status;
 
@@ -53,7 +52,8 @@ Exit codes:
   4  no controller could be reached
   5  the controllers are overloaded; come back when they say
   6  `load` saw a lease held by two: a bug of the controllers
-  7  `lease hold` lost its lease, and stopped the program";
+  7  `lease hold` lost its lease, and stopped the program
+  8  `run` was removed from the cluster: it must not be started again with this data";
 
 #[derive(Subcommand)]
 enum Command {
@@ -99,9 +99,6 @@ Whoever answers must prove to have the certificate authority that the token name
 told its secret. A token that was used, has expired, was revoked or is for another cluster ends it
 with exit code 2, and with 3 nobody can say: the same command finds out.")]
     Join(join::Arguments),
-    /// Operate a cluster
-    #[command(subcommand)]
-    Cluster(Cluster),
     /// Balance connections over controllers, or over any servers that speak TLS
     ///
     /// A proxy that passes TLS through: clients see the backends' own certificates, and the front
@@ -123,6 +120,8 @@ net.ipv4.ip_local_port_range is widened.")]
     Front(front::Arguments),
     /// Show how the controllers are
     Status(status::Arguments),
+    /// Look after the members of the cluster: who there is, who votes, who leaves
+    Cluster(cluster::Arguments),
     /// Claim, extend, give up, hold or list leases
     Lease(lease::Arguments),
     /// Run one agent: it keeps a connection, and its file's addresses
@@ -182,17 +181,6 @@ Example:
     },
 }
 
-#[derive(Subcommand)]
-enum Cluster {
-    /// Print a token by which one more controller can join
-    #[command(after_help = cluster_add::AFTER_HELP)]
-    Add(cluster_add::Arguments),
-    /// Issue a controller another certificate for ten years, with the authority's key
-    ///
-    /// On the controller's own host, whether it runs or not; it is used from its next start on.
-    RenewCertificate(renew_certificate::Arguments),
-}
-
 /// Runs the command that this process was started with.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -210,12 +198,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Bootstrap(arguments) => bootstrap::bootstrap(&arguments),
         Command::Join(arguments) => join::join(&arguments),
-        Command::Cluster(Cluster::Add(arguments)) => cluster_add::add(&arguments),
-        Command::Cluster(Cluster::RenewCertificate(arguments)) => {
-            renew_certificate::renew(&arguments)
-        }
         Command::Front(arguments) => front::front(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Cluster(arguments) => cluster::cluster(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
         Command::Agent(arguments) => agent::agent(&arguments),
         Command::Load(arguments) => load::load(&arguments),
@@ -268,6 +253,14 @@ mod tests {
             "portcullis lease hold backup --namespace n --for 30s --keep -- ./backup.sh -v",
             "portcullis lease hold backup --once --holder me --stop-within 2s -- sleep 1",
             "portcullis lease list --as mysql/0 --within 5s --log debug",
+            "portcullis cluster list --json --watch",
+            "portcullis cluster remove controller-3 --no-wait",
+            "portcullis cluster promote 4 --wait 5s",
+            "portcullis cluster demote machine-2 --undo",
+            "portcullis cluster want --voters 5 --stand-bys 1 --client FILE",
+            "portcullis cluster lead 2",
+            "portcullis cluster recover --config FILE --force",
+            "portcullis cluster recover --data-dir DIR --json",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
             "portcullis load --agents 30000 --until-even --agents-per-process 9000 --duration 1h",
@@ -307,5 +300,8 @@ mod tests {
         let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis status --quickly").err(), Some(UnknownArgument));
+        assert_eq!(parse("portcullis cluster want").err(), Some(MissingRequiredArgument));
+        assert_eq!(parse("portcullis cluster want --voters 8").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis cluster remove mysql/0").err(), Some(ValueValidation));
     }
 }

@@ -52,11 +52,15 @@ pub enum Limit {
     Memory,
     /// How long asks are willing to wait: refused are those that all before them would outlast.
     Patience,
+    /// Members of the cluster.
+    Members,
+    /// Tokens that somebody may join by, or has, and that are not void.
+    Tokens,
 }
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 24] = [
+    pub const ALL: [Limit; 26] = [
         Limit::Connections,
         Limit::Logins,
         Limit::Held,
@@ -81,6 +85,8 @@ impl Limit {
         Limit::Files,
         Limit::Memory,
         Limit::Patience,
+        Limit::Members,
+        Limit::Tokens,
     ];
 
     /// The label's value: the name that the limit has in configuration or code.
@@ -110,6 +116,8 @@ impl Limit {
             Limit::Files => "files_max",
             Limit::Memory => "memory_max",
             Limit::Patience => "patience_max",
+            Limit::Members => "members_max",
+            Limit::Tokens => "tokens_max",
         }
     }
 
@@ -129,7 +137,9 @@ impl Limit {
             | Limit::Message
             | Limit::PeerCalls
             | Limit::FailedJoins
-            | Limit::Patience => true,
+            | Limit::Patience
+            | Limit::Members
+            | Limit::Tokens => true,
             // These let it wait instead, in the backlog, in the queue or with whoever sends it; or
             // the kernel sees to them.
             Limit::Connections

@@ -3,6 +3,7 @@
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::lease::{LEASES_MAX, PINS_MAX};
+use portcullis_core::members::{MEMBERS_MAX, TOKENS_MAX};
 use portcullis_core::readiness::Condition;
 use portcullis_core::{Door, NodeId, controller};
 
@@ -41,6 +42,8 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::PeerCalls, peer.calls_max),
         (Limit::Scrapes, METRICS_CONNECTIONS_MAX),
         (Limit::FailedJoins, join::FAILED_MAX as usize),
+        (Limit::Members, MEMBERS_MAX),
+        (Limit::Tokens, TOKENS_MAX),
     ];
     known.into_iter().map(|(limit, bound)| (limit, bound as u64)).collect()
 }
@@ -156,10 +159,14 @@ impl<E: Env> Serve<E> {
     }
 
     fn table(&self, sheet: &mut Sheet) {
-        let (leases, pins, global) = {
+        let (leases, pins, global, members, tokens) = {
             let view = self.leases.view();
-            (view.len() as u64, view.pins_most() as u64, view.now())
+            let members = view.members();
+            let (members, tokens) = (members.len(), members.tokens().count());
+            (view.len() as u64, view.pins_most() as u64, view.now(), members, tokens)
         };
+        self.metrics.used(Limit::Members, members as u64);
+        self.metrics.used(Limit::Tokens, tokens as u64);
         self.metrics.used(Limit::Leases, leases);
         self.metrics.used(Limit::Pins, pins);
         sheet.gauge(

@@ -10,9 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use portcullis_core::members::{
-    Command, Done, Member, Members, Outcome, Refusal, Token, TokenHash,
-};
+use portcullis_core::members::{Command, Done, Member, Members, Refusal, Token, TokenHash};
 use portcullis_core::pace::{self, Pace};
 use portcullis_core::{Address, NodeId, Time};
 use tracing::info;
@@ -96,16 +94,6 @@ impl Desk {
 }
 
 impl<E: Env> Serve<E> {
-    /// Invites whoever has this token, for so long by global time.
-    pub async fn invite(&self, token: TokenHash, lasts: Duration) -> Result<Outcome, NotWritten> {
-        if self.caught_up().await.is_none() {
-            return Err(NotWritten::Definite { leader: None });
-        }
-        let void_after = self.leases.view().now() + lasts;
-        info!(%token, "somebody is invited to join");
-        self.change_members(Command::Invite { token, void_after }).await
-    }
-
     /// Lets one more controller into the cluster, or says why not.
     pub async fn join(&self, asked: Asked) -> Result<Granted, Refused> {
         let address = asked.controller_address.clone();
@@ -150,6 +138,9 @@ impl<E: Env> Serve<E> {
             Ok(Ok(Done::Noted)) => unreachable!("whoever joins is told its name"),
             Ok(Err(refusal)) => return Err(refused(refusal)),
             Err(NotWritten::Definite { .. }) => return Err(Refused::NoLeader),
+            Err(error @ NotWritten::TooNew { .. }) => {
+                return Err(Refused::Refused { what: error.to_string() });
+            }
             Err(NotWritten::Unknown) => return Err(Refused::Unknown),
         };
         let chain = issue(node).map_err(|error| Refused::Broken { what: error.to_string() })?;
@@ -238,6 +229,8 @@ fn refused(refusal: Refusal) -> Refused {
         | Refusal::Last
         | Refusal::AddressTaken
         | Refusal::Unreadable { .. }
-        | Refusal::Unwanted => Refused::Refused { what: refusal.to_string() },
+        | Refusal::Unwanted
+        | Refusal::Needed
+        | Refusal::Voters => Refused::Refused { what: refusal.to_string() },
     }
 }

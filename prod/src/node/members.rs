@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::addresses::HostPort;
-use portcullis_core::members::{Command, Member, Outcome, READS, Standing, Wanted};
+use portcullis_core::members::{Command, Member, Outcome, READS, Refusal, Standing, Wanted};
 use portcullis_core::roles::{self, Roles};
 use portcullis_core::{Address, NodeId, Time};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::peers::firsts;
-use super::{Config, Serve};
+use super::{Config, HEIR_LOOKED_AT, Serve};
 use crate::api::Cluster;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
+use crate::metrics::Limit;
 use crate::peer::{Reply, Request};
 use crate::raft::{self, NotWritten, Role, membership};
 
@@ -262,9 +263,35 @@ async fn watch_standing<E: Env>(serve: Arc<Serve<E>>, removed: watch::Sender<boo
     }
 }
 
+/// Hands over what this controller has: the lead as the machine does, and then its vote.
+pub async fn step_back<E: Env>(serve: &Serve<E>) {
+    // Refused only when the controller is closing.
+    let _ = serve.roles.send(roles::Input::Stopping).await;
+    let mut metrics = serve.raft.metrics();
+    // Whoever stops at the same time takes nothing over, and is soon not reached any more.
+    while leads_others(serve) {
+        let soon = serve.env.now() + HEIR_LOOKED_AT;
+        tokio::select! {
+            biased;
+            changed = metrics.changed() => if changed.is_err() { return },
+            () = serve.env.sleep_until(soon) => {}
+        }
+    }
+    leave(serve).await;
+}
+
+/// Whether this controller leads, and another voter can be reached.
+fn leads_others<E: Env>(serve: &Serve<E>) -> bool {
+    let metrics = serve.raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let mut voters = metrics.membership_config.membership().voter_ids();
+    metrics.current_leader == Some(serve.node.0)
+        && voters.any(|node| node != serve.node.0 && serve.peers.reaches(NodeId(node)))
+}
+
 /// Gives this controller's vote to a stand-by, if there is one that can be reached. Ends when it has
 /// been taken.
-pub async fn leave<E: Env>(serve: &Serve<E>) {
+async fn leave<E: Env>(serve: &Serve<E>) {
     let mut metrics = serve.raft.metrics();
     let (votes, leader) = {
         let metrics = metrics.borrow_watched();
@@ -291,11 +318,18 @@ pub async fn leave<E: Env>(serve: &Serve<E>) {
 }
 
 impl<E: Env> Serve<E> {
+    /// Puts a command about the members into the log, if this controller leads and all read it.
+    pub async fn propose_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        let writes = self.leases.view().members().writes();
+        raft::propose_members(&self.raft, writes, command).await
+    }
+
     /// Has a command about the members done, here or by the leader. Unknown after
     /// [`COMMAND_WITHIN`].
     pub async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        let invites = matches!(command, Command::Invite { .. });
         let done = async {
-            match raft::propose_members(&self.raft, command.clone()).await {
+            match self.propose_members(command.clone()).await {
                 Err(NotWritten::Definite { leader: Some(leader) }) => {
                     let unreached = NotWritten::Definite { leader: Some(leader) };
                     let link = self.peers.get(leader).ok_or(unreached)?;
@@ -310,10 +344,14 @@ impl<E: Env> Serve<E> {
                 done => done,
             }
         };
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             done = done => done,
             () = self.env.sleep_until(self.env.now() + COMMAND_WITHIN) => Err(NotWritten::Unknown),
+        };
+        if done == Ok(Err(Refusal::Full)) {
+            self.metrics.refused(if invites { Limit::Tokens } else { Limit::Members });
         }
+        done
     }
 }

@@ -14,6 +14,7 @@ mod joining;
 pub mod members;
 mod metrics_port;
 mod news;
+mod operate;
 mod own;
 mod peers;
 mod ports;
@@ -406,9 +407,9 @@ impl<E: Env> Node<E> {
         }
         let until = serve.env.now() + HAND_OVER_WITHIN;
         let handed_over = async {
-            hand_over(&serve).await;
-            if self.removed.is_some() {
-                members::leave(&serve).await;
+            match self.removed.is_some() {
+                true => members::step_back(&serve).await,
+                false => hand_over(&serve).await,
             }
         };
         tokio::select! {

@@ -33,7 +33,8 @@ use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::join;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, Reply};
+use crate::peer::{self, Admission, NotLed, Reply};
+use crate::raft::membership::Seen;
 use crate::raft::{self, Leases, NotWritten, Raft};
 use crate::tls::{Arrived, Hello, Validity};
 
@@ -365,9 +366,9 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
                 serve.tell(Input::Heard { from: self.peer, load }).await;
                 Reply::Pong
             }
-            peer::Request::Members(command) => {
-                Reply::Members(raft::propose_members(&serve.raft, command).await)
-            }
+            peer::Request::Members(command) => Reply::Members(serve.propose_members(command).await),
+            peer::Request::Look => Reply::Seen(serve.seen().map(Box::new)),
+            peer::Request::Lead { to } => Reply::Led(serve.hand_lead(to).await),
             peer::Request::Leaving => {
                 // Refused only when the controller is closing.
                 let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
@@ -525,20 +526,24 @@ impl<E: Env> api::Handler for Serve<E> {
         self.status().await
     }
 
+    async fn members(&self) -> Option<Seen> {
+        self.look().await
+    }
+
+    async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        self.change_members(command).await
+    }
+
+    async fn lead(&self, to: NodeId) -> Result<(), NotLed> {
+        self.lead(to).await
+    }
+
     fn responsible(&self) -> Vec<Responsibility> {
         self.own.all()
     }
 
     async fn join(&self, asked: join::Asked) -> Result<join::Granted, join::Refused> {
         self.join(asked).await
-    }
-
-    async fn invite(&self, token: TokenHash, lasts: Duration) -> Result<Outcome, NotWritten> {
-        self.invite(token, lasts).await
-    }
-
-    async fn uninvite(&self, token: TokenHash) -> Result<Outcome, NotWritten> {
-        self.change_members(Command::Uninvite { token }).await
     }
 
     async fn invitations(&self) -> Option<(GlobalTime, Vec<(TokenHash, Token)>)> {

@@ -178,8 +178,10 @@ impl Site {
             stream.write_all(request.as_bytes()).await.ok()?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.ok()?;
-            let is =
-                |line: &&str| line.starts_with("portcullis_raft_state{") && line.ends_with(" 1");
+            let is = |line: &&str| {
+                let value = line.strip_prefix("portcullis_raft_state{");
+                value.is_some_and(|line| line.ends_with("} 1") || line.ends_with("} 1.0"))
+            };
             answer.lines().find(is).map(str::to_owned)
         };
         self.until("it shows its metrics", look).await

@@ -15,6 +15,8 @@ use super::super::made::{self, Made};
 
 /// The file that says by which token the folder joined, or is joining: the token's hash.
 const JOINED_BY: &str = "joined-by";
+/// The private key.
+const KEY: &str = "key.pem";
 
 /// See the module.
 pub struct Folder {
@@ -75,7 +77,7 @@ impl Folder {
 
     /// The key that it joins with: the one of the last try, if there was one.
     pub fn key(&self) -> Result<OwnKey, Failure> {
-        let file = self.path.join("key.pem");
+        let file = self.path.join(KEY);
         if file.exists() {
             return OwnKey::load(&file).map_err(Failure::wrong);
         }
@@ -84,9 +86,14 @@ impl Folder {
         Ok(key)
     }
 
-    /// Empties the folder of a join that was refused for good: it may be used for another token.
+    /// Empties the folder of a join that was refused for good, so that it may be used for another
+    /// token; one that has more in it than such a join leaves is left alone.
     pub fn forget(&self) -> Result<(), Failure> {
-        for name in ["key.pem", JOINED_BY] {
+        const LEFT: [&str; 2] = [JOINED_BY, KEY];
+        if made::listed(&self.path)? != LEFT {
+            return Ok(());
+        }
+        for name in LEFT {
             let file = self.path.join(name);
             fs::remove_file(&file).map_err(Failure::at(&file))?;
         }
@@ -96,7 +103,7 @@ impl Folder {
     /// Writes what was granted, and looks at it as `run` will, before the file that makes it whole.
     pub fn write(&self, granted: &Granted, made: &Made<'_>) -> Result<(), Failure> {
         let path = |name: &str| self.path.join(name);
-        let (ca, cert, key) = (path("ca.pem"), path("cert.pem"), path("key.pem"));
+        let (ca, cert, key) = (path("ca.pem"), path("cert.pem"), path(KEY));
         write_public(&ca, granted.authority.as_bytes()).map_err(Failure::wrong)?;
         write_public(&cert, granted.certificate.as_bytes()).map_err(Failure::wrong)?;
         let secret = granted.authority_key.as_bytes();

@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::files;
 
 mod notify;
@@ -115,10 +115,11 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 _ = signals.terminated.recv() => break info!("terminated, stopping"),
                 () = &mut closed => break info!("let go of, stopping"),
                 () = node.removed() => {
-                    return Err(Failure::wrong(
-                        "this controller was removed from the cluster: it must be given an empty \
-                         data folder and join anew",
-                    ));
+                    return Err(Failure::new(Exit::Removed, format!(
+                        "controller-{} was removed from the cluster, for ever: give it an empty data \
+                         folder and have it join anew",
+                        config.controller_id
+                    )));
                 }
                 _ = signals.hung_up.recv() => {
                     manager.reloading();

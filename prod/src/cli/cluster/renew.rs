@@ -8,7 +8,7 @@ use portcullis::tls::{Authority, OwnKey, Validity, to_pem, write_public};
 use portcullis::tokio_env::today;
 use portcullis_core::NodeId;
 
-use super::exit::Failure;
+use super::super::exit::Failure;
 
 #[derive(Args)]
 #[group(skip)]

@@ -11,13 +11,13 @@ use portcullis::rpc::code;
 use portcullis_core::Time;
 use serde_json::{Value, json};
 
-use super::client;
-use super::drawn::random;
-use super::exit::{Exit, Failure};
-use super::lease::as_json;
+use super::super::client::Asking;
+use super::super::drawn::random;
+use super::super::exit::{Exit, Failure};
+use super::super::lease::as_json;
 
 /// What is said below its help.
-pub const AFTER_HELP: &str = "\
+pub const HELP: &str = "\
 Examples:
   portcullis cluster add --for 10m                then, on the other host:
   portcullis join TOKEN --data-dir DIR --run
@@ -45,8 +45,6 @@ pub struct Arguments {
     /// Take back the token whose hash begins so
     #[arg(long, value_name = "HASH")]
     revoke: Option<String>,
-    #[command(flatten)]
-    client: client::Arguments,
 }
 
 fn lasts(text: &str) -> Result<Duration, String> {
@@ -58,22 +56,20 @@ fn lasts(text: &str) -> Result<Duration, String> {
 }
 
 /// Makes a token, lists them, or takes one back.
-pub fn add(arguments: &Arguments) -> Result<(), Failure> {
-    arguments.client.ask(|asking| async move {
-        let (_client, line) = asking.connect().await?;
-        let (json, until) = (arguments.client.json, asking.deadline);
-        match &arguments.revoke {
-            Some(hash) => {
-                call(&line, "Revoke", json!({ "token": hash }), until).await?;
-                if !json {
-                    println!("nobody joins by that token any more");
-                }
-                Ok(())
+pub async fn add(asking: Asking, arguments: &Arguments, json: bool) -> Result<(), Failure> {
+    let (_client, line) = asking.connect().await?;
+    let until = asking.deadline;
+    match &arguments.revoke {
+        Some(hash) => {
+            call(&line, "Revoke", json!({ "token": hash }), until).await?;
+            if !json {
+                println!("nobody joins by that token any more");
             }
-            None if arguments.list => list(&line, json, until).await,
-            None => invite(&line, arguments.lasts, json, until).await,
+            Ok(())
         }
-    })
+        None if arguments.list => list(&line, json, until).await,
+        None => invite(&line, arguments.lasts, json, until).await,
+    }
 }
 
 async fn invite(line: &Line, lasts: Duration, json: bool, until: Time) -> Result<(), Failure> {
