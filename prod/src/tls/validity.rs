@@ -99,6 +99,7 @@ pub fn mistrust(error: &io::Error) -> Option<String> {
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
         ) => Some("its certificate comes from another authority than this one's".into()),
+        rustls::Error::InvalidCertificate(CertificateError::Other(why)) => Some(why.0.to_string()),
         rustls::Error::InvalidCertificate(why) => {
             Some(format!("its certificate is refused: {why}"))
         }
