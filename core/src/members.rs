@@ -102,6 +102,10 @@ impl fmt::Display for TokenHash {
     }
 }
 
+/// The hash of a controller's public key: whoever asks again is known by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeyHash(pub [u8; 32]);
+
 /// An invitation for one controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -111,6 +115,8 @@ pub struct Token {
     pub void_after: GlobalTime,
     /// Who has joined by it. Kept until it is void, so that whoever asks again is told the same.
     pub used_by: Option<NodeId>,
+    /// The key of whoever has joined by it; zeros before.
+    pub key: KeyHash,
 }
 
 /// What is to be done to the table.
@@ -122,8 +128,9 @@ pub enum Command {
     Invite { token: TokenHash, void_after: GlobalTime },
     /// Nobody may join by this token any more.
     Uninvite { token: TokenHash },
-    /// A controller joins by this token. Asked again from the same address, it is told the same.
-    Join { token: TokenHash, member: Member },
+    /// A controller joins by this token. Asked again with the same key, it is told the same, and is
+    /// found at the address that it names then. An address would not do: anybody can name one.
+    Join { token: TokenHash, member: Member, key: KeyHash },
     /// A member has other addresses, another domain, or reads other versions than before.
     Update { node: NodeId, member: Member },
     /// A member leaves for ever.
@@ -159,7 +166,7 @@ impl fmt::Display for Command {
             }
             Command::Invite { token, void_after } => write!(f, "invite by {token} to {void_after}"),
             Command::Uninvite { token } => write!(f, "uninvite {token}"),
-            Command::Join { token, member } => write!(f, "join {} by {token}", member.address),
+            Command::Join { token, member, .. } => write!(f, "join {} by {token}", member.address),
             Command::Update { node, member } => write!(f, "update {node} at {}", member.address),
             Command::Remove { node } => write!(f, "remove {node}"),
             Command::Want { wanted: Wanted { voters, stand_bys } } => {
@@ -283,7 +290,7 @@ impl Members {
             Command::Uninvite { token } => {
                 self.tokens.remove(token).map(|_| Done::Noted).ok_or(Refusal::NoToken)
             }
-            Command::Join { token, member } => self.join(*token, member),
+            Command::Join { token, member, key } => self.join(*token, member, *key),
             Command::Update { node, member } => self.update(*node, member),
             Command::Remove { node } => match self.joined.len() {
                 _ if !self.joined.contains_key(node) => Err(Refusal::NotMember),
@@ -383,17 +390,20 @@ impl Members {
             return Err(Refusal::UsedToken);
         }
         if void_after >= now {
-            self.tokens.insert(token, Token { made: now, void_after, used_by: None });
+            let invited = Token { made: now, void_after, used_by: None, key: KeyHash([0; 32]) };
+            self.tokens.insert(token, invited);
         }
         Ok(Done::Noted)
     }
 
-    fn join(&mut self, token: TokenHash, member: &Member) -> Outcome {
+    fn join(&mut self, token: TokenHash, member: &Member, key: KeyHash) -> Outcome {
         let invited = *self.tokens.get(&token).ok_or(Refusal::NoToken)?;
         if let Some(node) = invited.used_by {
-            // Whoever did not hear the answer asks again.
-            let same = self.joined.get(&node).is_some_and(|one| one.address == member.address);
-            return if same { Ok(Done::Joined { node }) } else { Err(Refusal::UsedToken) };
+            // Whoever did not hear the answer asks again; but nobody who was removed comes back.
+            if invited.key != key || !self.joined.contains_key(&node) {
+                return Err(Refusal::UsedToken);
+            }
+            return self.update(node, member).map(|_| Done::Joined { node });
         }
         if self.joined.len() >= MEMBERS_MAX {
             return Err(Refusal::Full);
@@ -402,7 +412,7 @@ impl Members {
         self.fits(node, member)?;
         self.next = NodeId(node.0.saturating_add(1));
         self.joined.insert(node, member.clone());
-        self.tokens.insert(token, Token { used_by: Some(node), ..invited });
+        self.tokens.insert(token, Token { used_by: Some(node), key, ..invited });
         Ok(Done::Joined { node })
     }
 

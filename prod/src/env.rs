@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
@@ -41,6 +42,11 @@ pub trait Env: Clone + Send + Sync + 'static {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = T> + Send {
         async { work() }
+    }
+    /// The date by this host's calendar, for the validity of certificates and nothing else; none
+    /// where hosts have no calendar, and certificates are valid for ever.
+    fn today(&self) -> Option<SystemTime> {
+        None
     }
     /// The root of this host's randomness.
     fn seed(&self) -> Seed;

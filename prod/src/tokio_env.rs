@@ -173,6 +173,10 @@ impl Env for Tokio {
         tokio::task::spawn_blocking(work).await.expect("the work does not panic")
     }
 
+    fn today(&self) -> Option<SystemTime> {
+        Some(today())
+    }
+
     fn seed(&self) -> Seed {
         self.host.seed
     }

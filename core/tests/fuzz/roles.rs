@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_core::members::{
-    Command, Done, MEMBERS_MAX, Member, Members, Preference, Standing, TOKENS_MAX, TokenHash,
-    Versions, Wanted,
+    Command, Done, KeyHash, MEMBERS_MAX, Member, Members, Preference, Standing, TOKENS_MAX,
+    TokenHash, Versions, Wanted,
 };
 use portcullis_core::roles::{Config, Input, Output, Picture, Roles};
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Rng, Seed, Time};
@@ -147,7 +147,7 @@ impl Cluster {
             // With too many tokens, nobody joins any more.
             let _ = self.picture.members.apply(GlobalTime(0), &invite);
             let id = 100 + u64::from(self.tokens);
-            Command::Join { token, member: draw_member(id, rng) }
+            Command::Join { token, member: draw_member(id, rng), key: KeyHash([0; 32]) }
         } else {
             let Some(node) = draw_of(&names, rng) else { return };
             Command::Remove { node }
@@ -305,7 +305,10 @@ fn members() {
                 },
                 1..4 => Command::Invite { token, void_after: GlobalTime(now + rng.below(100)) },
                 4 => Command::Uninvite { token },
-                5..8 => Command::Join { token, member: member.clone() },
+                5..8 => {
+                    let key = KeyHash([rng.below(2) as u8; 32]);
+                    Command::Join { token, member: member.clone(), key }
+                }
                 8 => Command::Update { node, member: member.clone() },
                 9..11 => Command::Remove { node },
                 _ => Command::Want {
@@ -315,10 +318,10 @@ fn members() {
             let before = members.clone();
             let outcome = members.apply(GlobalTime(now), &command);
             match (&command, outcome) {
-                (Command::Join { token, .. }, Ok(Done::Joined { node })) => {
+                (Command::Join { token, key, .. }, Ok(Done::Joined { node })) => {
                     assert!(!removed.contains(&node), "seed {seed}: {node} is back");
-                    let first = *by_token.entry(*token).or_insert(node);
-                    assert_eq!(first, node, "seed {seed}: two by one token");
+                    let first = *by_token.entry(*token).or_insert((node, *key));
+                    assert_eq!(first, (node, *key), "seed {seed}: two by one token");
                 }
                 (Command::Invite { token, .. }, Ok(_)) => drop(by_token.remove(token)),
                 (Command::Remove { node }, Ok(_)) => drop(removed.insert(*node)),

@@ -3,8 +3,8 @@ use std::fmt;
 
 use portcullis_core::log::{Applied, Entry, State};
 use portcullis_core::members::{
-    API_ADDRESSES_MAX, Command, Member, Members, NAME_MAX, Preference, TOKENS_MAX, TokenHash,
-    Versions, Wanted,
+    API_ADDRESSES_MAX, Command, KeyHash, Member, Members, NAME_MAX, Preference, TOKENS_MAX,
+    TokenHash, Versions, Wanted,
 };
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Time, Timeout, lease};
 
@@ -83,8 +83,15 @@ fn invite(byte: u8, until: &str) -> Command {
     Command::Invite { token: token(byte), void_after: GlobalTime(time(until).0) }
 }
 
+/// Each host has a key of its own.
 fn join(byte: u8, address: &str) -> Command {
-    Command::Join { token: token(byte), member: member(address, (1, 1)) }
+    join_by(byte, address, address)
+}
+
+fn join_by(byte: u8, address: &str, host: &str) -> Command {
+    let mut key = [0; 32];
+    key[..host.len()].copy_from_slice(host.as_bytes());
+    Command::Join { token: token(byte), member: member(address, (1, 1)), key: KeyHash(key) }
 }
 
 fn found() -> Command {
@@ -139,6 +146,22 @@ fn who_joins_by_a_token_is_the_only_one() {
         .tell(at("61s", join(7, "host-4:17022")))
         .ask("members", list)
         .reads("members/who_joins_by_a_token_is_the_only_one");
+}
+
+#[test]
+fn whoever_asks_again_is_known_by_its_key() {
+    story()
+        .tell(at("0s", found()))
+        .tell(at("1s", invite(7, "60s")))
+        .tell(at("2s", join_by(7, "host-4:17022", "one")))
+        .tell(at("3s", join_by(7, "host-4:17022", "other")))
+        .tell(at("4s", join_by(7, "host-4b:17022", "one")))
+        .tell(at("5s", join_by(7, "host-1:17022", "one")))
+        .ask("members", list)
+        .tell(at("6s", Command::Remove { node: NodeId(4) }))
+        .tell(at("7s", join_by(7, "host-4b:17022", "one")))
+        .ask("standings", standings)
+        .reads("members/whoever_asks_again_is_known_by_its_key");
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub const FACADES: &[Facade] = &[
     ),
     facade("Controller", &[11, 12], Scope::Controller, &["ControllerAPIInfoForModels"]),
     facade("HighAvailability", &[2], Scope::Anywhere, &["EnableHA"]),
+    facade("Invitations", &[1], Scope::Anywhere, &["Invite", "List", "Revoke"]),
     facade(
         "LeadershipService",
         &[2],

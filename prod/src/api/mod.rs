@@ -10,6 +10,7 @@ mod facades;
 mod high_availability;
 mod history;
 mod http;
+mod invitations;
 mod leadership;
 mod leases;
 mod method;
@@ -33,7 +34,7 @@ use std::time::Duration;
 use portcullis_core::addresses::{self, HostPort};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Key, Lease};
-use portcullis_core::members::{self, Command};
+use portcullis_core::members::{self, Command, Token, TokenHash};
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,6 +42,7 @@ use tokio::sync::watch;
 
 use crate::credentials::Identity;
 use crate::env::Env;
+use crate::join::{Asked as Joining, Granted, Refused};
 use crate::metrics::Metrics;
 use crate::peer::NotLed;
 use crate::raft::NotWritten;
@@ -49,6 +51,7 @@ use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
 pub use history::{CHANGES_MAX, Found, History, Mark};
+pub use invitations::{INVITED_FOR_MAX, Invitation, Invitations, Invited};
 pub use leases::{
     Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, Responsibility, StatusReport,
 };
@@ -388,6 +391,21 @@ pub trait Handler: Send + Sync + 'static {
     /// interest.
     fn responsible(&self) -> Vec<Responsibility> {
         Vec::new()
+    }
+
+    /// Lets one more controller into the cluster, or says why not; nobody, where controllers are no
+    /// members.
+    fn join(&self, asked: Joining) -> impl Future<Output = Result<Granted, Refused>> + Send {
+        let what = format!("nobody joins {} here", asked.cluster);
+        async { Err(Refused::Broken { what }) }
+    }
+
+    /// The invitations that there are, and the time of the table, with everything acknowledged
+    /// before; none if there is no leader to ask how far that is.
+    fn invitations(
+        &self,
+    ) -> impl Future<Output = Option<(GlobalTime, Vec<(TokenHash, Token)>)>> + Send {
+        async { None }
     }
 
     /// How the controller is.

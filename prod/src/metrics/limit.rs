@@ -44,6 +44,8 @@ pub enum Limit {
     PeerCalls,
     /// Connections to the metrics address.
     Scrapes,
+    /// Joins with a token that nobody knows, of late.
+    FailedJoins,
     /// Files that the process has open.
     Files,
     /// Bytes of memory that the process uses.
@@ -58,7 +60,7 @@ pub enum Limit {
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 25] = [
+    pub const ALL: [Limit; 26] = [
         Limit::Connections,
         Limit::Logins,
         Limit::Held,
@@ -79,6 +81,7 @@ impl Limit {
         Limit::Inbox,
         Limit::PeerCalls,
         Limit::Scrapes,
+        Limit::FailedJoins,
         Limit::Files,
         Limit::Memory,
         Limit::Patience,
@@ -109,6 +112,7 @@ impl Limit {
             Limit::Inbox => "inbox_max",
             Limit::PeerCalls => "calls_max",
             Limit::Scrapes => "scrapes_max",
+            Limit::FailedJoins => "failed_joins_max",
             Limit::Files => "files_max",
             Limit::Memory => "memory_max",
             Limit::Patience => "patience_max",
@@ -132,6 +136,7 @@ impl Limit {
             | Limit::Watchers
             | Limit::Message
             | Limit::PeerCalls
+            | Limit::FailedJoins
             | Limit::Patience
             | Limit::Members
             | Limit::Tokens => true,

@@ -10,6 +10,7 @@ use portcullis_core::{Door, NodeId, controller};
 use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Readiness, Serve};
 use crate::api::{Health, Standing};
 use crate::env::{Env, Process};
+use crate::join;
 use crate::metrics::{Limit, Sheet};
 use crate::peer;
 
@@ -40,6 +41,7 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::Inbox, INBOX_MAX),
         (Limit::PeerCalls, peer.calls_max),
         (Limit::Scrapes, METRICS_CONNECTIONS_MAX),
+        (Limit::FailedJoins, join::FAILED_MAX as usize),
         (Limit::Members, MEMBERS_MAX),
         (Limit::Tokens, TOKENS_MAX),
     ];
@@ -77,6 +79,7 @@ impl<E: Env> Serve<E> {
         self.table(&mut sheet);
         self.doors(&mut sheet);
         self.responsibilities(&mut sheet);
+        self.certificate(&mut sheet);
         self.process(process, &mut sheet);
         self.metrics.text(&sheet)
     }
@@ -99,6 +102,7 @@ impl<E: Env> Serve<E> {
         let calls = self.peers.all().map(|(_, link)| link.calls()).max();
         self.metrics.used(Limit::Inbox, inbox as u64);
         self.metrics.used(Limit::PeerCalls, calls.unwrap_or_default() as u64);
+        self.metrics.used(Limit::FailedJoins, self.joining.failed(self.env.now()).into());
     }
 
     fn log(&self, sheet: &mut Sheet) {
@@ -215,6 +219,18 @@ impl<E: Env> Serve<E> {
             "lease",
             each.map(|one| (one.lease, truth(one.fence.is_some()))),
         );
+    }
+
+    fn certificate(&self, sheet: &mut Sheet) {
+        let left = self.env.today().zip(self.validity).map(|(now, validity)| validity.left(now));
+        if let Some(left) = left {
+            sheet.gauge(
+                "portcullis_certificate_seconds",
+                "Time until this controller's certificate, or its authority's, expires; below zero \
+                 once it has",
+                left,
+            );
+        }
     }
 
     fn process(&self, process: Option<Process>, sheet: &mut Sheet) {

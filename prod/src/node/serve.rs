@@ -10,16 +10,17 @@ use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
-use portcullis_core::members::{Command, Outcome, Standing};
+use portcullis_core::members::{Command, Outcome, Standing, Token, TokenHash};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
+use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, roles};
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::certificates::Seldom;
 use super::news::News;
 use super::own::Own;
 use super::peers::Peers;
@@ -31,11 +32,12 @@ use crate::api::{
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
+use crate::join;
 use crate::metrics::{Metrics, labels};
 use crate::peer::{self, Admission, NotLed, Reply};
 use crate::raft::membership::Seen;
 use crate::raft::{self, Leases, NotWritten, Raft};
-use crate::tls::{Arrived, Hello};
+use crate::tls::{Arrived, Hello, Validity};
 
 /// Longest time for the first words of a connection that is held at the door; whoever needs longer is
 /// hung up on. A dial of Juju's agents, with everything, takes 10 s at most before they try again.
@@ -47,6 +49,12 @@ pub struct Serve<E: Env> {
     pub node: NodeId,
     /// Whether this controller is none of those that found the cluster.
     pub joins: bool,
+    /// Where whoever wants to join is answered.
+    pub joining: super::joining::Desk,
+    /// From when until when its certificate is believed, where hosts have a calendar.
+    pub validity: Option<Validity>,
+    /// When it was last said that somebody's certificate is not believed.
+    pub mistrusts: Seldom,
     /// Those of the machine.
     pub limits: controller::Config,
     pub metrics: Arc<Metrics>,
@@ -298,7 +306,7 @@ impl<E: Env> Serve<E> {
 
     /// Waits until this controller's table shows everything that was acknowledged anywhere before
     /// this call; nothing if no leader could be asked how far that is.
-    async fn caught_up(&self) -> Option<()> {
+    pub(super) async fn caught_up(&self) -> Option<()> {
         let caught_up = async {
             let index = self.read_index().await?;
             raft::await_applied(&self.raft, index).await.then_some(())
@@ -547,6 +555,18 @@ impl<E: Env> api::Handler for Serve<E> {
 
     fn responsible(&self) -> Vec<Responsibility> {
         self.own.all()
+    }
+
+    async fn join(&self, asked: join::Asked) -> Result<join::Granted, join::Refused> {
+        self.join(asked).await
+    }
+
+    async fn invitations(&self) -> Option<(GlobalTime, Vec<(TokenHash, Token)>)> {
+        self.caught_up().await?;
+        let view = self.leases.view();
+        let tokens = view.members().tokens().map(|(hash, token)| (hash, *token));
+        let left = tokens.filter(|(_, token)| token.void_after >= view.now());
+        Some((view.now(), left.collect()))
     }
 
     fn health(&self) -> Health {

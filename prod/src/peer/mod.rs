@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use frame::{MESSAGE_MAX, PART_MAX};
-pub use link::{Failure, Link};
+pub use link::{Failure, Link, MISTRUST_EVERY};
 pub use links::Links;
 pub use network::Network;
 pub use serve::{Admission, Handler, raft_reply, serve};

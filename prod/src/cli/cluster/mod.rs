@@ -1,9 +1,11 @@
 //! `cluster`: who belongs to it, and who does what in it.
 
+mod add;
 mod ask;
 mod change;
 mod list;
 mod recover;
+mod renew;
 
 use std::time::Duration;
 
@@ -31,6 +33,9 @@ enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Print a token by which one more controller can join
+    #[command(after_help = add::HELP)]
+    Add(add::Arguments),
     /// Remove a controller from the cluster, for ever
     ///
     /// Its vote goes to a stand-by if there is one. It stops with exit code 8 and is refused from
@@ -69,6 +74,10 @@ enum Command {
     /// Works on the data of a controller that is stopped.
     #[command(after_help = recover::HELP)]
     Recover(recover::Arguments),
+    /// Issue a controller another certificate for ten years, with the authority's key
+    ///
+    /// On the controller's own host, whether it runs or not; it is used from its next start on.
+    RenewCertificate(renew::Arguments),
 }
 
 const LIST_HELP: &str = "\
@@ -133,6 +142,8 @@ pub fn cluster(arguments: &Arguments) -> Result<(), Failure> {
         Command::List { watch } => {
             return client.ask(|asking| list::list(asking, json, *watch));
         }
+        Command::Add(arguments) => return client.ask(|asking| add::add(asking, arguments, json)),
+        Command::RenewCertificate(arguments) => return renew::renew(arguments),
         Command::Recover(arguments) => return recover::recover(arguments, json),
         Command::Remove(Node { node, wait }) => (change::Change::Remove(*node), wait),
         Command::Promote(Wish { node: Node { node, wait }, undo }) => {

@@ -25,6 +25,7 @@ mod folder;
 use child::{Child, Event};
 use cluster::{Cluster, Settings};
 use folder::Folder;
+pub use folder::make as make_folder;
 
 /// Most events of the controllers that wait to be printed.
 const EVENTS_MAX: usize = 64;

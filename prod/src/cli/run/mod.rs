@@ -9,7 +9,7 @@ use clap::Args;
 use portcullis::config::Config;
 use portcullis::env::Env;
 use portcullis::node::Node;
-use portcullis::tokio_env::{Ports, Tokio};
+use portcullis::tokio_env::{Ports, Tokio, today};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -44,6 +44,19 @@ pub struct Arguments {
     until_stdin_closes: bool,
 }
 
+impl Arguments {
+    /// By this file, and as nothing else was said.
+    pub fn of(config: PathBuf) -> Arguments {
+        Arguments {
+            config,
+            print_ports: false,
+            ports_file: None,
+            ports_reserved: false,
+            until_stdin_closes: false,
+        }
+    }
+}
+
 /// Runs the controller until Ctrl-C, SIGTERM, or the end of whoever started it; at SIGHUP it reads
 /// its configuration again.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -59,6 +72,13 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let ports = if arguments.ports_reserved { Ports::Reserved } else { Ports::Own };
     let env = Tokio::start(config.data_dir.clone(), ports).map_err(Failure::wrong)?;
     let whole = config.node().map_err(Failure::wrong)?;
+    // Before anything is bound or opened: with it nobody would believe this controller.
+    whole.certificate.check(today()).map_err(|error| {
+        let file = arguments.config.display();
+        Failure::wrong(format!(
+            "{error}; `portcullis cluster renew-certificate --config {file}` issues another"
+        ))
+    })?;
     let file = arguments.ports_file.as_ref().or(config.ports_file.as_ref());
     let file =
         file.map(|path| PortsFile::start(path, config.controller_id).map_err(Failure::at(path)));

@@ -206,6 +206,7 @@ impl Stageplay {
             metrics: None,
             proxied: Vec::new(),
             cluster: CLUSTER.into(),
+            joining: Default::default(),
             membership: members.map(|members| Membership {
                 roles: members.roles(node),
                 wanted: members.wanted(),
