@@ -31,7 +31,7 @@ use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
 use portcullis_core::addresses::{HostPort, Scope};
-use portcullis_core::members::{Command, TokenHash};
+use portcullis_core::members::{Command, KeyHash, TokenHash};
 use portcullis_core::{Address, GlobalTime, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -447,7 +447,8 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
             let token = TokenHash([node.0 as u8; 32]);
             let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
             order(play, by, Order::Do(invite));
-            order(play, by, Order::Do(Command::Join { token, member: members::member(node) }));
+            let (member, key) = (members::member(node), KeyHash(token.0));
+            order(play, by, Order::Do(Command::Join { token, member, key }));
             let joins = play.orders.borrow().get(&node).cloned();
             joins.into_iter().for_each(|joins| order(play, by, Order::Have(joins)));
         }
