@@ -130,7 +130,7 @@ impl Cluster {
         let others = NODES.into_iter().filter(|other| *other != id);
         links.follow(&others.map(|other| (NodeId(other), Address::new(""))).collect());
         let config = Arc::new(self.config.openraft().unwrap());
-        let network = Network::new(NodeId(id), links.clone());
+        let network = Network::new(NodeId(id), links.clone(), self.config.append_within());
         let raft = Raft::new(id, config, network, store, table).await.unwrap();
         let (power, plug) = watch::channel(());
         let desk = Arc::new(Desk { raft: raft.clone() });

@@ -10,9 +10,11 @@ compile_error!(
 
 mod action;
 mod agents;
+mod chaos;
 mod check;
 pub mod cli;
 mod counts;
+mod coverage;
 mod crowd;
 pub mod disk;
 mod engine;

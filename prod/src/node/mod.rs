@@ -191,11 +191,11 @@ impl<E: Env> Node<E> {
         let (ports_out, ports) = watch::channel(Ports::default());
         let limits = peer::Config::new(node, &config.cluster);
         let addresses = watch::Sender::new(config.peers.clone());
-        let (links, met) = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
+        let links = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
-            peer::Network::new(node, links.clone()),
+            peer::Network::new(node, links.clone(), config.raft.append_within()),
             store,
             table,
         );
@@ -255,7 +255,7 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
-        env.spawn(serve.clone().until_closing(linked(serve.clone(), met)));
+        env.spawn(serve.clone().until_closing(linked(serve.clone())));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
         // What the table had when it was opened is in no news.
         let index = serve.leases.view().index();
@@ -423,9 +423,22 @@ async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<Nod
 }
 
 /// Tells the machine of every link that is made whether there is a connection.
-async fn linked<E: Env>(serve: Arc<Serve<E>>, mut met: peers::Met) {
-    while let Some((to, up)) = met.recv().await {
-        serve.env.spawn(serve.clone().until_closing(reached(serve.clone(), to, up)));
+async fn linked<E: Env>(serve: Arc<Serve<E>>) {
+    let mut changes = serve.peers.changes();
+    let mut told: BTreeMap<NodeId, watch::Receiver<bool>> = BTreeMap::new();
+    loop {
+        changes.mark_unchanged();
+        let now: BTreeMap<_, _> = serve.peers.all().map(|(to, link)| (to, link.watch())).collect();
+        for (&to, up) in &now {
+            if !told.get(&to).is_some_and(|known| known.same_channel(up)) {
+                let told = reached(serve.clone(), to, up.clone());
+                serve.env.spawn(serve.clone().until_closing(told));
+            }
+        }
+        told = now;
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -22,12 +22,14 @@ use crate::raft::{Peer, Types, Vote, table::Taken};
 pub struct Network<E: Env> {
     me: NodeId,
     links: Links<E>,
+    append_within: Duration,
 }
 
 impl<E: Env> Network<E> {
-    /// The network of `me`. A node without a link is unreachable.
-    pub fn new(me: NodeId, links: Links<E>) -> Network<E> {
-        Network { me, links }
+    /// The network of `me`. A node without a link is unreachable. For `append_within` see
+    /// [`Config`](crate::raft::Config::append_within).
+    pub fn new(me: NodeId, links: Links<E>, append_within: Duration) -> Network<E> {
+        Network { me, links, append_within }
     }
 }
 
@@ -37,7 +39,8 @@ impl<E: Env> RaftNetworkFactory<Types<E::Runtime>> for Network<E> {
     async fn new_client(&mut self, target: u64, node: &Peer) -> Caller<E> {
         // Raft may know of a member before the table does.
         self.links.meet(NodeId(target), Address::new(&node.addr));
-        Caller { me: self.me, target, links: self.links.clone() }
+        let (links, append_within) = (self.links.clone(), self.append_within);
+        Caller { me: self.me, target, links, append_within }
     }
 }
 
@@ -49,6 +52,7 @@ pub struct Caller<E: Env> {
     me: NodeId,
     target: u64,
     links: Links<E>,
+    append_within: Duration,
 }
 
 type Refused<E> = RPCError<Types<<E as Env>::Runtime>>;
@@ -115,10 +119,10 @@ impl<E: Env> RaftNetworkV2<Types<E::Runtime>> for Caller<E> {
     async fn append_entries(
         &mut self,
         append: AppendEntriesRequest<Types<E::Runtime>>,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<E::Runtime>>, Refused<E>> {
         let request = Request::Append(append);
-        match self.call(RPCTypes::AppendEntries, request, option.soft_ttl()).await? {
+        match self.call(RPCTypes::AppendEntries, request, self.append_within).await? {
             Reply::Appended(appended) => Ok(appended),
             reply => Err(self.mistaken(&reply)),
         }

@@ -124,6 +124,7 @@ pub(crate) mod tests {
     use portcullis_core::{ConnectionId, Door, GlobalTime, NodeId};
 
     use super::*;
+    use crate::plan::Choice;
     use crate::settings::Engine;
 
     /// A history for one check, to be told by hand.
@@ -141,7 +142,7 @@ pub(crate) mod tests {
                     acts = \"10s\"\nsettles-within = \"10s\"\n";
         let scenario = crate::scenario::Scenario::parse("test", &format!("{text}{lines}"));
         let scenario = scenario.expect("the tests' scenarios are right");
-        Plan::draw("test", &scenario, Engine::Direct, 1, None)
+        Plan::draw("test", &scenario, &Choice::new(Engine::Direct, 1))
     }
 
     /// A plan that gives every check something to say.

@@ -143,11 +143,12 @@ pub struct Node {
 impl Node {
     /// Starts a node on what is left on its disk. `members`: the cluster, if this node is to found it.
     pub async fn start(life: Life, disk: Disk, members: Option<&[NodeId]>, inbox: &Inbox) -> Node {
-        let config =
-            shell::Config::default().openraft().expect("the default configuration is valid");
+        let config = shell::Config::default();
+        let append_within = config.append_within();
+        let config = config.openraft().expect("the default configuration is valid");
         let table = Table::new(life, disk.clone(), inbox.clone());
         let view = table.view();
-        let wires = wire::Wires { from: life, inbox: inbox.clone() };
+        let wires = wire::Wires { from: life, inbox: inbox.clone(), append_within };
         let log = disk.log(life, inbox.clone());
         let raft = Raft::new(life.node.0, Arc::new(config), wires, log, table)
             .await
