@@ -16,6 +16,7 @@ pub mod cli;
 mod counts;
 mod coverage;
 mod crowd;
+mod deployment;
 pub mod disk;
 mod engine;
 mod facts;

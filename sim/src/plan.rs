@@ -75,7 +75,6 @@ pub struct Choice {
 
 impl Choice {
     /// The scenario as it is.
-    #[cfg(test)]
     pub fn new(engine: Engine, seed: u64) -> Choice {
         Choice { engine, seed, agents: None, intensity: 100 }
     }

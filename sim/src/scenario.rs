@@ -132,6 +132,11 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// Whether it still fits together with what was changed in it.
+    pub fn fits(&self) -> Result<(), String> {
+        self.validate().map_err(|(_, message)| message)
+    }
+
     /// What no single value can know: that they fit together.
     fn validate(&self) -> Result<(), (std::ops::Range<usize>, String)> {
         for engine in &self.engines {

@@ -315,3 +315,68 @@ fn what_breaks_nothing_cannot_be_shrunk() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("this plan breaks no check: passed"), "{}", text(&output));
 }
+
+/// The example of a controller's file, with one text replaced, and what it names beside it.
+fn controller_file(from: &str, to: &str) -> (tempfile::TempDir, String) {
+    let example = scenarios().join("../prod/src/config/example.toml");
+    let text = std::fs::read_to_string(example).expect("the example is there");
+    assert!(text.contains(from), "the example does not say {from}");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    for name in ["ca.pem", "cert.pem", "key.pem"] {
+        std::fs::write(folder.path().join(name), "").expect("it can be written");
+    }
+    let file = folder.path().join("controller.toml");
+    std::fs::write(&file, text.replace(from, to)).expect("it can be written");
+    (folder, file.display().to_string())
+}
+
+#[test]
+fn a_story_is_told_with_the_settings_of_real_controllers() {
+    let (_folder, file) = controller_file("connections-max = 100000", "connections-max = 4321");
+    let plan = |more: &[&str]| {
+        let plan = ["plan", "herd/restart-one", "--engine", "direct", "--agents", "900"];
+        text(&sim(&[&plan[..], more].concat(), ""))
+    };
+    let (before, after) = (plan(&[]), plan(&["--config", &file]));
+    for line in ["set controllers.connections-max 4321", "set controllers.count 3"] {
+        assert!(after.contains(line), "{after}");
+    }
+    assert!(!before.contains("connections-max 4321"), "{before}");
+    // What the story is about stays.
+    for line in before.lines().filter(|line| !line.starts_with("set controllers.")) {
+        let balance = line.starts_with("set balance.");
+        assert!(balance || after.contains(line), "{line} is gone from\n{after}");
+    }
+    let (_folder, wrong) = controller_file("connections-max = 100000", "connections-max = 0");
+    let output = sim(&["plan", "herd/restart-one", "--config", &wrong], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("connections-max"), "{}", text(&output));
+}
+
+#[test]
+fn a_new_scenario_runs_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    std::fs::create_dir(folder.path().join("scenarios")).expect("it can be made");
+    let there = |arguments: &[&str]| {
+        let mut sim = Command::new(env!("CARGO_BIN_EXE_portcullis-sim"));
+        sim.args(arguments).current_dir(folder.path()).output().expect("it starts")
+    };
+    let output = there(&["new", "mine/first-story"]);
+    assert!(text(&output).contains("run it: cargo sim run mine/first-story"), "{}", text(&output));
+    let output = there(&["run", "mine/first-story", "--engine", "direct"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let output = there(&["new", "mine/first-story"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("File exists"), "{}", text(&output));
+    let output = there(&["new", "../out"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("is no name such as mine/first-story"), "{}", text(&output));
+}
+
+#[test]
+fn the_table_of_sentences_is_what_the_scenarios_say() {
+    let table = std::fs::read_to_string(scenarios().join("README.md")).expect("it is there");
+    let output = sim(&["list", "--sentences"], "");
+    let says = "cargo sim list --sentences > scenarios/README.md";
+    assert_eq!(text(&output), table, "write it again: {says}");
+}

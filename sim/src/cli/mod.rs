@@ -7,6 +7,8 @@ mod compare;
 mod explore;
 mod findings;
 mod jobs;
+mod new;
+mod sentences;
 mod shrink;
 mod twice;
 
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
+use crate::deployment::Deployment;
 use crate::history::{Event, History, Who};
 use crate::outcome::Outcome;
 use crate::plan::{Choice, Plan};
@@ -34,6 +37,7 @@ Examples:
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
   cargo sim explore chaos/leases --seeds 1000          what breaks it?
   cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
+  cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
 
 Exit codes:
@@ -145,7 +149,17 @@ enum Command {
         out: Option<PathBuf>,
     },
     /// Lists the scenarios.
-    List,
+    List {
+        /// As a table in Markdown: which sentence of the documents which scenario tells and which
+        /// check holds.
+        #[arg(long)]
+        sentences: bool,
+    },
+    /// Writes a scenario that runs as it is, with every part explained.
+    New {
+        /// Its folder and name below scenarios/, such as mine/first-story.
+        name: String,
+    },
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -158,7 +172,7 @@ struct Which {
     seed: u64,
 }
 
-#[derive(clap::Args, Clone, Copy)]
+#[derive(clap::Args)]
 struct Scale {
     /// How many agents, instead of what the scenario says; of leases, as many in proportion.
     #[arg(long, conflicts_with = "full")]
@@ -170,10 +184,13 @@ struct Scale {
     /// Percent of the faults that the scenario's `[chaos]` allows.
     #[arg(long, default_value_t = 100)]
     intensity: u32,
+    /// A controller's configuration file: its settings instead of the scenario's.
+    #[arg(long)]
+    config: Option<PathBuf>,
 }
 
 /// Every scenario as it is.
-const AS_IT_IS: Scale = Scale { agents: None, full: false, intensity: 100 };
+const AS_IT_IS: Scale = Scale { agents: None, full: false, intensity: 100, config: None };
 
 /// Parses the command line, does what it says, and prints errors.
 pub fn main() -> ExitCode {
@@ -197,7 +214,7 @@ pub fn main() -> ExitCode {
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run { path, which, scale, log } => {
-            let plans = plans(&path, &which, scale)?;
+            let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
                 [plan] => Ok(execute(plan, if log { Show::Log } else { Show::Page })),
                 _ if log => bail!("--log needs one scenario and one --engine"),
@@ -205,7 +222,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
         }
         Command::Plan { path, which, scale } => {
-            print(&one_plan(&path, &which, scale)?.to_string());
+            print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
         Command::Replay { plan: path, log, column, findings } => {
@@ -218,23 +235,23 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             Ok(execute(&read_plan(&path)?, show))
         }
         Command::Compare { path, which } => {
-            print(&compare::page(&plans(&path, &which, AS_IT_IS)?)?);
+            print(&compare::page(&plans(&path, &which, &AS_IT_IS)?)?);
             Ok(0)
         }
         Command::Twice { path, which, seeds } => {
             let mut all = Vec::new();
             for seed in which.seed..which.seed.saturating_add(seeds) {
-                all.extend(plans(&path, &Which { engine: which.engine, seed }, AS_IT_IS)?);
+                all.extend(plans(&path, &Which { engine: which.engine, seed }, &AS_IT_IS)?);
             }
             twice::run(&all)
         }
         Command::Explore { path, which, scale, explore } => {
-            let choice = |engine| choice(engine, &which, scale);
-            let subjects = explore::subjects(scenarios(&path, scale)?, which.engine, choice)?;
+            let choice = |engine| choice(engine, &which, &scale);
+            let subjects = explore::subjects(scenarios(&path, &scale)?, which.engine, choice)?;
             explore::run(&subjects, &explore)
         }
         Command::Shrink { path, which, scale, check, out } => {
-            let shrunk = shrink::run(&one_plan(&path, &which, scale)?, check.as_deref())?;
+            let shrunk = shrink::run(&one_plan(&path, &which, &scale)?, check.as_deref())?;
             match out {
                 Some(file) => {
                     let written = std::fs::write(&file, shrunk.file());
@@ -246,8 +263,13 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
-        Command::List => {
-            list()?;
+        Command::List { sentences } => {
+            print(&list(sentences)?);
+            Ok(0)
+        }
+        Command::New { name } => {
+            let file = new::write(&name)?;
+            print(&format!("{}\nrun it: cargo sim run {name}\n", file.display()));
             Ok(0)
         }
     }
@@ -307,7 +329,7 @@ fn print(text: &str) {
 }
 
 /// Every plan that the paths come to.
-fn plans(paths: &[PathBuf], which: &Which, scale: Scale) -> anyhow::Result<Vec<Plan>> {
+fn plans(paths: &[PathBuf], which: &Which, scale: &Scale) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for (file, scenario) in scenarios(paths, scale)? {
         let name = scenario::name(&file);
@@ -322,23 +344,28 @@ fn plans(paths: &[PathBuf], which: &Which, scale: Scale) -> anyhow::Result<Vec<P
     Ok(plans)
 }
 
-fn choice(engine: Engine, which: &Which, scale: Scale) -> Choice {
-    let Scale { agents, intensity, full: _ } = scale;
-    Choice { engine, seed: which.seed, agents, intensity }
+fn choice(engine: Engine, which: &Which, scale: &Scale) -> Choice {
+    Choice { engine, seed: which.seed, agents: scale.agents, intensity: scale.intensity }
 }
 
 /// The scenarios at or below the paths, by file; without any path, all that are quick.
-fn scenarios(paths: &[PathBuf], scale: Scale) -> anyhow::Result<Vec<(PathBuf, Scenario)>> {
+fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, Scenario)>> {
     let everything = paths.is_empty();
     let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
     for path in paths {
         files.extend(self::files(&scenario::find(path))?);
     }
+    let deployment = scale.config.as_deref().map(Deployment::load).transpose()?;
     let mut scenarios = Vec::new();
     for file in files {
         let mut scenario = load(&file)?;
         if scale.full {
             scenario.agents.direct = None;
+        }
+        if let Some(deployment) = &deployment {
+            deployment.settle(&mut scenario);
+            let fits = scenario.fits().map_err(anyhow::Error::msg);
+            fits.with_context(|| format!("{} with these settings", file.display()))?;
         }
         if scenario.quick || !everything {
             scenarios.push((file, scenario));
@@ -348,7 +375,7 @@ fn scenarios(paths: &[PathBuf], scale: Scale) -> anyhow::Result<Vec<(PathBuf, Sc
 }
 
 /// The plan that is meant by the path of one, or by a scenario.
-fn one_plan(path: &Path, which: &Which, scale: Scale) -> anyhow::Result<Plan> {
+fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
     if path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan") {
         return read_plan(path);
     }
@@ -396,13 +423,18 @@ fn load(path: &Path) -> anyhow::Result<Scenario> {
     Ok(Scenario::parse(&path.display().to_string(), &read(path)?)?)
 }
 
-fn list() -> anyhow::Result<()> {
-    let mut text = String::new();
+fn list(sentences: bool) -> anyhow::Result<String> {
+    let mut scenarios = Vec::new();
     for file in files(&scenario::root())? {
-        let scenario = load(&file)?;
+        scenarios.push((scenario::name(&file), load(&file)?));
+    }
+    if sentences {
+        return Ok(sentences::page(&scenarios));
+    }
+    let mut text = String::new();
+    for (name, scenario) in scenarios {
         let engines: Vec<_> = scenario.engines.iter().map(Engine::to_string).collect();
         let slow = if scenario.quick { "" } else { " (slow)" };
-        let name = scenario::name(&file);
         let (engines, title) = (engines.join(", "), &scenario.title);
         text.push_str(&format!("{name}  on {engines}{slow}\n  {title}\n"));
         for line in scenario.why.lines().chain(scenario.source.lines()) {
@@ -410,6 +442,5 @@ fn list() -> anyhow::Result<()> {
         }
         text.push('\n');
     }
-    print(&text);
-    Ok(())
+    Ok(text)
 }
