@@ -20,6 +20,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, NodeId};
+use crate::mistake::Mistake;
 use crate::time::GlobalTime;
 
 /// Most members at a time; the next is refused as [`Refusal::Full`]. Room for Juju's most, seven
@@ -378,7 +379,7 @@ impl Members {
         }
         let node = self.next;
         self.fits(node, member)?;
-        self.next = NodeId(node.0.saturating_add(1));
+        self.next = NodeId(node.0.saturating_add(u64::from(!Mistake::NameReused.made())));
         self.joined.insert(node, member.clone());
         self.tokens.insert(token, Token { used_by: Some(node), ..invited });
         Ok(Done::Joined { node })

@@ -11,7 +11,14 @@ mod explore;
 mod leases;
 #[path = "model/listener/mod.rs"]
 mod listener;
+#[path = "mistakes/mod.rs"]
+mod mistakes;
 #[path = "model/roles/mod.rs"]
 mod roles;
 #[path = "model/singular.rs"]
 mod singular;
+
+#[test]
+fn every_mistake_is_caught() {
+    mistakes::all_are_caught("models");
+}

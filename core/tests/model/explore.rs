@@ -11,6 +11,8 @@ use std::hash::{Hash, Hasher};
 use portcullis_core::Time;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Property};
 
+use crate::mistakes::choose;
+
 /// Moments that are told apart, a second each.
 pub type Tick = u64;
 
@@ -83,6 +85,7 @@ where
         + 'static,
     M::Action: Clone + Debug + PartialEq + Send + Sync,
 {
+    choose();
     let builder = model.checker().finish_when(HasDiscoveries::AnyFailures);
     let checker = builder.target_state_count(STEPS_MAX).spawn_dfs().join();
     let (states, steps) = (checker.unique_state_count(), checker.state_count());

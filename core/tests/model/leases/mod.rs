@@ -23,6 +23,7 @@ pub struct Leaders {
     pub patience: Tick,
     pub asks: usize,
     pub batch_max: usize,
+    pub flights_max: usize,
     pub waiting_max: usize,
     /// How often each of these may happen.
     pub bounds: Bounds,
@@ -116,42 +117,52 @@ impl Model for Leaders {
     }
 }
 
+const BOUNDS: Bounds = Bounds { losses: 0, cancels: 0, advances: 0, delays: 0 };
+
+/// Room for everything, and patience of a moment.
+const LEADERS: Leaders = Leaders {
+    end: 3,
+    duration: 1,
+    patience: 1,
+    asks: 2,
+    batch_max: 2,
+    flights_max: 2,
+    waiting_max: 2,
+    bounds: BOUNDS,
+};
+
 /// Both believe, and answers are lost.
 #[test]
 fn two_leaders_and_one_lease() {
-    let bounds = Bounds { losses: 1, cancels: 0, advances: 0, delays: 0 };
-    let (end, duration, patience) = (4, 2, 1);
-    let leaders =
-        Leaders { end, duration, patience, asks: 2, batch_max: 2, waiting_max: 2, bounds };
-    holds("two leaders", 40_000, leaders);
+    let bounds = Bounds { losses: 1, ..BOUNDS };
+    holds("two leaders", 40_000, Leaders { end: 4, duration: 2, bounds, ..LEADERS });
 }
 
 /// Three asks, so that one extends, gives up or fights for what another holds.
 #[test]
 fn two_holders_and_three_asks() {
-    let bounds = Bounds { losses: 0, cancels: 0, advances: 0, delays: 0 };
-    let (end, duration, patience) = (3, 1, 1);
-    let leaders =
-        Leaders { end, duration, patience, asks: 3, batch_max: 1, waiting_max: 2, bounds };
-    holds("three asks", 250_000, leaders);
+    let leaders = Leaders { asks: 3, batch_max: 1, flights_max: 1, ..LEADERS };
+    holds("three asks", 150_000, leaders);
 }
 
-/// A queue with room for one, askers that leave, and timeouts that come late.
+/// A queue with room for one, and askers that leave.
 #[test]
 fn a_narrow_queue_whose_askers_leave() {
-    let bounds = Bounds { losses: 0, cancels: 1, advances: 0, delays: 1 };
-    let (end, duration, patience) = (3, 1, 1);
-    let leaders =
-        Leaders { end, duration, patience, asks: 2, batch_max: 1, waiting_max: 1, bounds };
-    holds("a narrow queue", 40_000, leaders);
+    let bounds = Bounds { cancels: 1, ..BOUNDS };
+    let leaders = Leaders { end: 2, asks: 3, waiting_max: 1, flights_max: 1, bounds, ..LEADERS };
+    holds("a narrow queue", 10_000, leaders);
+}
+
+/// Deadlines that are looked at too late, behind a log that takes its time.
+#[test]
+fn a_late_queue() {
+    let bounds = Bounds { delays: 1, ..BOUNDS };
+    holds("a late queue", 10_000, Leaders { flights_max: 1, bounds, ..LEADERS });
 }
 
 /// The clock demands entries of its own from either leader.
 #[test]
 fn a_clock_beside_claims() {
-    let bounds = Bounds { losses: 0, cancels: 0, advances: 1, delays: 0 };
-    let (end, duration, patience) = (3, 1, 1);
-    let leaders =
-        Leaders { end, duration, patience, asks: 2, batch_max: 2, waiting_max: 2, bounds };
-    holds("a clock", 200_000, leaders);
+    let bounds = Bounds { advances: 1, ..BOUNDS };
+    holds("a clock", 200_000, Leaders { bounds, ..LEADERS });
 }

@@ -21,7 +21,7 @@ const RULE: &str = "the table grants, refuses, expires and numbers as a plain ru
 const CLOCK: &str = "global time never runs faster than real time";
 const LIMIT: &str = "what waits, flies and goes into one entry is limited";
 const LEADER: &str = "only who believes that it leads proposes";
-const FLIGHTS_MAX: usize = 2;
+const TAKEN_BACK: &str = "whoever takes its ask back is answered at once";
 const IDLE: &str = "nothing waits while nothing flies";
 
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl World {
         let config = || Config {
             waiting_max: bounds.waiting_max,
             batch_max: bounds.batch_max,
-            flights_max: FLIGHTS_MAX,
+            flights_max: bounds.flights_max,
             ..Config::default()
         };
         let mut queues = [Queue::new(config()), Queue::new(config())];
@@ -253,6 +253,8 @@ impl World {
         self.left.cancels -= 1;
         let ask = AskId { connection: ConnectionId(1), serial: number as u64 };
         self.tell(self.asks[number].leader, Input::Cancelled { ask });
+        let verdict = demand(self.asks[number].answer.is_some(), TAKEN_BACK);
+        self.broken = self.broken.or(verdict.err());
     }
 
     /// What raft will apply next.
@@ -350,8 +352,8 @@ impl World {
         let large = |flight: &Flight| flight.entry.commands.len() > bounds.batch_max;
         demand(!self.flights.iter().any(large), LIMIT)?;
         for (leader, queue) in self.queues.iter().enumerate() {
-            let within =
-                queue.waiting() <= bounds.waiting_max && queue.in_flight() <= FLIGHTS_MAX + 1;
+            let within = queue.waiting() <= bounds.waiting_max
+                && queue.in_flight() <= bounds.flights_max + 1;
             demand(within, LIMIT)?;
             let idle = self.believes[leader] && queue.in_flight() == 0;
             demand(!idle || queue.waiting() == 0, IDLE)?;
