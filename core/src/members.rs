@@ -20,6 +20,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, NodeId};
+use crate::mistake::Mistake;
 use crate::time::GlobalTime;
 
 mod first;
@@ -410,7 +411,7 @@ impl Members {
         }
         let node = self.next;
         self.fits(node, member)?;
-        self.next = NodeId(node.0.saturating_add(1));
+        self.next = NodeId(node.0.saturating_add(u64::from(!Mistake::NameReused.made())));
         self.joined.insert(node, member.clone());
         self.tokens.insert(token, Token { used_by: Some(node), key, ..invited });
         Ok(Done::Joined { node })

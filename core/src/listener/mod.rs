@@ -37,6 +37,7 @@ use alloc::vec::Vec;
 
 use crate::Machine;
 use crate::ids::Door;
+use crate::mistake::Mistake;
 use crate::pace::Pace;
 use crate::sessions::Why;
 use crate::time::{Time, Timeout};
@@ -86,6 +87,8 @@ impl Listener {
         assert!(config.memory_max <= 100, "beyond the limit there is no memory");
         assert!(config.memory_again <= config.memory_max, "memory would be short and not short");
         assert!(config.controller_connections_max > 0, "no controller could ever come in");
+        let times = if Mistake::AdmissionOff.made() { 10 } else { 1 };
+        let config = Config { logins_max: config.logins_max * times, ..config };
         Listener {
             pace: Pace::new(config.pace),
             allowed: config.logins_max,
@@ -174,7 +177,7 @@ impl Listener {
     /// Whether one more of those who are no controllers may come in, apart from the pace.
     fn room(&self) -> bool {
         let coming = usize::from(self.permits[Door::Api as usize] == Some(Permit::Accept));
-        self.phase == Phase::Open
+        (self.phase == Phase::Open || Mistake::HoldForgotten.made())
             && !self.crowded
             && self.connections + coming < self.config.connections_max
             && self.logins + coming < self.allowed.min(self.config.logins_max)
@@ -261,10 +264,12 @@ impl Listener {
     fn phase_ends(&self) -> Option<Timeout> {
         match self.phase {
             Phase::Settling { since } => {
-                Some(Timeout { at: since + self.config.open_delay, why: "open the api door" })
+                let delay = self.config.open_delay * u32::from(!Mistake::DelayForgotten.made());
+                Some(Timeout { at: since + delay, why: "open the api door" })
             }
             Phase::Open => {
-                let lost = self.lost.filter(|_| self.two_phases())?;
+                let shuts = self.two_phases() && !Mistake::LossIgnored.made();
+                let lost = self.lost.filter(|_| shuts)?;
                 Some(Timeout { at: lost + self.config.lost_max, why: "shut the api door" })
             }
             Phase::Idle | Phase::Waiting | Phase::Closed => None,
@@ -324,7 +329,7 @@ impl Machine for Listener {
                 self.controllers += 1;
             }
             Input::Connected { door: Door::Api } => {
-                self.permits[Door::Api as usize] = None;
+                self.permits[Door::Api as usize].take_if(|_| !Mistake::PermitLeak.made());
                 self.connections += 1;
                 self.logins += 1;
             }
@@ -341,7 +346,7 @@ impl Machine for Listener {
             Input::Disconnected { door: Door::Controller, .. } => self.controllers -= 1,
             Input::Disconnected { door: Door::Api, logged_in } => {
                 self.connections -= 1;
-                self.logins -= usize::from(!logged_in);
+                self.logins -= usize::from(!logged_in && !Mistake::LoginLeak.made());
             }
             Input::Memory { used, limit } => {
                 let percent = u128::from(used) * 100 / u128::from(limit.max(1));

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::{Output, Picture};
 use crate::ids::NodeId;
 use crate::members::{Preference, Versions};
+use crate::mistake::Mistake;
 
 /// What is known at one moment.
 pub(super) struct Choice<'a> {
@@ -52,7 +53,8 @@ impl Choice<'_> {
     /// Whether a change to these voters can be made, and leaves a majority that is there.
     fn safe(&self, voters: &BTreeSet<NodeId>) -> bool {
         let Picture { voters: present, before, .. } = self.picture;
-        [present, voters].into_iter().chain(before).all(|voters| self.quorum(voters))
+        let mut all = [present, voters].into_iter().chain(before);
+        Mistake::QuorumForgotten.made() || all.all(|voters| self.quorum(voters))
     }
 
     /// Gives the lead to another if this controller stops, is no member any more, does not write what
@@ -150,11 +152,12 @@ impl Choice<'_> {
                 domain.filter(|domain| !domain.is_empty())
             };
             let rank = |node: &NodeId| {
-                let sound = self.sound(*node);
+                let (sound, itself) = (self.sound(*node), Mistake::DemotesItself.made());
                 let together = crowd(node).and_then(|domain| domains.get(domain)).unwrap_or(&0_u32);
                 let wishes = [Preference::NoVote, Preference::Vote];
                 let [last, first] = wishes.map(|wish| self.wished(*node, wish));
-                (!sound, last, !first, *node != self.me, *together, !votes(*node), *node)
+                let elsewhere = (*node != self.me) != itself;
+                (!sound, last, !first, elsewhere, *together, !votes(*node), *node)
             };
             let left = candidates.iter().copied().filter(|node| !chosen.contains(node));
             let Some(next) = left.min_by_key(rank) else { break };

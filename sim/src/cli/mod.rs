@@ -12,6 +12,7 @@ mod paper;
 mod sentences;
 mod shrink;
 mod twice;
+mod validate;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use portcullis_core::mistake::Mistake;
 
 use crate::deployment::Deployment;
 use crate::history::{Event, History, Who};
@@ -42,11 +44,12 @@ Examples:
   cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
   cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
+  cargo sim validate fence-still                       is that mistake caught?
 
 Exit codes:
   0  everything passed
   1  the command, a scenario or a plan could not be understood
-  2  a check broke
+  2  a check broke, or a mistake was not caught
   3  something had not converged in time
   4  something that must be seen never was
   5  two runs of one plan differed";
@@ -108,6 +111,9 @@ enum Command {
         data: bool,
         #[command(flatten)]
         paper: Paper,
+        /// Make this mistake on purpose.
+        #[arg(long, hide = true, value_parser = validate::mistake)]
+        mistake: Option<Mistake>,
     },
     /// Runs scenarios to their end, whatever breaks, and prints their figures beside each other.
     Compare {
@@ -159,6 +165,15 @@ enum Command {
         /// Where to write it, for `replay`; without it, it is printed.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Has core make one mistake after the other, and shows which check catches it where.
+    Validate {
+        /// Mistakes by name; without any, all of them.
+        #[arg(value_parser = validate::mistake)]
+        mistake: Vec<Mistake>,
+        /// How many seeds to try each scenario with, counted up from 1.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..100))]
+        seeds: u64,
     },
     /// Lists the scenarios.
     List {
@@ -241,7 +256,10 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column, findings, data, paper } => {
+        Command::Replay { plan: path, log, column, findings, data, mistake, paper } => {
+            if mistake.is_some_and(|mistake| !mistake.make()) {
+                bail!("{}", validate::RELEASE);
+            }
             let plan = read_plan(&path)?;
             if paper.is_wanted() {
                 return paper.run(&plan, log, format!("cargo sim replay {}", path.display()));
@@ -288,6 +306,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
+        Command::Validate { mistake, seeds } => validate::run(&mistake, seeds),
         Command::List { sentences } => {
             print(&list(sentences)?);
             Ok(0)
