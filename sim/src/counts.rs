@@ -248,6 +248,7 @@ impl Counts {
             | Input::Linked { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Heard { .. }
             | Input::Memory { .. } => {}
         }
@@ -290,6 +291,8 @@ impl Counts {
             | Output::Accept { .. }
             | Output::Hold { .. }
             | Output::Condition { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Shut { .. }
             | Output::Propose { .. }
             | Output::Recall { .. }

@@ -222,6 +222,7 @@ impl Facts {
             | Input::Linked { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Heard { .. }
             | Input::Memory { .. }
             | Input::Stopping => {}
@@ -295,6 +296,8 @@ impl Facts {
             | Output::Accept { .. }
             | Output::Hold { .. }
             | Output::Condition { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Shut { .. }
             | Output::Hangup { .. }
             | Output::Send { .. }

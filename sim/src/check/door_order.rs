@@ -128,6 +128,7 @@ impl DoorOrder {
             | Input::Arrived { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::Pinged { .. }
@@ -230,6 +231,8 @@ impl DoorOrder {
             Output::Accept { .. }
             | Output::Hold { .. }
             | Output::Condition { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Stopped
             | Output::Shut { .. }
             | Output::Hangup { .. }

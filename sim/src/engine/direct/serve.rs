@@ -95,7 +95,7 @@ impl World<'_> {
                 self.accept(node, door);
             }
             Output::Admit { connection } => self.shake(node, connection),
-            Output::Condition { .. } => {}
+            Output::Condition { .. } | Output::Bind { .. } | Output::Complain { .. } => {}
             Output::Stopped => self.drained(node),
             Output::Shut { door } => {
                 let port = std::mem::take(self.process(node).door(door));

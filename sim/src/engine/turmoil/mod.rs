@@ -189,6 +189,7 @@ impl Stageplay {
             metrics: None,
             proxied: Vec::new(),
             cluster: CLUSTER.into(),
+            bind_file: None,
             membership: members.map(|members| Membership {
                 roles: members.roles(node),
                 wanted: members.wanted(),
