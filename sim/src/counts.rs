@@ -109,6 +109,12 @@ pub struct Counts {
     pub sent_elsewhere: u64,
     stopping: BTreeSet<NodeId>,
     pub errors: u64,
+    /// Complaints of controllers about their files, doors that moved while they were bound, and lists
+    /// that agents wrote down.
+    pub complaints: u64,
+    pub doors_moved: u64,
+    pub lists_written: u64,
+    bound: BTreeSet<NodeId>,
     /// Changes of voters, and of the leader, that were ordered; processes that ended by themselves.
     pub appointed: u64,
     pub handed_over: u64,
@@ -208,6 +214,7 @@ impl Counts {
             Input::Reconfigured { .. } => self.toggled += 1,
             Input::Started => {
                 self.stopping.remove(&node);
+                self.bound.remove(&node);
             }
             Input::Stopping => {
                 self.stopping.insert(node);
@@ -273,6 +280,8 @@ impl Counts {
             }
             Output::Redirect { .. } if self.stopping.contains(&node) => self.sent_elsewhere += 1,
             Output::Stopped => self.stopped += 1,
+            Output::Complain { .. } => self.complaints += 1,
+            Output::Bind { .. } => self.doors_moved += u64::from(!self.bound.insert(node)),
             Output::Hangup { .. } => self.controllers.entry(node).or_default().hangups += 1,
             Output::Send { ask, .. } => {
                 self.forwarded += 1;
@@ -291,8 +300,6 @@ impl Counts {
             | Output::Accept { .. }
             | Output::Hold { .. }
             | Output::Condition { .. }
-            | Output::Bind { .. }
-            | Output::Complain { .. }
             | Output::Shut { .. }
             | Output::Propose { .. }
             | Output::Recall { .. }
@@ -368,9 +375,9 @@ impl Counts {
         match output {
             agent::Output::Dial { .. } => self.dials += 1,
             agent::Output::Hangup => self.connected(at, facts),
+            agent::Output::Remember { .. } => self.lists_written += 1,
             agent::Output::Login
             | agent::Output::Ping
-            | agent::Output::Remember { .. }
             | agent::Output::Send { .. }
             | agent::Output::Answer { .. }
             | agent::Output::Lead { .. }
@@ -548,6 +555,10 @@ impl fmt::Display for Counts {
                 ("probes", gate.probes),
             ];
             row(f, "seen by the front", &seen)?;
+        }
+        if self.complaints + self.doors_moved > 0 {
+            let moves = [("complaints", self.complaints), ("moved", self.doors_moved)];
+            row(f, "controller doors", &moves)?;
         }
         if self.stopped > 0 {
             let stops = [("stopped", self.stopped), ("sent elsewhere", self.sent_elsewhere)];

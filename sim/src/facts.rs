@@ -322,7 +322,7 @@ impl Facts {
             Deed::Left(node) => self.died(at, *node),
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::FindItself(_) => self.faults -= 1,
-            Deed::ControllerPort { .. } => {}
+            Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
             }

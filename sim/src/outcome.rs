@@ -59,6 +59,9 @@ pub const SOMETIMES: &[Sight] = &[
     ("backend_missed", |counts| counts.gate().missed > 0),
     ("backend_taken_out", |counts| counts.gate().hung_up > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
+    ("complained", |counts| counts.complaints > 0),
+    ("door_moved", |counts| counts.doors_moved > 0),
+    ("lists_written", |counts| counts.lists_written > 0),
 ];
 
 /// How a check broke.

@@ -345,6 +345,10 @@ pub struct Policy {
     /// The old way's: whether retries wait from the end of an attempt and stay within a share of
     /// first tries (Juju's wait from its start, so after 5 s not at all).
     pub retry_budget: bool,
+    /// Direct, with a table `addresses`: whether nobody is ever told, and nobody writes, that
+    /// controllers are nowhere. Without it a controller is told of by its addresses in
+    /// `juju-mgmt-space` alone, and agents write what they are told (LP 1888453).
+    pub keeps_lists: bool,
 }
 
 /// What the one door does with those who come before a controller is connected to itself and knows a
@@ -378,6 +382,7 @@ impl Default for Policy {
             extend_deadline: true,
             definite_denials: true,
             retry_budget: true,
+            keeps_lists: true,
         }
     }
 }

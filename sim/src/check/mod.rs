@@ -3,6 +3,7 @@
 //! A check reads the history and nothing else, so it is the same for every engine. `always` must
 //! hold after every event; `settled` must come to hold once the faults are over, and stay so.
 
+mod addresses_right;
 mod batched;
 pub mod black_box;
 mod bounded;
@@ -17,6 +18,7 @@ mod gentle;
 mod kept;
 mod linearizable;
 mod links_kept;
+mod never_empty;
 mod no_error;
 mod no_ping_pong;
 mod one_answer;
@@ -105,6 +107,8 @@ pub const ALL: &[(&str, Make)] = &[
     ("connected", connected::make),
     ("roles", roles::make),
     ("quorum_kept", quorum_kept::make),
+    ("addresses_right", addresses_right::make),
+    ("never_empty", never_empty::make),
     ("no_error", no_error::make),
 ];
 
@@ -146,7 +150,7 @@ pub(crate) mod tests {
 
     /// A plan that gives every check something to say.
     const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                                 [members]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+                                 [members]\n[addresses]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

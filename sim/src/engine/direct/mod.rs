@@ -17,6 +17,7 @@
 //!                                                └───────── heap ◀─────────┘
 //! ```
 
+mod addresses;
 mod claims;
 mod clients;
 mod faults;
@@ -50,6 +51,7 @@ use crate::members;
 use crate::plan::Plan;
 use crate::settings::Bytes;
 use crate::stage::{Deed, Place, Stage};
+use addresses::Places;
 use clients::Client;
 use front::Front;
 use heap::{Due, Heap};
@@ -99,6 +101,10 @@ enum Event {
     Operate(Deed),
     /// A process that was told to stop ends.
     Stopped(Life),
+    /// A controller looks at the file that says where it is to be bound.
+    Look(Life),
+    /// A controller looks at what the log says of it.
+    Own(Life),
     /// A workload's client asks again.
     Claim(u32),
     /// A workload's client takes back what it asked under this number.
@@ -122,6 +128,8 @@ struct World<'a> {
     processes: Vec<Process>,
     clients: Vec<Client>,
     front: Option<Front>,
+    /// None where everybody is where its name says.
+    places: Option<Places>,
     /// Random words drawn by lives of agents that are over.
     drawn_before: u64,
     inbox: Inbox,
@@ -164,6 +172,7 @@ impl<'a> World<'a> {
             processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
             clients: Vec::new(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
+            places: Places::new(plan),
             drawn_before: 0,
             inbox: Inbox::default(),
             told: VecDeque::new(),
@@ -268,6 +277,8 @@ impl<'a> World<'a> {
                     self.left(life.node);
                 }
             }
+            Event::Look(life) => self.look(life),
+            Event::Own(life) => self.own(life),
             Event::Claim(client) => self.claim(client),
             Event::TakeBack(client, serial) => self.take_back(client, serial),
         }

@@ -83,7 +83,7 @@ impl World<'_> {
     fn execute(&mut self, node: NodeId, order: Output) {
         match order {
             Output::Open { door } => {
-                self.process(node).door(door).bound = true;
+                self.bound(node, door);
                 self.tell(node, Input::Opened { door });
             }
             Output::Accept { door } => {
@@ -95,7 +95,8 @@ impl World<'_> {
                 self.accept(node, door);
             }
             Output::Admit { connection } => self.shake(node, connection),
-            Output::Condition { .. } | Output::Bind { .. } | Output::Complain { .. } => {}
+            Output::Condition { .. } | Output::Complain { .. } => {}
+            Output::Bind { host } => self.bind(node, host),
             Output::Stopped => self.drained(node),
             Output::Shut { door } => {
                 let port = std::mem::take(self.process(node).door(door));
@@ -103,6 +104,9 @@ impl World<'_> {
             }
             Output::Welcome { connection, first } => {
                 self.reply(node, connection, Down::Welcome { first });
+                if let Some(link) = self.process(node).link(connection) {
+                    self.tell_addresses(node, link, first);
+                }
             }
             Output::Refuse { connection } => self.reply(node, connection, Down::Refused),
             Output::Redirect { connection, to } => {

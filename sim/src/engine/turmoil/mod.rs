@@ -390,7 +390,7 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Herd => cue(cues, Cue::Herd),
         Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
-        Deed::ControllerPort { .. } => {}
+        Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
         Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
         // No plan for this engine has anybody join, and only the engine says who has left.
