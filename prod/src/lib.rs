@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod bind_file;
 pub mod client;
 pub mod config;
 pub mod credentials;

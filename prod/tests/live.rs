@@ -2,6 +2,8 @@
 
 #[path = "live/balanced.rs"]
 mod balanced;
+#[path = "live/bound.rs"]
+mod bound;
 #[path = "live/drain.rs"]
 mod drain;
 #[path = "live/followed.rs"]

@@ -9,6 +9,7 @@ compile_error!(
 );
 
 mod action;
+mod addresses;
 mod agents;
 mod chaos;
 mod check;

@@ -64,6 +64,9 @@ pub const SOMETIMES: &[Sight] = &[
     ("old_fence_refused", |counts| counts.singles().refused > 0),
     ("paused", |counts| counts.paused > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
+    ("complained", |counts| counts.complaints > 0),
+    ("door_moved", |counts| counts.doors_moved > 0),
+    ("lists_written", |counts| counts.lists_written > 0),
 ];
 
 /// How a check broke.

@@ -13,7 +13,8 @@
 //!    └──Started (one door for all, as Juju without the key)──────────────────┘
 //!  any ──Stopping──▶ Closed
 //!
-//!  controller port: bound from Waiting on, if there is one; may be turned on and off at any time
+//!  controller port: bound from Waiting on, if there is one and it has its address; may be turned
+//!                   on and off at any time, and moved: the former is shut once the next is bound
 //!  API port:        bound while Open; from Waiting on if it holds (controllers first)
 //!
 //!  at a port that holds
@@ -67,6 +68,8 @@ pub struct Listener {
     ports: [Port; 2],
     permits: [Option<Permit>; 2],
     held: Held,
+    /// Whether the controller door has another address since it was last ordered open.
+    moved: bool,
     /// Whether memory is short.
     crowded: bool,
     connections: usize,
@@ -98,6 +101,7 @@ impl Listener {
             ports: [Port::Shut; 2],
             permits: [None; 2],
             held: Held::default(),
+            moved: false,
             crowded: false,
             connections: 0,
             logins: 0,
@@ -140,7 +144,7 @@ impl Listener {
     }
 
     fn bound(&self, door: Door) -> bool {
-        self.ports[door as usize] == Port::Bound
+        self.ports[door as usize].listens()
     }
 
     /// Whether the door's port is to be bound as things are.
@@ -148,7 +152,8 @@ impl Listener {
         let starts = matches!(self.phase, Phase::Waiting | Phase::Settling { .. });
         match door {
             Door::Controller => {
-                self.config.controller_door && (starts || self.phase == Phase::Open)
+                let addressed = self.config.controller_door && !self.config.address_awaited;
+                addressed && (starts || self.phase == Phase::Open)
             }
             Door::Api => self.phase == Phase::Open || self.config.controllers_first && starts,
         }
@@ -158,20 +163,34 @@ impl Listener {
     fn arrange(&mut self, out: &mut Vec<Output>) {
         for door in DOORS {
             let port = self.ports[door as usize];
+            let moved = door == Door::Controller && self.moved;
             self.ports[door as usize] = match (port, self.wanted(door)) {
-                (Port::Shut, true) => {
-                    out.push(Output::Open { door });
-                    Port::Binding
+                (Port::Shut, true) => self.open(door, Port::Binding, out),
+                (Port::Bound | Port::MovesAgain(_), true) if moved => {
+                    self.open(door, Port::Moving, out)
                 }
-                (Port::Bound, false) => {
-                    self.permits[door as usize] = None;
-                    out.push(Output::Shut { door });
-                    Port::Shut
-                }
+                (Port::Bound | Port::MovesAgain(_), false) => self.shut(door, Port::Shut, out),
+                // Where it is to be it may yet be bound, and is shut then.
+                (Port::Moving, false) => self.shut(door, Port::Binding, out),
                 (Port::Again(_), false) => Port::Shut,
-                (Port::Shut | Port::Binding, _) | (Port::Again(_) | Port::Bound, true) => port,
+                (Port::Shut | Port::Binding, _)
+                | (Port::Again(_) | Port::Bound | Port::Moving | Port::MovesAgain(_), true) => port,
             };
         }
+    }
+
+    fn open(&mut self, door: Door, port: Port, out: &mut Vec<Output>) -> Port {
+        if door == Door::Controller {
+            self.moved = false;
+        }
+        out.push(Output::Open { door });
+        port
+    }
+
+    fn shut(&mut self, door: Door, port: Port, out: &mut Vec<Output>) -> Port {
+        self.permits[door as usize] = None;
+        out.push(Output::Shut { door });
+        port
     }
 
     /// Whether one more of those who are no controllers may come in, apart from the pace.
@@ -320,9 +339,21 @@ impl Machine for Listener {
                     self.phase = Phase::Waiting;
                 }
             }
-            Input::Opened { door } => self.ports[door as usize] = Port::Bound,
+            Input::Opened { door } => {
+                if self.ports[door as usize] == Port::Moving {
+                    // The permit has gone with the former port.
+                    self.permits[door as usize] = None;
+                }
+                self.ports[door as usize] = Port::Bound;
+            }
             Input::NotOpened { door } => {
-                self.ports[door as usize] = Port::Again(now + self.config.bind_again);
+                let again = now + self.config.bind_again;
+                let port = &mut self.ports[door as usize];
+                *port = if *port == Port::Moving {
+                    Port::MovesAgain(again)
+                } else {
+                    Port::Again(again)
+                };
             }
             Input::Connected { door: Door::Controller } => {
                 self.permits[Door::Controller as usize] = None;
@@ -355,6 +386,10 @@ impl Machine for Listener {
                 self.crowded = percent >= u128::from(most);
             }
             Input::Allowed { logins } => self.allowed = logins,
+            Input::Addressed => {
+                self.config.address_awaited = false;
+                self.moved = true;
+            }
             Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
                 let config = self.config.clone();
                 let next =
@@ -377,8 +412,8 @@ impl Machine for Listener {
         let paced =
             self.wants_pace().then(|| Timeout { at: self.pace.ready_at(), why: "next permit" });
         let again = self.ports.iter().filter_map(|port| match port {
-            Port::Again(at) => Some(Timeout { at: *at, why: "bind again" }),
-            Port::Shut | Port::Binding | Port::Bound => None,
+            Port::Again(at) | Port::MovesAgain(at) => Some(Timeout { at: *at, why: "bind again" }),
+            Port::Shut | Port::Binding | Port::Bound | Port::Moving => None,
         });
         let timeouts = [self.phase_ends(), paced].into_iter().chain(again.map(Some));
         timeouts.chain([self.held_ends()]).fold(None, Timeout::earlier)
@@ -387,10 +422,12 @@ impl Machine for Listener {
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
         self.turn(now);
         for port in &mut self.ports {
-            if let Port::Again(at) = *port
-                && at <= now
-            {
-                *port = Port::Shut;
+            match *port {
+                Port::Again(at) if at <= now => *port = Port::Shut,
+                // Only the controller door ever moves.
+                Port::MovesAgain(at) if at <= now => self.moved = true,
+                Port::Shut | Port::Binding | Port::Bound | Port::Moving => {}
+                Port::Again(_) | Port::MovesAgain(_) => {}
             }
         }
         while self.held_ends().is_some_and(|due| due.at <= now) {

@@ -314,6 +314,8 @@ pub struct Health {
     pub api_door: &'static str,
     /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
     pub conditions: Vec<(String, bool)>,
+    /// What is wrong with the file that says where the controller door is to be bound, if anything.
+    pub lack: Option<String>,
     /// Connections through the API door, for whoever stands before several controllers.
     pub connections: u64,
 }

@@ -17,7 +17,7 @@ pub type Page = Response<Full<Bytes>>;
 const AUTHORIZATION_MAX: usize = 2_048;
 
 /// `/health`: Juju's word in the first line, then a line for each condition of readiness, `holds` or
-/// `waits`, what the API door does, and a line with the number of connections. Anybody may ask: it names nothing but the
+/// `waits`, what is wrong with a `bind-address-file`, what the API door does, and a line with the number of connections. Anybody may ask: it names nothing but the
 /// controller's own state.
 pub fn health(health: &Health) -> Page {
     let (status, word) = match health.standing {
@@ -30,6 +30,9 @@ pub fn health(health: &Health) -> Page {
         text.push_str(if *holds { "holds " } else { "waits " });
         text.push_str(condition);
         text.push('\n');
+    }
+    if let Some(lack) = &health.lack {
+        text.push_str(&format!("bind-address {lack}\n"));
     }
     text.push_str(&format!("api-door {}\n", health.api_door));
     text.push_str(&format!("connections {}\n", health.connections));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use portcullis_core::admission::{self, Accept};
 use portcullis_core::forward::{self, budget};
-use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions, waits};
+use portcullis_core::{NodeId, bind, clock, controller, listener, pace, queue, sessions, waits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -74,6 +74,14 @@ pub struct Config {
     /// Address that both doors are bound to. Default `0.0.0.0`, which is all of IPv4, as in Juju.
     #[serde(default = "default::bind_address")]
     pub bind_address: IpAddr,
+    /// File that says at which address `controller-api-port` is to be bound, written and rewritten by
+    /// somebody else: YAML as Juju's controller charm writes it, or TOML if its name ends in `.toml`;
+    /// looked at once a second. Until it has one address for this controller that door is not bound,
+    /// and nobody is let in; another one is moved to while everything runs, and where
+    /// `api-addresses` have the host of `controller-address`, they follow. None by default. Only
+    /// with a controller door for peers, and a `bind-address` that is every address.
+    #[serde(default)]
+    pub bind_address_file: Option<PathBuf>,
     /// Port of the API door, for agents and users: 0 to 65535, default 17070 (Juju). With 0 the
     /// kernel chooses, and `run --print-ports` says which.
     #[serde(default = "default::api_port")]
@@ -304,6 +312,11 @@ pub struct Machine {
 impl Config {
     /// Reads and checks a file, and the presence of the files that it names.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        Config::load_with(file, |_| ())
+    }
+
+    /// The same with what the command line says set before it is checked.
+    pub fn load_with(file: &Path, set: impl FnOnce(&mut Config)) -> Result<Config, ConfigError> {
         let text = text_of(file)?;
         let wrong = |faults| ConfigError::Wrong { file: file.to_owned(), faults };
         let source = fault::Source::read(&text).map_err(|fault| wrong(vec![fault]))?;
@@ -316,9 +329,11 @@ impl Config {
         }
         config.controller_socket = config.controller_socket.map(|path| config.data_dir.join(path));
         config.ports_file = config.ports_file.map(|path| folder.join(path));
+        config.bind_address_file = config.bind_address_file.map(|path| folder.join(path));
         for path in config.moved.iter_mut().filter_map(|moved| moved.ca.as_mut()) {
             *path = folder.join(&*path);
         }
+        set(&mut config);
         let faults = check::faults(&config);
         match faults.is_empty() {
             true => Ok(config),
@@ -414,6 +429,7 @@ impl Config {
                 ..defaults.waits
             },
             balancer: self.balance.balancer(),
+            bind: self.bind_address_file.as_ref().map(|_| bind::Config::default()),
             asks_per_connection_max: self.limits.asks_per_connection_max,
             drain_max: self.limits.drain_max,
             clock_interval: self.raft.clock_interval,
@@ -424,10 +440,13 @@ impl Config {
 
 /// Reads any other TOML file, with errors of the same form.
 pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
-    let text = text_of(file)?;
-    fault::Source::read(&text)
-        .and_then(|source| source.decode())
+    decode(&text_of(file)?)
         .map_err(|fault| ConfigError::Wrong { file: file.to_owned(), faults: vec![fault] })
+}
+
+/// Decodes a text of any other TOML file.
+pub(crate) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
+    fault::Source::read(text)?.decode()
 }
 
 fn text_of(file: &Path) -> Result<String, ConfigError> {

@@ -34,6 +34,7 @@ impl Config {
                 ..api::Config::default()
             },
             doors,
+            bind_file: self.bind_address_file.clone(),
             metrics: self.metrics_address,
             proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),

@@ -44,6 +44,7 @@ impl Config {
             ("joined", self.joined != other.joined),
             ("data-dir", self.data_dir != other.data_dir),
             ("bind-address", self.bind_address != other.bind_address),
+            ("bind-address-file", self.bind_address_file != other.bind_address_file),
             ("api-port", self.api_port != other.api_port),
             ("accept", self.accept != other.accept),
             ("proxy-protocol", self.proxy_protocol != other.proxy_protocol),

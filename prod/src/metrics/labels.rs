@@ -3,6 +3,7 @@
 //! Every value comes from a list of ours: whoever connects can make no new series.
 
 use openraft::AsyncRuntime;
+use portcullis_core::bind::Lack;
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{Operation, Outcome, Refusal};
 use portcullis_core::queue::Answer;
@@ -201,5 +202,19 @@ pub fn failure(failure: peer::Failure) -> &'static str {
         peer::Failure::Busy => "busy",
         peer::Failure::TooLarge => "too-large",
         peer::Failure::Lost | peer::Failure::Timeout => "lost",
+    }
+}
+
+/// Everything that [`lack`] says.
+pub const LACKS: [&str; 5] = ["no-file", "unreadable", "no-address", "ambiguous", "unusable"];
+
+/// What is wrong with the file that says where to be bound.
+pub fn lack(lack: &Lack) -> &'static str {
+    match lack {
+        Lack::NoFile => "no-file",
+        Lack::Unreadable { .. } => "unreadable",
+        Lack::NoAddress => "no-address",
+        Lack::Ambiguous { .. } => "ambiguous",
+        Lack::Unusable { .. } => "unusable",
     }
 }

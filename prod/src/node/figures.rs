@@ -11,7 +11,7 @@ use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Readiness, Serve};
 use crate::api::{Health, Standing};
 use crate::env::{Env, Process};
 use crate::join;
-use crate::metrics::{Limit, Sheet};
+use crate::metrics::{Limit, Sheet, labels};
 use crate::peer;
 
 /// The bounds of all limits that are known when a controller starts.
@@ -52,7 +52,7 @@ impl<E: Env> Serve<E> {
     /// How the controller is, and what it is ready by or waits for.
     pub fn health(&self) -> Health {
         let ports = self.ports.borrow().clone();
-        let Readiness { open, api_door, conditions } = self.readiness.borrow().clone();
+        let Readiness { open, api_door, conditions, lack } = self.readiness.borrow().clone();
         let standing = match open {
             _ if self.stopping.is_cancelled() => Standing::Stopping,
             true => Standing::Running,
@@ -62,11 +62,13 @@ impl<E: Env> Serve<E> {
         let mut conditions: Vec<_> = named.collect();
         if self.doors.borrow().controller.is_some() {
             let bound = ports.controller.is_some();
-            conditions.insert(0, ("controller-door-open".to_owned(), bound));
+            let addressed = usize::from(self.bind_file.is_some());
+            let place = addressed.min(conditions.len());
+            conditions.insert(place, ("controller-door-open".to_owned(), bound));
         }
         conditions.push(("api-door-open".to_owned(), open));
         let connections = self.metrics.connections(Door::Api);
-        Health { standing, api_door, conditions, connections }
+        Health { standing, api_door, conditions, lack, connections }
     }
 
     /// Everything that Prometheus wants to know.
@@ -95,6 +97,7 @@ impl<E: Env> Serve<E> {
             ] {
                 self.metrics.used(limit, used as u64);
             }
+            bind_file(&status, sheet);
             lease_manager(&status, sheet);
             admission(&status, sheet);
         }
@@ -252,6 +255,17 @@ impl<E: Env> Serve<E> {
         );
         sheet.gauge("process_max_fds", "Files that the process may have open", files_max);
     }
+}
+
+/// What is wrong with the file that says where the controller door is to be bound.
+fn bind_file(status: &controller::Status, sheet: &mut Sheet) {
+    let reason = status.lack.as_ref().map(labels::lack);
+    sheet.gauges(
+        "portcullis_bind_address_lack",
+        "1 for what is wrong with bind-address-file; /health and the log have it in full",
+        "reason",
+        labels::LACKS.map(|each| (each.to_owned(), truth(reason == Some(each)))),
+    );
 }
 
 /// What the machine alone knows of its asks and its clock.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use portcullis_core::addresses::HostPort;
 use portcullis_core::members::{Command, Member, Outcome, READS, Refusal, Standing, Wanted};
 use portcullis_core::roles::{self, Roles};
 use portcullis_core::{Address, NodeId, Time};
@@ -20,7 +19,6 @@ use tracing::{info, warn};
 use super::own::{ROLE_ADJUSTER, leading};
 use super::peers::firsts;
 use super::{Config, HEIR_LOOKED_AT, Serve};
-use crate::api::Cluster;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
 use crate::metrics::Limit;
@@ -184,7 +182,7 @@ async fn follow<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
         // It dials itself, whatever it is to the others: that shows that its own door works.
         let own = known.peers.get(&serve.node).cloned();
         wanted.entry(serve.node).or_insert(own.unwrap_or_else(|| Address::new("")));
-        tell_addresses(&serve);
+        serve.tell_servers();
         if wanted != linked {
             serve.peers.follow(&wanted);
             linked = wanted;
@@ -197,41 +195,28 @@ async fn follow<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
     }
 }
 
-/// An API address as agents are told of it; nothing if it is no `host:port`.
-fn host_port(address: &Address) -> Option<HostPort> {
-    let (host, port) = address.as_str().rsplit_once(':')?;
-    Some(HostPort::new(host, port.parse().ok()?))
-}
-
-/// Tells agents and users of members that the configuration does not know, and no more of those that
-/// are gone.
-fn tell_addresses<E: Env>(serve: &Serve<E>) {
-    let members = serve.leases.view().members().clone();
-    serve.cluster.send_if_modified(|cluster| {
-        let mut servers = cluster.servers.clone();
-        servers.retain(|node, _| members.standing(*node) != Standing::Removed);
-        for (node, member) in members.iter() {
-            let told = || member.api.iter().filter_map(host_port).collect();
-            servers.entry(node).or_insert_with(told);
-        }
-        let changed = servers != cluster.servers;
-        if changed {
-            *cluster = Arc::new(Cluster { servers, ..(**cluster).clone() });
-        }
-        changed
-    });
-}
-
 /// Has the log say of this controller what its configuration says: its addresses, its failure domain
-/// and the versions that it reads.
+/// and the versions that it reads. Where its door is to be bound by a file, that says the address.
 async fn own<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
     let Some(mine) = known.members.get(&serve.node) else { return };
+    let mut bound = serve.bound.subscribe();
     loop {
-        serve.env.sleep_until(serve.env.now() + LOOKED_AT).await;
+        let soon = serve.env.now() + LOOKED_AT;
+        tokio::select! {
+            biased;
+            changed = bound.changed() => if changed.is_err() { return },
+            () = serve.env.sleep_until(soon) => {}
+        }
+        let bound = *bound.borrow_and_update();
+        if bound.is_none() && serve.bind_file.is_some() {
+            continue;
+        }
+        let at = bound.map(|at| Address::from(at.to_string()));
         // What agents are told may change while it runs.
-        let told = serve.cluster.borrow().servers.get(&serve.node).cloned().unwrap_or_default();
+        let told = serve.servers().remove(&serve.node).unwrap_or_default();
         let api = told.iter().map(|at| Address::from(at.joined())).collect();
-        let mine = Member { api, ..mine.clone() };
+        let address = at.unwrap_or_else(|| mine.address.clone());
+        let mine = Member { address, api, ..mine.clone() };
         let differs = {
             let view = serve.leases.view();
             view.members().get(serve.node).is_some_and(|said| *said != mine)

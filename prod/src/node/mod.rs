@@ -6,6 +6,7 @@
 //!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
 //! ```
 
+mod bound;
 mod certificates;
 mod cut;
 mod door;
@@ -22,10 +23,12 @@ mod proxied;
 mod readiness;
 mod serve;
 mod shell;
+mod whereabouts;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +66,7 @@ pub use own::{GLOBAL_CLOCK_UPDATER, RAFT_LEADERSHIP, ROLE_ADJUSTER};
 pub use peers::Addresses;
 pub use ports::{At, Doors, Ports};
 pub use readiness::Readiness;
+pub use whereabouts::Whereabouts;
 pub use worker::Worker;
 
 pub use proxied::Net;
@@ -104,6 +108,9 @@ pub struct Config {
     pub api: api::Config,
     /// Where to listen.
     pub doors: Doors,
+    /// The file that says where the controller door is to be bound, if one does: then `controller` has
+    /// a `bind`, and `doors` say the port alone.
+    pub bind_file: Option<PathBuf>,
     /// Where to show metrics to whoever asks, by plain HTTP.
     pub metrics: Option<SocketAddr>,
     /// Fronts, whose connections to the API door begin with a PROXY header.
@@ -201,7 +208,13 @@ impl<E: Env> Node<E> {
         let (ports_out, ports) = watch::channel(Ports::default());
         let limits = peer::Config::new(node, &config.cluster);
         let addresses = watch::Sender::new(config.peers.clone());
-        let links = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
+        let bind_file = config.bind_file.clone();
+        let bind_file =
+            bind_file.map(|path| bound::BindFile { path, others: watch::Sender::default() });
+        let offered = bind_file.as_ref().map(|file| file.others.subscribe());
+        let around =
+            peers::Around { addresses: addresses.subscribe(), ports: ports.clone(), offered };
+        let links = Peers::link(&env, &config, limits.clone(), around)?;
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
@@ -243,6 +256,12 @@ impl<E: Env> Node<E> {
             news: news.clone(),
             own: Own::default(),
             ports: ports.clone(),
+            bind_file,
+            bound: watch::Sender::default(),
+            whereabouts: watch::Sender::new(Whereabouts::new(
+                config.servers.clone(),
+                &config.peers,
+            )),
             readiness: watch::Sender::default(),
             addresses,
             workers: Workers::default(),
@@ -284,6 +303,7 @@ impl<E: Env> Node<E> {
             serve.tell(Input::Working { worker, stable: false }).await;
         }
         env.spawn(serve.clone().until_closing(worker::deliver(serve.clone())));
+        env.spawn(serve.clone().until_closing(bound::watch(serve.clone())));
         if env.memory().is_some() {
             env.spawn(serve.clone().until_closing(memory(serve.clone())));
         }
@@ -365,11 +385,15 @@ impl<E: Env> Node<E> {
                 }
             }
         });
+        let known: Vec<NodeId> = self.serve.cluster.borrow().servers.keys().copied().collect();
+        self.serve.whereabouts.send_modify(|whereabouts| {
+            servers.retain(|node, _| known.contains(node));
+            whereabouts.servers.extend(servers);
+            whereabouts.dialled_at(&peers);
+        });
+        let servers = self.serve.servers();
         self.serve.cluster.send_if_modified(|cluster| {
-            let mut next = Cluster { space, models, moved, ..(**cluster).clone() };
-            for (node, known) in &mut next.servers {
-                *known = servers.remove(node).unwrap_or_else(|| known.clone());
-            }
+            let next = Cluster { servers, space, models, moved, ..(**cluster).clone() };
             let changed = next != **cluster;
             *cluster = Arc::new(next);
             changed

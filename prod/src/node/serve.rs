@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
@@ -20,12 +22,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::bound::BindFile;
 use super::certificates::Seldom;
 use super::news::News;
 use super::own::Own;
 use super::peers::Peers;
 use super::worker::Workers;
-use super::{Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, metrics_port};
+use super::{
+    Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, Whereabouts, metrics_port,
+};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Responsibility, Verdict, Watch,
@@ -81,6 +86,12 @@ pub struct Serve<E: Env> {
     pub news: News,
     pub own: Own,
     pub ports: watch::Receiver<Ports>,
+    /// The file that says where the controller door is to be bound, if one does.
+    pub bind_file: Option<BindFile>,
+    /// Where that door is bound by it; nowhere yet, or never.
+    pub bound: watch::Sender<Option<SocketAddr>>,
+    /// Where controllers are by the configuration.
+    pub whereabouts: watch::Sender<Whereabouts>,
     /// How ready the machine said it is.
     pub readiness: watch::Sender<Readiness>,
     /// Where controllers are dialled.
@@ -136,6 +147,25 @@ impl<E: Env> Serve<E> {
                 return;
             }
         }
+    }
+
+    /// Where agents and users are to be told that controllers are by now.
+    pub fn servers(&self) -> BTreeMap<NodeId, Vec<HostPort>> {
+        let own = self.bound.borrow().map(|at| at.ip().to_string());
+        let view = self.leases.view();
+        self.whereabouts.borrow().now(view.members(), self.node, own.as_deref())
+    }
+
+    /// Tells agents and users where controllers are, if that is another place than before.
+    pub fn tell_servers(&self) {
+        let servers = self.servers();
+        self.cluster.send_if_modified(|cluster| {
+            let changed = servers != cluster.servers;
+            if changed {
+                *cluster = Arc::new(Cluster { servers, ..(**cluster).clone() });
+            }
+            changed
+        });
     }
 
     /// What the controller is doing.

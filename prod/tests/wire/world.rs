@@ -254,6 +254,8 @@ impl Handler for Controller {
             clock_lag: Duration::ZERO,
             parked: 0,
             conditions: Vec::new(),
+            bound: None,
+            lack: None,
             held: 0,
             draining: None,
         })
@@ -286,6 +288,7 @@ impl Handler for Controller {
             standing: *self.standing.lock().expect("no panic"),
             api_door: "waiting until this controller is stable",
             conditions: vec![("led".into(), true), ("api-door-open".into(), false)],
+            lack: None,
             connections: 7,
         }
     }

@@ -1,12 +1,12 @@
 //! `run`: one controller, until it is told to stop.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::{panic, process, thread};
 
 use clap::Args;
-use portcullis::config::Config;
+use portcullis::config::{Config, ConfigError};
 use portcullis::env::Env;
 use portcullis::node::Node;
 use portcullis::tokio_env::{Ports, Tokio, today};
@@ -36,6 +36,10 @@ pub struct Arguments {
     /// clean stop [default: the configuration's ports-file]
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
+    /// File that says at which address controller-api-port is to be bound: YAML as Juju's controller
+    /// charm writes it, or TOML [default: the configuration's bind-address-file]
+    #[arg(long, value_name = "FILE")]
+    bind_address_file: Option<PathBuf>,
     /// Share ports with another process of the same user, which holds them.
     #[arg(long, hide = true)]
     ports_reserved: bool,
@@ -60,10 +64,18 @@ impl Arguments {
 /// Runs the controller until Ctrl-C, SIGTERM, or the end of whoever started it; at SIGHUP it reads
 /// its configuration again.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config).map_err(Failure::wrong)?;
+    let config = load(arguments).map_err(Failure::wrong)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::wrong)?;
     runtime.block_on(serve(arguments, &config))
+}
+
+fn load(arguments: &Arguments) -> Result<Config, ConfigError> {
+    Config::load_with(&arguments.config, |config| {
+        if let Some(file) = &arguments.bind_address_file {
+            config.bind_address_file = Some(file.clone());
+        }
+    })
 }
 
 async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
@@ -117,7 +129,7 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 () = node.removed() => break None,
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
-                    reload(&arguments.config, config, &node).await;
+                    reload(arguments, config, &node).await;
                     manager.reloaded();
                 }
                 _ = &mut told => {}
@@ -172,8 +184,8 @@ impl Signals {
 
 /// Reads the file again and goes on with what may change, or says what is wrong with it and goes on
 /// as before.
-async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
-    let read = Config::load(file).map_err(|error| error.to_string());
+async fn reload(arguments: &Arguments, running: &Config, node: &Node<Tokio>) {
+    let read = load(arguments).map_err(|error| error.to_string());
     // How it accepts takes a restart, and the pace that comes with that by default does too.
     let by = |config: &Config| Config { accept: running.accept, ..config.clone() };
     let read = read.and_then(|config| match by(&config).live() {

@@ -17,6 +17,7 @@
 //!                                                └───────── heap ◀─────────┘
 //! ```
 
+mod addresses;
 mod alone;
 mod claims;
 mod clients;
@@ -55,6 +56,7 @@ use crate::report::Gauges;
 use crate::settings::Bytes;
 use crate::singular::{Resource, Worker};
 use crate::stage::{Deed, Place, Stage};
+use addresses::Places;
 use clients::Client;
 use front::Front;
 use heap::{Due, Heap};
@@ -115,6 +117,10 @@ enum Event {
     Blind(Life, Time),
     /// A process that was told to stop ends.
     Stopped(Life),
+    /// A controller looks at the file that says where it is to be bound.
+    Look(Life),
+    /// A controller looks at what the log says of it.
+    Own(Life),
     /// A workload's client asks again.
     Claim(u32),
     /// A workload's client takes back what it asked under this number.
@@ -140,6 +146,8 @@ struct World<'a> {
     front: Option<Front>,
     /// What the workers work upon.
     resource: Resource,
+    /// None where everybody is where its name says.
+    places: Option<Places>,
     /// Random words drawn by lives of agents that are over.
     drawn_before: u64,
     inbox: Inbox,
@@ -184,6 +192,7 @@ impl<'a> World<'a> {
             clients: Vec::new(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             resource: Resource::new(plan),
+            places: Places::new(plan),
             drawn_before: 0,
             inbox: Inbox::default(),
             told: VecDeque::new(),
@@ -309,6 +318,8 @@ impl<'a> World<'a> {
                     self.left(life.node);
                 }
             }
+            Event::Look(life) => self.look(life),
+            Event::Own(life) => self.own(life),
             Event::Claim(client) => self.claim(client),
             Event::TakeBack(client, serial) => self.take_back(client, serial),
         }

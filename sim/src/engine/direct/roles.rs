@@ -117,6 +117,7 @@ impl World<'_> {
 
     /// One try, at the leader; says whether it is done.
     fn operate_at(&mut self, leader: NodeId, deed: &Deed) -> bool {
+        let plan = self.plan;
         let Some(raft) = &self.process(leader).raft else { return false };
         let members = raft.members();
         match deed {
@@ -131,7 +132,7 @@ impl World<'_> {
                 let (void_after, key) = (GlobalTime(u64::MAX), KeyHash(token.0));
                 raft.command(match members.tokens().any(|(known, _)| known == token) {
                     false => Command::Invite { token, void_after },
-                    true => Command::Join { token, member: members::member(*node), key },
+                    true => Command::Join { token, member: members::member(plan, *node), key },
                 });
                 false
             }

@@ -206,6 +206,7 @@ impl Stageplay {
             metrics: None,
             proxied: Vec::new(),
             cluster: CLUSTER.into(),
+            bind_file: None,
             joining: Default::default(),
             membership: members.map(|members| Membership {
                 roles: members.roles(node),
@@ -438,7 +439,7 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Herd => cue(cues, Cue::Herd),
         Deed::RestartAgents => cue(cues, Cue::Restart),
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
-        Deed::ControllerPort { .. } => {}
+        Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
         Deed::LoseItself(_) | Deed::FindItself(_) => {}
         Deed::Pause(_) | Deed::Resume(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
@@ -447,7 +448,7 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
             let token = TokenHash([node.0 as u8; 32]);
             let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
             order(play, by, Order::Do(invite));
-            let (member, key) = (members::member(node), KeyHash(token.0));
+            let (member, key) = (members::member(&play.plan, node), KeyHash(token.0));
             order(play, by, Order::Do(Command::Join { token, member, key }));
             let joins = play.orders.borrow().get(&node).cloned();
             joins.into_iter().for_each(|joins| order(play, by, Order::Have(joins)));
