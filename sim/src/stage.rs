@@ -123,6 +123,8 @@ impl Deed {
             | Deed::Pause(_)
             | Deed::Resume(_)
             | Deed::ControllerPort { .. }
+            | Deed::BindFile { .. }
+            | Deed::ApiAddresses { .. }
             | Deed::LoseItself(_)
             | Deed::FindItself(_)
             | Deed::SlowDisk { .. }
@@ -270,11 +272,11 @@ impl Stage {
             }
             Action::BindFile { node, says } => {
                 let written = |node| Deed::BindFile { node, says: says.clone() };
-                return out.extend(self.nodes(node, leader).map(written));
+                return out.extend(self.nodes(node, parts).map(written));
             }
             Action::ApiAddresses { node, are } => {
                 let moved = |node| Deed::ApiAddresses { node, are: are.clone() };
-                return out.extend(self.nodes(node, leader).map(moved));
+                return out.extend(self.nodes(node, parts).map(moved));
             }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);

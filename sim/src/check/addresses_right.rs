@@ -63,7 +63,7 @@ impl Check for AddressesRight {
             (_, Event::Did(_) | Event::Ordered(_) | Event::AgentOrdered(_))
             | (_, Event::Told(_) | Event::AgentTold(_) | Event::Applied { .. })
             | (_, Event::Memory(_) | Event::Front(_) | Event::BacklogFull | Event::Cluster(_))
-            | (_, Event::Killed(_) | Event::Error(_)) => {}
+            | (_, Event::Killed(_) | Event::Error(_) | Event::Singular(_)) => {}
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Check for NeverEmpty {
             (_, Event::AgentOrdered(_) | Event::AgentTold(_) | Event::Told(_))
             | (_, Event::Ordered(_) | Event::Did(_) | Event::Applied { .. } | Event::Memory(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_))
-            | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
+            | (_, Event::Killed(_) | Event::Error(_) | Event::Singular(_)) => Ok(()),
         }
     }
 }

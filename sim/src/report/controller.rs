@@ -108,6 +108,7 @@ impl Controller {
             Input::Followed { .. } => self.leads.turn(at, State::Idle, "follows"),
             Input::Stopping => self.leads.turn(at, State::Waiting, "stops"),
             Input::NotOpened { .. }
+            | Input::Offered { .. }
             | Input::LoggedIn { .. }
             | Input::Pinged { .. }
             | Input::Asked { .. }
@@ -147,6 +148,8 @@ impl Controller {
             Output::Stopped => self.ended(at),
             Output::Hold { .. }
             | Output::Open { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Answer { .. }
             | Output::Accept { .. }
             | Output::Condition { .. }

@@ -55,6 +55,7 @@ impl Arguments {
             config,
             print_ports: false,
             ports_file: None,
+            bind_address_file: None,
             ports_reserved: false,
             until_stdin_closes: false,
         }
