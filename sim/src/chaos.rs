@@ -59,6 +59,8 @@ pub enum Class {
     SlowDisk,
     /// A controller cannot reach itself.
     LoseItself,
+    /// A process stands still, and goes on later.
+    Pause,
     /// All agents drop their connections and return.
     Herd,
     /// All agents start again.
@@ -66,7 +68,7 @@ pub enum Class {
 }
 
 /// Every class, in the order in which a seed is asked about them.
-const CLASSES: [Class; 16] = [
+const CLASSES: [Class; 17] = [
     Class::Crash,
     Class::Restart,
     Class::Stop,
@@ -81,6 +83,7 @@ const CLASSES: [Class; 16] = [
     Class::SlowLink,
     Class::SlowDisk,
     Class::LoseItself,
+    Class::Pause,
     Class::Herd,
     Class::RestartAgents,
 ];
@@ -94,7 +97,7 @@ impl Class {
     /// Whether the engine knows it.
     fn runs_on(self, engine: Engine) -> bool {
         match self {
-            Class::SlowDisk | Class::LoseItself => engine == Engine::Direct,
+            Class::SlowDisk | Class::LoseItself | Class::Pause => engine == Engine::Direct,
             Class::Crash
             | Class::Restart
             | Class::Stop
@@ -195,6 +198,7 @@ impl Fault {
                 one(Action::SlowDisk { node: self.node(), by: self.within(SLOWER_MOST) })
             }
             Class::LoseItself => one(Action::LoseItself { node: self.node() }),
+            Class::Pause => one(Action::Pause { node: self.node() }),
             Class::Herd => over(Action::Herd),
             Class::RestartAgents => over(Action::RestartAgents),
         }
@@ -297,7 +301,7 @@ mod tests {
             seen.extend(verbs(&steps));
         }
         let all =
-            "crash herd hold lose-itself partition restart restart-agents slow-disk slow-link stop";
+            "crash herd hold lose-itself partition pause restart restart-agents slow-disk slow-link stop";
         assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), all);
     }
 
@@ -305,7 +309,7 @@ mod tests {
     fn a_seed_leaves_whole_classes_out() {
         let kinds: Vec<usize> =
             (0..200).map(|seed| verbs(&steps(seed, Engine::Direct, 1_000)).len()).collect();
-        assert!(kinds.iter().all(|kinds| *kinds < 10), "some seed has everything: {kinds:?}");
+        assert!(kinds.iter().all(|kinds| *kinds < 11), "some seed has everything: {kinds:?}");
         assert!(kinds.contains(&1), "no seed has one kind alone: {kinds:?}");
     }
 
@@ -313,7 +317,7 @@ mod tests {
     fn an_engine_gets_what_it_knows() {
         let turmoil = (0..500).flat_map(|seed| steps(seed, Engine::Turmoil, 100));
         let verbs = verbs(&turmoil.collect::<Vec<_>>());
-        assert!(!verbs.contains("slow-disk") && !verbs.contains("lose-itself"), "{verbs:?}");
+        assert!(["slow-disk", "lose-itself", "pause"].iter().all(|verb| !verbs.contains(*verb)), "{verbs:?}");
     }
 
     #[test]
