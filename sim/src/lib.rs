@@ -30,5 +30,7 @@ mod plan;
 mod report;
 mod scenario;
 mod settings;
+mod singles;
+mod singular;
 mod spread;
 mod stage;

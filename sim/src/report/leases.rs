@@ -103,7 +103,7 @@ impl Leases {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Applied { .. })
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Did(_))
-            | (_, Event::Cluster(_) | Event::Memory(_) | Event::BacklogFull)
+            | (_, Event::Cluster(_) | Event::Memory(_) | Event::BacklogFull | Event::Singular(_))
             | (_, Event::Front(_) | Event::Killed(_) | Event::Error(_)) => {}
         }
     }

@@ -120,7 +120,7 @@ impl Record {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
-            | (_, Event::Cluster(_) | Event::Killed(_))
+            | (_, Event::Cluster(_) | Event::Killed(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
     }
