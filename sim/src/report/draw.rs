@@ -95,6 +95,7 @@ fn each(record: &Record, level: fn(&Controller) -> &Level) -> Vec<Line> {
     let line = |(node, of): (&NodeId, &Controller)| Line {
         name: node.to_string(),
         ink: ink(*node),
+        dashed: false,
         points: level(of).points(),
     };
     record.controllers.iter().map(line).collect()
@@ -102,7 +103,12 @@ fn each(record: &Record, level: fn(&Controller) -> &Level) -> Vec<Line> {
 
 fn connections(record: &Record) -> Panel {
     let mut lines = each(record, |of| &of.connections);
-    lines.push(Line { name: "agents in".into(), ink: 8, points: record.agents.points() });
+    lines.push(Line {
+        name: "agents in".into(),
+        ink: 8,
+        dashed: false,
+        points: record.agents.points(),
+    });
     Panel::Plot(Plot {
         id: "connections".into(),
         title: "Connections through the API door".into(),
@@ -135,9 +141,13 @@ fn queue_at_the_door(plan: &Plan, record: &Record) -> Panel {
         return Panel::Absent { id: id.into(), title: title.into(), why };
     }
     if holds {
-        notes.push("held: let stand at the door until it is ready".into());
+        notes.push("dashed, held: let stand at the door until it is ready".into());
         let held = each(record, |of| &of.held).into_iter();
-        lines.extend(held.map(|line| Line { name: format!("{} held", line.name), ..line }));
+        lines.extend(held.map(|line| Line {
+            name: format!("{} held", line.name),
+            dashed: true,
+            ..line
+        }));
     }
     Panel::Plot(Plot {
         id: id.into(),
@@ -169,7 +179,7 @@ fn memory(plan: &Plan, record: &Record, ended: Time) -> Panel {
     if near {
         let mut points = limits;
         points.push((ended.0 / 1_000, Some(limit)));
-        lines.push(Line { name: "limit".into(), ink: 0, points });
+        lines.push(Line { name: "limit".into(), ink: 0, dashed: true, points });
     }
     Panel::Plot(Plot {
         id: id.into(),
@@ -195,6 +205,7 @@ fn answers(record: &Record, ended: Time) -> Panel {
         .map(|(name, ink, rate)| Line {
             name: (*name).into(),
             ink: *ink,
+            dashed: false,
             points: rate.points(ended, width),
         })
         .collect();
@@ -220,6 +231,7 @@ fn delays(record: &Record, ended: Time) -> Panel {
     let line = |name: &str, ink, share| Line {
         name: name.into(),
         ink,
+        dashed: false,
         points: record.delays.percent(share, ended),
     };
     let lines = vec![line("max", 2, 100), line("p99", 4, 99), line("p50", 1, 50)];
@@ -268,6 +280,11 @@ fn clock(record: &Record) -> Panel {
         unit: Unit::Time,
         kind: Kind::Linear,
         shape: Shape::Slope,
-        lines: vec![Line { name: "lag".into(), ink: 1, points: record.lag.points() }],
+        lines: vec![Line {
+            name: "lag".into(),
+            ink: 1,
+            dashed: false,
+            points: record.lag.points(),
+        }],
     })
 }

@@ -189,11 +189,13 @@ fn timeline(runs: &[Run], until: u64) -> String {
             Some((run, place, &runs[run].panels[place]))
         };
         let there: Vec<(usize, usize, &Panel)> = places.iter().enumerate().filter_map(of).collect();
-        let most = there.iter().map(|(.., panel)| plot::most(panel)).max().unwrap_or_default();
+        let extents = there.iter().map(|(.., panel)| plot::extent(panel));
+        let extent = extents.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        let extent = extent.unwrap_or_default();
         let columns: String = there
             .iter()
             .map(|(run, place, panel)| {
-                column(panel, &views[*run], &runs[*run], (*run, *place), most)
+                column(panel, &views[*run], &runs[*run], (*run, *place), extent)
             })
             .collect();
         let note = match panel {
@@ -217,10 +219,10 @@ fn column(
     view: &View<'_>,
     run: &Run,
     (number, place): (usize, usize),
-    most: u64,
+    extent: plot::Extent,
 ) -> String {
     let name = escape(&run.scenario);
-    let Some(drawn) = plot::draw(panel, view, most) else {
+    let Some(drawn) = plot::draw(panel, view, extent) else {
         let why = match panel {
             Panel::Absent { why, .. } => why,
             Panel::Plot(Plot { note, .. }) | Panel::Strip(Strip { note, .. }) => note,

@@ -73,6 +73,7 @@ pub struct Line {
     pub name: String,
     /// Which of the page's colours, from one; zero is that of limits.
     pub ink: u8,
+    pub dashed: bool,
     pub points: Vec<Point>,
 }
 

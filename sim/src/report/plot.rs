@@ -56,26 +56,26 @@ pub struct Drawn {
     pub right: String,
 }
 
-/// Draws a panel on a scale that fits `most` as well; none if there is nothing to draw.
-pub fn draw(panel: &Panel, view: &View<'_>, most: u64) -> Option<Drawn> {
+/// The lowest and the highest of some values.
+pub type Extent = (u64, u64);
+
+/// Draws a panel on a scale of that extent; none if there is nothing to draw.
+pub fn draw(panel: &Panel, view: &View<'_>, extent: Extent) -> Option<Drawn> {
     match panel {
-        Panel::Plot(plot) => Some(of_plot(plot, view, most)),
+        Panel::Plot(plot) => Some(of_plot(plot, view, extent)),
         Panel::Strip(strip) if strip.lanes.is_empty() => None,
         Panel::Strip(strip) => Some(of_strip(strip, view)),
         Panel::Absent { .. } => None,
     }
 }
 
-/// The highest value that a panel must have room for.
-pub fn most(panel: &Panel) -> u64 {
-    let Panel::Plot(plot) = panel else { return 0 };
-    let highest = |line: &Line| line.points.iter().filter_map(|(_, value)| *value).max();
-    match plot.shape {
-        Shape::Steps | Shape::Slope => plot.lines.iter().filter_map(highest).max().unwrap_or(0),
-        Shape::Stack => stacked(plot)
-            .last()
-            .map_or(0, |top| top.iter().filter_map(|(_, value)| *value).max().unwrap_or_default()),
-    }
+/// The lowest and the highest value that a panel must have room for.
+pub fn extent(panel: &Panel) -> Extent {
+    let Panel::Plot(plot) = panel else { return (u64::MAX, 0) };
+    let stacks = if plot.shape == Shape::Stack { stacked(plot) } else { Vec::new() };
+    let lines = plot.lines.iter().map(|line| &line.points).chain(&stacks);
+    let values = lines.flatten().filter_map(|(_, value)| *value);
+    values.fold((u64::MAX, 0), |(least, most), value| (least.min(value), most.max(value)))
 }
 
 /// The axis of time, with the names of the marks above it.
@@ -111,7 +111,7 @@ pub fn marks(view: &View<'_>) -> Drawn {
 
 /// A panel as a file of its own.
 pub fn file(panel: &Panel, view: &View<'_>) -> Option<String> {
-    let drawn = draw(panel, view, most(panel))?;
+    let drawn = draw(panel, view, extent(panel))?;
     let (head, axis) = (marks(view), axis(view));
     let note = match panel {
         Panel::Plot(Plot { note, .. }) | Panel::Strip(Strip { note, .. }) => note,
@@ -152,9 +152,7 @@ pub fn file(panel: &Panel, view: &View<'_>) -> Option<String> {
     Some(svg)
 }
 
-fn of_plot(plot: &Plot, view: &View<'_>, most: u64) -> Drawn {
-    let values = plot.lines.iter().flat_map(|line| &line.points);
-    let least = values.filter_map(|(_, value)| *value).min().unwrap_or_default();
+fn of_plot(plot: &Plot, view: &View<'_>, (least, most): Extent) -> Drawn {
     let scale = Scale::new(plot.kind, plot.unit, least, most);
     let height = |value: u64| ABOVE * 10 + HEIGHT * 10 - scale.height(value, HEIGHT * 10);
     let (mut left, mut rules) = (String::new(), String::new());
@@ -178,8 +176,8 @@ fn of_plot(plot: &Plot, view: &View<'_>, most: u64) -> Drawn {
                 ("area", layer(&tops[place], below, view.ended, &height))
             }
         };
-        let limit = if line.ink == 0 { " limit" } else { "" };
-        lens += &format!("<path class=\"{class} i{}{limit}\" d=\"{path}\"/>", line.ink);
+        let dashed = if line.dashed { " dashed" } else { "" };
+        lens += &format!("<path class=\"{class} i{}{dashed}\" d=\"{path}\"/>", line.ink);
     }
     let whole = HEIGHT + ABOVE + 2;
     let right = names(plot, &tops, &height);
@@ -316,7 +314,7 @@ fn names(plot: &Plot, tops: &[Vec<Point>], height: &impl Fn(u64) -> u64) -> Stri
     }
     let mut text = String::new();
     for (y, place) in ends {
-        let Line { name, ink, points } = &plot.lines[place];
+        let Line { name, ink, points, .. } = &plot.lines[place];
         let value = last(points).map_or(String::new(), |value| figure(plot.unit, value));
         text += &format!(
             "<text class=\"end i{ink}\" data-line=\"{place}\" x=\"8\" y=\"{y}\">{} \
@@ -340,7 +338,12 @@ mod tests {
     use crate::report::text::Unit;
 
     fn plot(lines: u8) -> Plot {
-        let line = |ink| Line { name: format!("line-{ink}"), ink, points: vec![(0, Some(5))] };
+        let line = |ink| Line {
+            name: format!("line-{ink}"),
+            ink,
+            dashed: false,
+            points: vec![(0, Some(5))],
+        };
         Plot {
             id: "id".into(),
             title: "title".into(),
@@ -361,19 +364,19 @@ mod tests {
     #[test]
     fn names_of_equal_lines_stand_apart() {
         let view = View { until: 100, ended: 100, bands: &[], marks: &[] };
-        let drawn = of_plot(&plot(5), &view, 5);
+        let drawn = of_plot(&plot(5), &view, (5, 5));
         let downs = downs(&drawn.right);
         assert!(
             downs.len() == 5 && downs.windows(2).all(|pair| pair[1] >= pair[0] + APART),
             "{downs:?}"
         );
-        assert_eq!(of_plot(&plot(50), &view, 5).right, "", "where there is no room, none");
+        assert_eq!(of_plot(&plot(50), &view, (5, 5)).right, "", "where there is no room, none");
     }
 
     #[test]
     fn a_run_that_ended_before_the_others_is_not_drawn_on() {
         let view = View { until: 1_000, ended: 100, bands: &[(10, 20)], marks: &[] };
-        let area = of_plot(&plot(1), &view, 5).area;
+        let area = of_plot(&plot(1), &view, (5, 5)).area;
         assert!(area.contains("viewBox=\"0 0 1000 128\""), "{area}");
         assert!(area.contains("H100\""), "{area}");
         assert!(area.contains("<rect class=\"band\" x=\"10\" y=\"0\" width=\"10\""), "{area}");

@@ -160,6 +160,8 @@ fn size(plan: &Plan, ran: Ran, found: &Found) -> Vec<(String, String)> {
 /// The verdict as one would tell it.
 fn words(plan: &Plan, ran: Ran, found: &Found, verdict: &Verdict) -> Vec<String> {
     let broken = found.checks.iter().filter_map(|one| Some((one, one.broke.as_ref()?)));
+    let mut broken: Vec<(&check::Found, &Break)> = broken.collect();
+    broken.sort_by_key(|(_, broke)| broke.at);
     let how = |(one, broke): (&check::Found, &Break)| match broke.half {
         Half::Always => format!("{} broke at {}: {}.", one.name, broke.at, broke.message),
         Half::Settled => {
@@ -195,7 +197,7 @@ fn words(plan: &Plan, ran: Ran, found: &Found, verdict: &Verdict) -> Vec<String>
             names.join(", ")
         )),
     }
-    words.extend(broken.map(how));
+    words.extend(broken.into_iter().map(how));
     words
 }
 
