@@ -87,6 +87,15 @@ pub struct Snapshot {
     pub members: Members,
 }
 
+/// Both tables as they were at one moment; written down, it is the [`Snapshot`] of that moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Frozen {
+    /// The leases, which are shared with the table and not copied.
+    pub leases: lease::Frozen,
+    /// The members, whole: there are few.
+    pub members: Members,
+}
+
 impl State {
     /// Applies one raft entry.
     pub fn apply(&mut self, entry: &Entry) -> Applied {
@@ -104,6 +113,11 @@ impl State {
     /// Everything that a replica needs to go on from here.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { leases: self.leases.snapshot(), members: self.members.clone() }
+    }
+
+    /// The same, at hardly any cost.
+    pub fn freeze(&self) -> Frozen {
+        Frozen { leases: self.leases.freeze(), members: self.members.clone() }
     }
 
     /// The tables that a snapshot was taken of.
