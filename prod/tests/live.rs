@@ -10,6 +10,8 @@ mod followed;
 mod forwarded;
 #[path = "live/foul.rs"]
 mod foul;
+#[path = "live/growth.rs"]
+mod growth;
 #[path = "live/hung_up.rs"]
 mod hung_up;
 #[path = "live/memory.rs"]

@@ -157,7 +157,7 @@ pub fn why(why: sessions::Why) -> &'static str {
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 12] = [
+pub const PEER_REQUESTS: [&str; 13] = [
     "ping",
     "append",
     "vote",
@@ -170,6 +170,7 @@ pub const PEER_REQUESTS: [&str; 12] = [
     "load",
     "members",
     "leaving",
+    "chunk",
 ];
 
 /// What a controller asks of another.
@@ -180,6 +181,7 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::Vote(_) => "vote",
         peer::Request::PreVote(_) => "pre-vote",
         peer::Request::Snapshot { .. } => "snapshot",
+        peer::Request::Chunk { .. } => "chunk",
         peer::Request::TransferLeader(_) => "transfer-leader",
         peer::Request::ReadIndex => "read-index",
         peer::Request::Ask { .. } => "ask",

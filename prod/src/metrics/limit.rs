@@ -48,13 +48,17 @@ pub enum Limit {
     Files,
     /// Bytes of memory that the process uses.
     Memory,
+    /// Entries of the log in the raft store.
+    LogEntries,
+    /// Encoded bytes of them.
+    LogBytes,
     /// How long asks are willing to wait: refused are those that all before them would outlast.
     Patience,
 }
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 23] = [
+    pub const ALL: [Limit; 25] = [
         Limit::Connections,
         Limit::Logins,
         Limit::Held,
@@ -77,6 +81,8 @@ impl Limit {
         Limit::Scrapes,
         Limit::Files,
         Limit::Memory,
+        Limit::LogEntries,
+        Limit::LogBytes,
         Limit::Patience,
     ];
 
@@ -105,6 +111,8 @@ impl Limit {
             Limit::Scrapes => "scrapes_max",
             Limit::Files => "files_max",
             Limit::Memory => "memory_max",
+            Limit::LogEntries => "log_entries_max",
+            Limit::LogBytes => "log_bytes_max",
             Limit::Patience => "patience_max",
         }
     }
@@ -126,7 +134,7 @@ impl Limit {
             | Limit::PeerCalls
             | Limit::Patience => true,
             // These let it wait instead, in the backlog, in the queue or with whoever sends it; or
-            // the kernel sees to them.
+            // the kernel sees to them; or what is beyond them goes.
             Limit::Connections
             | Limit::Logins
             | Limit::Held
@@ -136,7 +144,9 @@ impl Limit {
             | Limit::Inbox
             | Limit::Scrapes
             | Limit::Files
-            | Limit::Memory => false,
+            | Limit::Memory
+            | Limit::LogEntries
+            | Limit::LogBytes => false,
         }
     }
 }

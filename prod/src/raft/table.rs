@@ -15,6 +15,7 @@ use openraft::{AsyncRuntime, EntryPayload, OptionalSend};
 use portcullis_core::lease::{self, Key, Lease};
 use portcullis_core::members::{self, Members};
 use portcullis_core::{GlobalTime, NodeId, log};
+use serde::Serialize;
 
 use super::{Formed, LogId, Membership, SnapshotMeta, Store, Types, codec};
 
@@ -136,6 +137,13 @@ impl Leases {
         Scanned { now: view.now(), next: look(view.pins_after(after), see) }
     }
 
+    /// The table as of the last applied entry, at hardly any cost, and what it covers.
+    pub(super) fn freeze(&self) -> (SnapshotMeta, log::Frozen) {
+        let view = self.view();
+        let (last_log_id, last_membership) = (view.0.applied, view.0.membership.clone());
+        (SnapshotMeta { last_log_id, last_membership }, view.0.tables.freeze())
+    }
+
     fn change(&self) -> std::sync::RwLockWriteGuard<'_, State> {
         self.0.write().expect("the lock is never poisoned")
     }
@@ -244,20 +252,12 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<R> {
-        let view = self.leases.view();
-        Builder {
-            store: self.store.clone(),
-            meta: SnapshotMeta {
-                last_log_id: view.0.applied,
-                last_membership: view.0.membership.clone(),
-            },
-            snapshot: view.0.tables.snapshot(),
-        }
+        let (meta, snapshot) = self.leases.freeze();
+        Builder { store: self.store.clone(), meta, snapshot }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> io::Result<()> {
-        let snapshot = codec::decode(VERSION, &data).map_err(io::Error::other)?;
-        let tables = log::State::restore(snapshot);
+        let tables = log::State::restore(decode(&data).map_err(io::Error::other)?);
         // On a restart openraft installs the very snapshot that is in the store.
         if self.store.snapshot_meta()?.as_ref() != Some(meta) {
             self.store.save_snapshot(meta, data).await?;
@@ -275,6 +275,17 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
     }
 }
 
+/// The bytes of a table as it was at one moment: of a [`log::Frozen`] or of the [`log::Snapshot`] of that
+/// moment, which are the same.
+pub(super) fn encode(tables: &impl Serialize) -> Bytes {
+    Bytes::from(codec::encode(VERSION, tables))
+}
+
+/// The table of the bytes.
+pub(super) fn decode(bytes: &[u8]) -> Result<log::Snapshot, codec::Error> {
+    codec::decode(VERSION, bytes)
+}
+
 /// A snapshot with its bytes.
 pub type Taken = Snapshot<super::LeaderId, u64, super::Peer, Bytes>;
 
@@ -282,14 +293,14 @@ pub type Taken = Snapshot<super::LeaderId, u64, super::Peer, Bytes>;
 pub struct Builder<R: AsyncRuntime> {
     store: Store<R>,
     meta: SnapshotMeta,
-    snapshot: log::Snapshot,
+    snapshot: log::Frozen,
 }
 
 impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
-        let snapshot = Bytes::from(codec::encode(VERSION, &self.snapshot));
+        let snapshot = encode(&self.snapshot);
         self.store.save_snapshot(&self.meta, snapshot.clone()).await?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
@@ -349,6 +360,20 @@ mod tests {
         }
         assert_eq!((seen.len(), parts), (count, 3));
         assert!(seen.is_sorted(), "in the order of their names, none twice");
+    }
+
+    #[test]
+    fn a_frozen_table_is_written_as_its_snapshot_and_does_not_change() {
+        let table = table(1_000);
+        let frozen = table.freeze().1;
+        let snapshot = table.view().0.tables.snapshot();
+        table
+            .change()
+            .tables
+            .leases
+            .apply(&Entry { now: GlobalTime(u64::MAX), commands: Vec::new() });
+        assert_eq!(encode(&frozen), encode(&snapshot));
+        assert_eq!(decode(&encode(&frozen)), Ok(snapshot));
     }
 
     #[test]
