@@ -28,5 +28,7 @@ mod responsible;
 mod startup;
 #[path = "live/told.rs"]
 mod told;
+#[path = "live/trouble.rs"]
+mod trouble;
 #[path = "live/world.rs"]
 mod world;

@@ -128,17 +128,19 @@ impl<B: StorageBackend> Volume<B> {
     }
 
     /// Does all that was held back, in redb's own order of writes and syncs, since it may be
-    /// interrupted as redb may.
+    /// interrupted as redb may. If that fails, everything stays held back: redb believes that it is
+    /// done, and what it writes at its end would stand on what is not there.
     pub(super) fn release(&self) -> io::Result<()> {
         let mut held = self.held();
         let inner = &self.0.inner;
-        for change in held.take().into_iter().flatten() {
+        for change in held.iter().flatten() {
             match change {
-                Change::Write { offset, data } => inner.write(HEADER + offset, &data)?,
+                Change::Write { offset, data } => inner.write(HEADER + offset, data)?,
                 Change::SetLen(len) => inner.set_len(HEADER + len)?,
                 Change::Sync => inner.sync_data()?,
             }
         }
+        *held = None;
         Ok(())
     }
 

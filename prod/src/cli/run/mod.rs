@@ -100,6 +100,14 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                          data folder and join anew",
                     ));
                 }
+                why = node.failed() => {
+                    return Err(Failure::wrong(format!(
+                        "data folder {}: the log cannot be written or read: {why}; nothing that was \
+                         acknowledged is lost, and this controller may be started again once the \
+                         disk is well and has room",
+                        config.data_dir.display()
+                    )));
+                }
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
                     reload(&arguments.config, config, &node).await;
@@ -127,6 +135,9 @@ struct Signals {
     interrupted: Signal,
     terminated: Signal,
     hung_up: Signal,
+    /// Caught so that a file which may not grow any more is told as an error, like a full disk, and
+    /// is not the end of the process without a word.
+    _too_long: Signal,
 }
 
 impl Signals {
@@ -135,6 +146,7 @@ impl Signals {
             interrupted: signal(SignalKind::interrupt())?,
             terminated: signal(SignalKind::terminate())?,
             hung_up: signal(SignalKind::hangup())?,
+            _too_long: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 }
