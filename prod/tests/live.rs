@@ -24,6 +24,8 @@ mod processes;
 mod proxied;
 #[path = "live/responsible.rs"]
 mod responsible;
+#[path = "live/restored.rs"]
+mod restored;
 #[path = "live/startup.rs"]
 mod startup;
 #[path = "live/told.rs"]
