@@ -27,7 +27,7 @@ use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::Env;
 use portcullis::node::members::Membership;
 use portcullis::node::{self, Doors, Node};
-use portcullis::raft::{self, Writer};
+use portcullis::raft::Writer;
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::members::Command;
@@ -178,7 +178,7 @@ impl Stageplay {
         let members = self.plan.settings.members.as_ref();
         node::Config {
             controller: configuration::controller(&self.plan, node),
-            raft: raft::Config::default(),
+            raft: configuration::raft(&self.plan),
             writer: Writer::Inline,
             api: api::Config::default(),
             doors: Doors {
