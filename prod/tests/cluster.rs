@@ -132,7 +132,9 @@ impl Cluster {
         let others = NODES.into_iter().filter(|other| *other != id);
         links.follow(&others.map(|other| (NodeId(other), Address::new(""))).collect());
         let config = Arc::new(self.config.openraft().unwrap());
-        let network = Network::new(NodeId(id), links.clone(), Arc::new(Metrics::new([])));
+        let metrics = Arc::new(Metrics::new([]));
+        let within = self.config.append_within();
+        let network = Network::new(NodeId(id), links.clone(), within, metrics);
         let raft = Raft::new(id, config, network, store, table).await.unwrap();
         let (power, plug) = watch::channel(());
         let desk = Arc::new(Desk { raft: raft.clone(), received: Received::default() });

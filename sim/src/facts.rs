@@ -15,7 +15,11 @@ use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, Time};
 
 use crate::history::{Event, Who};
-use crate::stage::Deed;
+use crate::stage::{Deed, Place};
+
+/// Controllers whose links are slower than this, one way, count as cut off: there and back, with a
+/// sync between, takes about as long as a follower waits for a leader.
+const TOO_FAR: Duration = Duration::from_millis(400);
 
 /// An ask at one controller.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub struct Facts {
     global: GlobalTime,
     clock: Time,
     slow_disks: BTreeMap<NodeId, Duration>,
+    /// Links between controllers that are slower than the network.
+    slow_links: BTreeMap<(NodeId, NodeId), Duration>,
     /// Faults in force, and when that changed last.
     faults: usize,
     changed: Time,
@@ -93,6 +99,16 @@ impl Facts {
     /// Who leads; after a partition the higher number, as two may believe it.
     pub fn leader(&self) -> Option<NodeId> {
         self.leading.last().copied()
+    }
+
+    /// Whether this controller says that it leads.
+    pub fn leads(&self, node: NodeId) -> bool {
+        self.leading.contains(&node)
+    }
+
+    /// How many faults are in force.
+    pub fn faults(&self) -> usize {
+        self.faults
     }
 
     /// The door that a connection counts for, and its party.
@@ -140,6 +156,13 @@ impl Facts {
     /// By how much the slowest disk is slower than usual.
     pub fn slow_disk(&self) -> Duration {
         self.slow_disks.values().copied().max().unwrap_or_default()
+    }
+
+    /// By how much the slowest link between controllers that can be done with is slower than usual,
+    /// one way.
+    pub fn slow_link(&self) -> Duration {
+        let near = self.slow_links.values().copied().filter(|by| *by < TOO_FAR);
+        near.max().unwrap_or_default()
     }
 
     /// How many agents are logged in, workloads' clients apart.
@@ -322,6 +345,11 @@ impl Facts {
             Deed::ControllerPort { .. } => {}
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
+            }
+            Deed::Slow { from: Place::Controller(from), to: Place::Controller(to), by } => {
+                let before = self.slow_links.insert((*from, *to), *by).unwrap_or_default();
+                self.faults += usize::from(*by >= TOO_FAR);
+                self.faults -= usize::from(before >= TOO_FAR);
             }
             Deed::Slow { .. }
             | Deed::Join(_)

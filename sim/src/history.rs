@@ -15,6 +15,7 @@ use portcullis_core::{NodeId, Time, agent, controller, front};
 
 use crate::check::{self, Check};
 use crate::counts::Counts;
+use crate::coverage::Coverage;
 use crate::facts::Facts;
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
@@ -129,6 +130,11 @@ impl Hash {
         }
     }
 
+    /// What it has come to.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
     /// Folds a word in one step.
     pub fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3);
@@ -186,6 +192,8 @@ pub struct History {
     members: bool,
     log: bool,
     converged: Option<Time>,
+    /// Which states it goes through, if anybody wants to know.
+    coverage: Option<Coverage>,
 }
 
 impl History {
@@ -218,12 +226,18 @@ impl History {
             agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
             log,
             converged: None,
+            coverage: None,
         }
     }
 
     /// Has the run go on whatever breaks.
     pub fn whole(self) -> History {
         History { whole: true, ..self }
+    }
+
+    /// Has it take note of the states that it goes through.
+    pub fn covering(self, plan: &Plan) -> History {
+        History { coverage: Some(Coverage::new(plan.controllers())), ..self }
     }
 
     /// Takes note of one event. `at` is real time since the run began, and never goes back.
@@ -240,10 +254,15 @@ impl History {
             let _ = write!(self.text, "{event}");
         }
         self.fold(at, who, &event);
+        self.facts.note(at, who, &event);
+        if let (Some(coverage), Who::Controller(node), Event::Told(_)) =
+            (&mut self.coverage, who, &event)
+        {
+            coverage.note(node, &self.text, &self.facts);
+        }
         if spelt {
             self.keep(at, who);
         }
-        self.facts.note(at, who, &event);
         self.counts.note(at, who, &event, &self.facts);
         for watched in self.watched.iter_mut().filter(|one| one.always && one.broke.is_none()) {
             if let Err(message) = watched.check.always(at, who, &event, &self.facts) {
@@ -302,6 +321,7 @@ impl History {
             converged: self.converged,
             events: self.events,
             hash: self.hash,
+            coverage: self.coverage,
             lines: self.lines.iter().map(Line::to_string).collect(),
         }
     }
@@ -352,6 +372,7 @@ pub struct Found {
     pub converged: Option<Time>,
     pub events: u64,
     pub hash: Hash,
+    pub coverage: Option<Coverage>,
     pub lines: Vec<String>,
 }
 

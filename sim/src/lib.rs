@@ -10,10 +10,13 @@ compile_error!(
 
 mod action;
 mod agents;
+mod chaos;
 mod check;
 pub mod cli;
 mod counts;
+mod coverage;
 mod crowd;
+mod deployment;
 pub mod disk;
 mod engine;
 mod facts;

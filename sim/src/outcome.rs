@@ -141,6 +141,11 @@ impl<'a> Outcome<'a> {
         &self.verdict
     }
 
+    /// What it was judged by.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
     /// Its figures, one a line, for standing beside those of other runs.
     pub fn column(&self) -> Vec<(&'static str, String)> {
         let counts = &self.found.counts;

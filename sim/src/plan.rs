@@ -62,6 +62,24 @@ pub struct Settings {
     pub expect: Expect,
 }
 
+/// What whoever runs a scenario chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub engine: Engine,
+    pub seed: u64,
+    /// How many agents there are, instead of what the scenario says.
+    pub agents: Option<u32>,
+    /// Percent of the faults that its `[chaos]` allows.
+    pub intensity: u32,
+}
+
+impl Choice {
+    /// The scenario as it is.
+    pub fn new(engine: Engine, seed: u64) -> Choice {
+        Choice { engine, seed, agents: None, intensity: 100 }
+    }
+}
+
 /// One line of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -79,14 +97,9 @@ impl fmt::Display for Step {
 }
 
 impl Plan {
-    /// Draws the plan of one run. `agents` overrides how many there are.
-    pub fn draw(
-        name: &str,
-        scenario: &Scenario,
-        engine: Engine,
-        seed: u64,
-        agents: Option<u32>,
-    ) -> Plan {
+    /// Draws the plan of one run.
+    pub fn draw(name: &str, scenario: &Scenario, choice: &Choice) -> Plan {
+        let Choice { engine, seed, agents, intensity } = *choice;
         let mut settings = Settings {
             scenario: name.into(),
             title: scenario.title.clone(),
@@ -109,6 +122,10 @@ impl Plan {
         for (index, fault) in (0..).zip(&scenario.fault) {
             let mut rng = root.child("fault", index).rng();
             steps.push(draw_fault(fault.get_ref(), settings.controllers.count, &mut rng));
+        }
+        if let Some(chaos) = &scenario.chaos {
+            let controllers = settings.controllers.count;
+            steps.extend(chaos.draw(root, engine, controllers, settings.acts, intensity));
         }
         for workload in &scenario.workload {
             let Work::Claims(claims) = &workload.get_ref().work;
@@ -325,7 +342,7 @@ settles = ["connected"]
     fn every_plan_reads_back_as_it_was_printed() {
         for seed in 0..200 {
             for engine in [Engine::Direct, Engine::Turmoil] {
-                let plan = Plan::draw("a/story", &story(), engine, seed, None);
+                let plan = Plan::draw("a/story", &story(), &Choice::new(engine, seed));
                 let text = plan.to_string();
                 assert_eq!(Plan::parse("plan", &text).as_ref(), Ok(&plan), "{text}");
             }
@@ -334,7 +351,7 @@ settles = ["connected"]
 
     #[test]
     fn a_seed_changes_what_is_drawn_and_nothing_else() {
-        let plan = |seed| Plan::draw("a/story", &story(), Engine::Direct, seed, None);
+        let plan = |seed| Plan::draw("a/story", &story(), &Choice::new(Engine::Direct, seed));
         assert_eq!(plan(1), plan(1));
         let steps = |seed| plan(seed).steps;
         assert_ne!(steps(1)[..2], steps(2)[..2]);
@@ -343,7 +360,7 @@ settles = ["connected"]
 
     #[test]
     fn a_fault_less_moves_no_other() {
-        let whole = Plan::draw("a/story", &story(), Engine::Direct, 7, None);
+        let whole = Plan::draw("a/story", &story(), &Choice::new(Engine::Direct, 7));
         let text = whole.to_string();
         for step in &whole.steps {
             let shrunk = text.replace(&format!("{step}\n"), "");
@@ -356,14 +373,14 @@ settles = ["connected"]
 
     #[test]
     fn an_engine_has_its_own_scale() {
-        let agents = |engine| Plan::draw("a", &story(), engine, 1, None).settings.agents.count;
+        let plan = |engine| Plan::draw("a", &story(), &Choice::new(engine, 1));
+        let agents = |engine| plan(engine).settings.agents.count;
         assert_eq!((agents(Engine::Direct), agents(Engine::Turmoil)), (30, 6));
     }
 
     #[test]
     fn a_bad_line_is_shown() {
-        let text = story();
-        let text = Plan::draw("a/story", &text, Engine::Direct, 1, None).to_string();
+        let text = Plan::draw("a/story", &story(), &Choice::new(Engine::Direct, 1)).to_string();
         let broken = text.replace("30.000s hold leader", "30.000s hold leeder");
         let error = Plan::parse("my.plan", &broken).expect_err("nobody is called leeder");
         let error = error.to_string();

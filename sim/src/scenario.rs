@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::chaos::Chaos;
 use crate::members::Members;
 use crate::plan::{Action, Claims, Role};
 use crate::settings::{
@@ -56,6 +57,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Spanned<Fault>>,
+    /// What goes wrong besides, as the seed has it.
+    #[serde(default)]
+    pub chaos: Option<Chaos>,
     /// What is asked for beyond the agents' own claims.
     #[serde(default)]
     pub workload: Vec<Spanned<Workload>>,
@@ -126,6 +130,11 @@ impl Scenario {
             return Err(Unreadable::at(file, text, span.start, span.end, &message));
         }
         Ok(scenario)
+    }
+
+    /// Whether it still fits together with what was changed in it.
+    pub fn fits(&self) -> Result<(), String> {
+        self.validate().map_err(|(_, message)| message)
     }
 
     /// What no single value can know: that they fit together.

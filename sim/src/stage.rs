@@ -79,6 +79,42 @@ pub enum Deed {
     Settle,
 }
 
+/// What can be wrong with a link, each by itself: what mends one mends no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wrong {
+    Cut,
+    Held,
+    Slow,
+}
+
+impl Deed {
+    /// Whether the deed makes something wrong with a link, or ends it, and with which.
+    pub fn link(&self) -> Option<(Wrong, Place, Place, bool)> {
+        match self {
+            Deed::Cut { from, to } => Some((Wrong::Cut, *from, *to, true)),
+            Deed::Mend { from, to } => Some((Wrong::Cut, *from, *to, false)),
+            Deed::Hold { from, to } => Some((Wrong::Held, *from, *to, true)),
+            Deed::Release { from, to } => Some((Wrong::Held, *from, *to, false)),
+            Deed::Slow { from, to, by } => Some((Wrong::Slow, *from, *to, !by.is_zero())),
+            Deed::Crash(_)
+            | Deed::Join(_)
+            | Deed::Remove(_)
+            | Deed::Left(_)
+            | Deed::Restart(_)
+            | Deed::Stop(_)
+            | Deed::ControllerPort { .. }
+            | Deed::LoseItself(_)
+            | Deed::FindItself(_)
+            | Deed::SlowDisk { .. }
+            | Deed::Herd
+            | Deed::RestartAgents
+            | Deed::Limit(_)
+            | Deed::Claim(_)
+            | Deed::Settle => None,
+        }
+    }
+}
+
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

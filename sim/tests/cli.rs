@@ -239,3 +239,144 @@ fn a_knob_that_turns_nothing_is_refused() {
     let said = refusal("negative/hot-retry.toml", "engines = [\"direct\"]", engines);
     assert!(said.contains("`direct` alone knows the old way for leases"), "{said}");
 }
+
+/// A failed design whose seeds all show it: what `explore` says of it and what `shrink` leaves of it.
+const FAILS: &str = "negative/hot-retry.toml";
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn exploring_finds_what_breaks_and_goes_on_where_it_was_told_to() {
+    let (_folder, file) = changed(FAILS, "breaks = [\"retries\"]", "");
+    let first = sim(&["explore", &file, "--seeds", "3"], "");
+    assert_eq!(first.status.code(), Some(2), "{}", text(&first));
+    assert!(
+        text(&first).contains("1 runs, 0 passed, 0 saw too little, 1 failed"),
+        "{}",
+        text(&first)
+    );
+    assert!(text(&first).contains("cargo sim shrink"), "{}", text(&first));
+    let share = sim(&["explore", &file, "--seeds", "4", "--share", "2/2", "--collect"], "");
+    assert!(text(&share).contains("broke batched: 2 seeds, 2, 4"), "{}", text(&share));
+}
+
+#[test]
+fn a_corpus_says_which_seeds_showed_something_new_and_is_taken_up_again() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let corpus = folder.path().join("corpus").display().to_string();
+    let explore = |seeds| {
+        let scenario = "startup/lost-itself";
+        sim(&["explore", scenario, "--engine", "direct", "--seeds", seeds, "--corpus", &corpus], "")
+    };
+    let output = explore("2");
+    assert!(output.status.success(), "{}", text(&output));
+    let kept = std::fs::read_to_string(&corpus).expect("it was written");
+    assert!(kept.starts_with("# startup/lost-itself on direct:"), "{kept}");
+    assert!(kept.lines().any(|line| line.starts_with("1 ")), "{kept}");
+    let seeds = kept.lines().count() - 1;
+    // What is in the corpus is run, and nothing twice.
+    let again = explore("1");
+    assert!(text(&again).contains(&format!("{seeds} runs")), "{kept}\n{}", text(&again));
+    let of_another = ["explore", "startup/drain", "--engine", "direct", "--corpus", &corpus];
+    let output = sim(&of_another, "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("is no corpus of startup/drain on direct"), "{}", text(&output));
+}
+
+#[test]
+fn shrinking_leaves_what_breaks_the_same_check_and_less_does_not() {
+    let (folder, file) = changed(FAILS, "breaks = [\"retries\"]", "");
+    let least = folder.path().join("least.plan").display().to_string();
+    let output = sim(&["shrink", &file, "--out", &least], "");
+    assert!(output.status.success(), "{}", text(&output));
+    let plan = std::fs::read_to_string(&least).expect("it was written");
+    assert!(plan.starts_with("# breaks batched at "), "{plan}");
+    let replay = sim(&["replay", &least], "");
+    assert_eq!(replay.status.code(), Some(2), "{}", text(&replay));
+    assert!(text(&replay).contains("verdict broke batched"), "{}", text(&replay));
+    let steps = |plan: &str| {
+        let steps = plan.lines().filter(|line| !line.starts_with("set ") && !line.starts_with('#'));
+        steps.map(String::from).collect::<Vec<_>>()
+    };
+    let before = String::from_utf8_lossy(&sim(&["plan", &file], "").stdout).into_owned();
+    assert!(steps(&plan).len() < steps(&before).len() || plan.len() != before.len(), "{plan}");
+    // Whatever line is left is needed.
+    for step in steps(&plan) {
+        let less = plan.replace(&format!("{step}\n"), "");
+        assert_eq!(sim(&["replay", "-"], &less).status.code(), Some(0), "{step} is not needed");
+    }
+}
+
+#[test]
+fn what_breaks_nothing_cannot_be_shrunk() {
+    let output = sim(&["shrink", "startup/lost-itself", "--engine", "direct"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("this plan breaks no check: passed"), "{}", text(&output));
+}
+
+/// The example of a controller's file, with one text replaced, and what it names beside it.
+fn controller_file(from: &str, to: &str) -> (tempfile::TempDir, String) {
+    let example = scenarios().join("../prod/src/config/example.toml");
+    let text = std::fs::read_to_string(example).expect("the example is there");
+    assert!(text.contains(from), "the example does not say {from}");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    for name in ["ca.pem", "cert.pem", "key.pem"] {
+        std::fs::write(folder.path().join(name), "").expect("it can be written");
+    }
+    let file = folder.path().join("controller.toml");
+    std::fs::write(&file, text.replace(from, to)).expect("it can be written");
+    (folder, file.display().to_string())
+}
+
+#[test]
+fn a_story_is_told_with_the_settings_of_real_controllers() {
+    let (_folder, file) = controller_file("connections-max = 100000", "connections-max = 4321");
+    let plan = |more: &[&str]| {
+        let plan = ["plan", "herd/restart-one", "--engine", "direct", "--agents", "900"];
+        text(&sim(&[&plan[..], more].concat(), ""))
+    };
+    let (before, after) = (plan(&[]), plan(&["--config", &file]));
+    for line in ["set controllers.connections-max 4321", "set controllers.count 3"] {
+        assert!(after.contains(line), "{after}");
+    }
+    assert!(!before.contains("connections-max 4321"), "{before}");
+    // What the story is about stays.
+    for line in before.lines().filter(|line| !line.starts_with("set controllers.")) {
+        let balance = line.starts_with("set balance.");
+        assert!(balance || after.contains(line), "{line} is gone from\n{after}");
+    }
+    let (_folder, wrong) = controller_file("connections-max = 100000", "connections-max = 0");
+    let output = sim(&["plan", "herd/restart-one", "--config", &wrong], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("connections-max"), "{}", text(&output));
+}
+
+#[test]
+fn a_new_scenario_runs_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    std::fs::create_dir(folder.path().join("scenarios")).expect("it can be made");
+    let there = |arguments: &[&str]| {
+        let mut sim = Command::new(env!("CARGO_BIN_EXE_portcullis-sim"));
+        sim.args(arguments).current_dir(folder.path()).output().expect("it starts")
+    };
+    let output = there(&["new", "mine/first-story"]);
+    assert!(text(&output).contains("run it: cargo sim run mine/first-story"), "{}", text(&output));
+    let output = there(&["run", "mine/first-story", "--engine", "direct"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let output = there(&["new", "mine/first-story"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("File exists"), "{}", text(&output));
+    let output = there(&["new", "../out"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("is no name such as mine/first-story"), "{}", text(&output));
+}
+
+#[test]
+fn the_table_of_sentences_is_what_the_scenarios_say() {
+    let table = std::fs::read_to_string(scenarios().join("README.md")).expect("it is there");
+    let output = sim(&["list", "--sentences"], "");
+    let says = "cargo sim list --sentences > scenarios/README.md";
+    assert_eq!(text(&output), table, "write it again: {says}");
+}

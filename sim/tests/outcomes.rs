@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The folders of scenarios, each with its test.
-const FOLDERS: [&str; 6] = ["balance", "ha", "herd", "lease", "negative", "startup"];
+const FOLDERS: [&str; 7] = ["balance", "chaos", "ha", "herd", "lease", "negative", "startup"];
 
 const SIM: &str = env!("CARGO_BIN_EXE_portcullis-sim");
 
@@ -67,6 +67,11 @@ fn pages(folder: &str) {
 #[test]
 fn balance() {
     pages("balance");
+}
+
+#[test]
+fn chaos() {
+    pages("chaos");
 }
 
 #[test]

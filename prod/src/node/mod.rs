@@ -196,11 +196,11 @@ impl<E: Env> Node<E> {
         let (ports_out, ports) = watch::channel(Ports::default());
         let limits = peer::Config::new(node, &config.cluster);
         let addresses = watch::Sender::new(config.peers.clone());
-        let (links, met) = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
+        let links = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
         let raft = Raft::new(
             node.0,
             Arc::new(openraft::Config { enable_elect: quiet.is_zero(), ..config.raft.openraft()? }),
-            peer::Network::new(node, links.clone(), metrics.clone()),
+            peer::Network::new(node, links.clone(), config.raft.append_within(), metrics.clone()),
             store.clone(),
             table,
         );
@@ -264,7 +264,7 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
-        env.spawn(serve.clone().until_closing(linked(serve.clone(), met)));
+        env.spawn(serve.clone().until_closing(linked(serve.clone())));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
         if !quiet.is_zero() {
             env.spawn(serve.clone().until_closing(keep_quiet(serve.clone(), quiet)));
@@ -456,9 +456,22 @@ async fn keep_quiet<E: Env>(serve: Arc<Serve<E>>, quiet: Duration) {
 }
 
 /// Tells the machine of every link that is made whether there is a connection.
-async fn linked<E: Env>(serve: Arc<Serve<E>>, mut met: peers::Met) {
-    while let Some((to, up)) = met.recv().await {
-        serve.env.spawn(serve.clone().until_closing(reached(serve.clone(), to, up)));
+async fn linked<E: Env>(serve: Arc<Serve<E>>) {
+    let mut changes = serve.peers.changes();
+    let mut told: BTreeMap<NodeId, watch::Receiver<bool>> = BTreeMap::new();
+    loop {
+        changes.mark_unchanged();
+        let now: BTreeMap<_, _> = serve.peers.all().map(|(to, link)| (to, link.watch())).collect();
+        for (&to, up) in &now {
+            if !told.get(&to).is_some_and(|known| known.same_channel(up)) {
+                let told = reached(serve.clone(), to, up.clone());
+                serve.env.spawn(serve.clone().until_closing(told));
+            }
+        }
+        told = now;
+        if changes.changed().await.is_err() {
+            return;
+        }
     }
 }
 

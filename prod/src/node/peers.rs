@@ -11,7 +11,7 @@ use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
 use portcullis_core::queue::Answer;
 use portcullis_core::{Address, AskId, NodeId};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::{At, Config, Error, Ports};
 use crate::env::Env;
@@ -20,10 +20,6 @@ use crate::tls;
 
 /// Every controller, with the addresses that others dial, best first.
 pub type Addresses = BTreeMap<NodeId, Vec<Address>>;
-
-/// Each link that is made, and whether there is a connection, as it changes. No more wait in it than
-/// links are made.
-pub type Met = mpsc::UnboundedReceiver<(NodeId, watch::Receiver<bool>)>;
 
 /// What became of an ask that was handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,11 +58,10 @@ impl<E: Env> Peers<E> {
         limits: peer::Config,
         addresses: &watch::Sender<Addresses>,
         ports: &watch::Receiver<Ports>,
-    ) -> Result<(Links<E>, Met), Error> {
+    ) -> Result<Links<E>, Error> {
         let me = config.controller.node;
         let tls = config.certificate.peer_client()?;
         let (env, addresses, ports) = (env.clone(), addresses.subscribe(), ports.clone());
-        let (meet, met) = mpsc::unbounded_channel();
         let links = Links::new(move |node, address: Address| {
             let (host, tls) = (env.clone(), tls.clone());
             let (addresses, ports) = (addresses.clone(), ports.clone());
@@ -84,13 +79,10 @@ impl<E: Env> Peers<E> {
                     tls::dial_peer(&tls, node, stream).await
                 }
             };
-            let link = Link::start(&env, &limits, node, dial);
-            // Refused only when the controller is closing.
-            let _ = meet.send((node, link.watch()));
-            link
+            Link::start(&env, &limits, node, dial)
         });
         links.follow(&firsts(&config.peers));
-        Ok((links, met))
+        Ok(links)
     }
 
     /// From now on there are links to these controllers, and to nobody else.
@@ -106,6 +98,11 @@ impl<E: Env> Peers<E> {
     /// The links, in the order of the controllers.
     pub fn all(&self) -> impl Iterator<Item = (NodeId, Link<E>)> {
         self.links.all().into_iter()
+    }
+
+    /// Changes whenever links are made or dropped.
+    pub fn changes(&self) -> watch::Receiver<impl Sized + use<E>> {
+        self.links.changes()
     }
 
     /// Whether there is a connection to a controller.

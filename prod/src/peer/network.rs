@@ -25,13 +25,20 @@ use crate::raft::{Peer, Types, Vote, table::Taken};
 pub struct Network<E: Env> {
     me: NodeId,
     links: Links<E>,
+    append_within: Duration,
     metrics: Arc<Metrics>,
 }
 
 impl<E: Env> Network<E> {
-    /// The network of `me`. A node without a link is unreachable.
-    pub fn new(me: NodeId, links: Links<E>, metrics: Arc<Metrics>) -> Network<E> {
-        Network { me, links, metrics }
+    /// The network of `me`. A node without a link is unreachable. For `append_within` see
+    /// [`Config`](crate::raft::Config::append_within).
+    pub fn new(
+        me: NodeId,
+        links: Links<E>,
+        append_within: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Network<E> {
+        Network { me, links, append_within, metrics }
     }
 }
 
@@ -42,7 +49,7 @@ impl<E: Env> RaftNetworkFactory<Types<E::Runtime>> for Network<E> {
         // Raft may know of a member before the table does.
         self.links.meet(NodeId(target), Address::new(&node.addr));
         let (links, metrics) = (self.links.clone(), self.metrics.clone());
-        Caller { me: self.me, target, links, metrics }
+        Caller { me: self.me, target, links, append_within: self.append_within, metrics }
     }
 }
 
@@ -54,6 +61,7 @@ pub struct Caller<E: Env> {
     me: NodeId,
     target: u64,
     links: Links<E>,
+    append_within: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -167,10 +175,10 @@ impl<E: Env> RaftNetworkV2<Types<E::Runtime>> for Caller<E> {
     async fn append_entries(
         &mut self,
         append: AppendEntriesRequest<Types<E::Runtime>>,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<E::Runtime>>, Refused<E>> {
         let request = Request::Append(append);
-        match self.call(RPCTypes::AppendEntries, request, option.soft_ttl()).await? {
+        match self.call(RPCTypes::AppendEntries, request, self.append_within).await? {
             Reply::Appended(appended) => Ok(appended),
             reply => Err(self.mistaken(&reply)),
         }

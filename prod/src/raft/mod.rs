@@ -196,6 +196,14 @@ impl Config {
         self.snapshot_bytes.saturating_add(self.kept_bytes)
     }
 
+    /// Longest wait for a peer to say that it has taken entries in: as long as a follower waits for
+    /// a leader. openraft's own limit is three quarters of a heartbeat. Peers that are further apart
+    /// than that, the way and the sync, would never commit anything, and hear too much of the leader
+    /// to replace it.
+    pub fn append_within(&self) -> Duration {
+        self.election.0
+    }
+
     /// The same in openraft's words, or what contradicts itself.
     ///
     /// Pre-vote is always on: a controller that comes back from a partition must not depose a

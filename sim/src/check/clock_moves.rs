@@ -16,9 +16,15 @@ use crate::plan::Plan;
 /// wrong: one of its intervals to the next proposal, and as much for that to be committed and
 /// applied.
 pub const LAG_MAX: Duration = Duration::from_secs(2);
+/// After how long what was lost while something was wrong is sent again: a leader waits as long for a
+/// peer's answer.
+const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often it may lag by a slow disk's time beyond that: for the sync that is under way when an
 /// entry arrives, and for the one that makes it durable. A majority's disks sync side by side.
 pub const SLOW_SYNCS: u32 = 2;
+/// How often it may lag by the way of a slow link between controllers: there and back for what is
+/// under way when an entry is proposed, and for the entry.
+const SLOW_WAYS: u32 = 4;
 
 /// See the module.
 struct ClockMoves {
@@ -107,16 +113,14 @@ impl ClockMoves {
     }
 
     fn stands(&self, at: Time, facts: &Facts) -> Result<(), String> {
-        match facts.calm_since() {
-            Some(since)
-                if at > since.max(facts.clock()) + LAG_MAX + SLOW_SYNCS * facts.slow_disk() =>
-            {
-                Err(format!(
-                    "the clock stands at {}, which was right at {}",
-                    self.global,
-                    facts.clock()
-                ))
-            }
+        let slow = SLOW_SYNCS * facts.slow_disk() + SLOW_WAYS * facts.slow_link();
+        let calm = facts.calm_since().map(|since| since + SENT_AGAIN_AFTER);
+        match calm {
+            Some(calm) if at > calm.max(facts.clock()) + LAG_MAX + slow => Err(format!(
+                "the clock stands at {}, which was right at {}",
+                self.global,
+                facts.clock()
+            )),
             Some(_) | None => Ok(()),
         }
     }
@@ -128,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::check::tests::{ONE, Story};
+    use crate::stage::{Deed, Place};
 
     fn moves(story: &mut Story, at: u64, index: u64, global: u64) -> Result<(), String> {
         let entry = Entry { now: GlobalTime(global * 1_000), commands: Vec::new() };
@@ -186,11 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_link_may_hold_it_up_by_two_round_trips() {
+        let late = |by, at| {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            let [from, to] = [1, 2].map(|node| Place::Controller(portcullis_core::NodeId(node)));
+            let slow = Deed::Slow { from, to, by: Duration::from_millis(by) };
+            assert!(story.event(0, Who::World, Event::Did(&slow)).is_ok());
+            assert!(moves(&mut story, 1_000, 1, 1_000).is_ok());
+            moves(&mut story, at, 2, 1_000)
+        };
+        assert!(late(250, 4_000).is_ok());
+        assert!(late(250, 4_001).is_err());
+        // Too far: it is as if the link were cut, and nothing is demanded.
+        assert!(late(400, 60_000).is_ok());
+    }
+
+    #[test]
     fn a_slow_disk_may_hold_it_up_by_two_syncs() {
         let mut story = Story::new(make, "");
         story.serving(ONE);
         let by = Duration::from_secs(1);
-        let slow = crate::stage::Deed::SlowDisk { node: portcullis_core::NodeId(1), by };
+        let slow = Deed::SlowDisk { node: portcullis_core::NodeId(1), by };
         assert!(story.event(0, Who::World, Event::Did(&slow)).is_ok());
         assert!(moves(&mut story, 1_000, 1, 1_000).is_ok());
         assert!(moves(&mut story, 5_000, 2, 1_000).is_ok());

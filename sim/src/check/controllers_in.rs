@@ -11,7 +11,7 @@ use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
-use crate::stage::{Deed, Place};
+use crate::stage::{Deed, Place, Wrong};
 
 /// From when two controllers run and nothing is wrong between any, to the connection between them.
 /// Two calls that nobody answers, of 5 s and a wait each, are not too many.
@@ -28,7 +28,8 @@ struct ControllersIn {
     lost: BTreeMap<(NodeId, NodeId), Time>,
     /// Controllers that the plan keeps dead, and routes that it disturbs.
     dead: BTreeSet<NodeId>,
-    disturbed: BTreeSet<(Place, Place)>,
+    disturbed: BTreeSet<(Wrong, Place, Place)>,
+    lost_itself: BTreeSet<NodeId>,
     calm: Time,
     /// Who must be connected to whom next, and by when.
     due: Option<(Time, NodeId, NodeId)>,
@@ -121,20 +122,20 @@ impl ControllersIn {
                 self.dead.remove(node);
             }
             Deed::LoseItself(node) => {
-                self.disturbed.insert((Place::Controller(*node), Place::Controller(*node)));
+                self.lost_itself.insert(*node);
             }
             Deed::FindItself(node) => {
-                self.disturbed.remove(&(Place::Controller(*node), Place::Controller(*node)));
+                self.lost_itself.remove(node);
             }
-            Deed::Cut { from, to } | Deed::Hold { from, to } => {
-                self.disturbed.insert((*from, *to));
-            }
-            Deed::Slow { from, to, by } if !by.is_zero() => {
-                self.disturbed.insert((*from, *to));
-            }
-            Deed::Mend { from, to } | Deed::Release { from, to } | Deed::Slow { from, to, .. } => {
-                self.disturbed.remove(&(*from, *to));
-            }
+            Deed::Cut { .. }
+            | Deed::Mend { .. }
+            | Deed::Hold { .. }
+            | Deed::Release { .. }
+            | Deed::Slow { .. } => match deed.link() {
+                Some((wrong, from, to, true)) => drop(self.disturbed.insert((wrong, from, to))),
+                Some((wrong, from, to, false)) => drop(self.disturbed.remove(&(wrong, from, to))),
+                None => {}
+            },
             Deed::SlowDisk { .. }
             | Deed::ControllerPort { .. }
             | Deed::Herd
@@ -155,7 +156,8 @@ impl ControllersIn {
     }
 
     fn next(&self) -> Option<(Time, NodeId, NodeId)> {
-        if !self.dead.is_empty() || !self.disturbed.is_empty() {
+        let quiet = self.disturbed.is_empty() && self.lost_itself.is_empty();
+        if !self.dead.is_empty() || !quiet {
             return None;
         }
         let connected: BTreeSet<(NodeId, NodeId)> =

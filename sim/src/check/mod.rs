@@ -36,7 +36,9 @@ use portcullis_core::Time;
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::outcome::Break;
-use crate::plan::Plan;
+use crate::plan::{Choice, Plan};
+use crate::scenario::Scenario;
+use crate::settings::Engine;
 
 /// One property. An error is one line for people, and says who and what.
 pub trait Check: Send {
@@ -108,6 +110,26 @@ pub const ALL: &[(&str, Make)] = &[
     ("no_error", no_error::make),
 ];
 
+/// Lines of a scenario in which every check has something to say.
+const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
+                             [members]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+
+/// A plan of three controllers with these lines, for asking checks what they are about.
+fn plan_of(lines: &str) -> Plan {
+    let text = "title = \"t\"\nwhy = \"w\"\nsource = \"s\"\nengines = [\"direct\"]\n\
+                acts = \"10s\"\nsettles-within = \"10s\"\n";
+    let scenario = Scenario::parse("this program", &format!("{text}{lines}"));
+    let scenario = scenario.expect("what is written here is a scenario");
+    Plan::draw("test", &scenario, &Choice::new(Engine::Direct, 1))
+}
+
+/// What asks for each check, by its name.
+pub fn sentences() -> Vec<(&'static str, Sentence)> {
+    let plan = plan_of(ALL_CONCERNED);
+    let checks = ALL.iter().filter_map(|(name, make)| Some((*name, make(&plan)?.sentence())));
+    checks.collect()
+}
+
 /// What came of a check.
 pub struct Found {
     pub name: &'static str,
@@ -124,7 +146,6 @@ pub(crate) mod tests {
     use portcullis_core::{ConnectionId, Door, GlobalTime, NodeId};
 
     use super::*;
-    use crate::settings::Engine;
 
     /// A history for one check, to be told by hand.
     pub struct Story {
@@ -137,16 +158,8 @@ pub(crate) mod tests {
 
     /// A plan of three controllers, with `lines` changed.
     pub fn plan(lines: &str) -> Plan {
-        let text = "title = \"t\"\nwhy = \"w\"\nsource = \"s\"\nengines = [\"direct\"]\n\
-                    acts = \"10s\"\nsettles-within = \"10s\"\n";
-        let scenario = crate::scenario::Scenario::parse("test", &format!("{text}{lines}"));
-        let scenario = scenario.expect("the tests' scenarios are right");
-        Plan::draw("test", &scenario, Engine::Direct, 1, None)
+        plan_of(lines)
     }
-
-    /// A plan that gives every check something to say.
-    const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                                 [members]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {

@@ -10,7 +10,7 @@ use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
-use crate::stage::{Deed, Place};
+use crate::stage::{Deed, Place, Wrong};
 
 /// See the module.
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct QuorumKept {
     voters: BTreeSet<NodeId>,
     running: BTreeSet<NodeId>,
     /// Which controllers do not hear which.
-    cut: BTreeSet<(NodeId, NodeId)>,
+    apart: BTreeSet<(Wrong, NodeId, NodeId)>,
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
@@ -46,20 +46,12 @@ impl Check for QuorumKept {
                 self.running.insert(node);
                 Ok(())
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => {
-                self.running.remove(node);
-                Ok(())
-            }
             (Who::Controller(node), Event::Killed(_)) => {
                 self.running.remove(&node);
                 Ok(())
             }
-            (_, Event::Did(Deed::Cut { from, to } | Deed::Hold { from, to })) => {
-                self.cut.extend(pair(*from, *to));
-                Ok(())
-            }
-            (_, Event::Did(Deed::Mend { from, to } | Deed::Release { from, to })) => {
-                pair(*from, *to).map(|pair| self.cut.remove(&pair));
+            (_, Event::Did(deed)) => {
+                self.did(deed);
                 Ok(())
             }
             (Who::Controller(by), Event::Cluster(Affair::Formed { index, voters, .. }))
@@ -68,7 +60,7 @@ impl Check for QuorumKept {
                 self.index = *index;
                 self.formed(by, voters)
             }
-            (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
             | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_))
             | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
@@ -77,11 +69,28 @@ impl Check for QuorumKept {
 }
 
 impl QuorumKept {
+    fn did(&mut self, deed: &Deed) {
+        if let Deed::Crash(node) | Deed::Left(node) = deed {
+            self.running.remove(node);
+        }
+        if let Some((wrong, Place::Controller(from), Place::Controller(to), begins)) = deed.link()
+            && wrong != Wrong::Slow
+        {
+            match begins {
+                true => self.apart.insert((wrong, from, to)),
+                false => self.apart.remove(&(wrong, from, to)),
+            };
+        }
+    }
+
     fn formed(&mut self, by: NodeId, voters: &BTreeSet<NodeId>) -> Result<(), String> {
         let changed = self.voters != *voters && !self.voters.is_empty();
         self.voters.clone_from(voters);
         let hears = |node: &&NodeId| {
-            let cut = self.cut.contains(&(by, **node)) || self.cut.contains(&(**node, by));
+            let cut = self
+                .apart
+                .iter()
+                .any(|(_, from, to)| (*from, *to) == (by, **node) || (*from, *to) == (**node, by));
             self.running.contains(*node) && !cut
         };
         let there = voters.iter().filter(hears).count();
@@ -90,13 +99,6 @@ impl QuorumKept {
             return Err(format!("{by} makes voters of {of}, of whom it has {there}"));
         }
         Ok(())
-    }
-}
-
-fn pair(from: Place, to: Place) -> Option<(NodeId, NodeId)> {
-    match (from, to) {
-        (Place::Controller(from), Place::Controller(to)) => Some((from, to)),
-        (Place::Agents, _) | (_, Place::Agents) => None,
     }
 }
 

@@ -1,4 +1,7 @@
 //! Nothing is proposed that its asker has given up by then.
+//!
+//! Two hosts' clocks cannot be compared, so a controller that is asked by another counts from when it
+//! hears of it: the time that a message waits or is slow between controllers comes on top.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +15,7 @@ use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
+use crate::stage::{Deed, Place, Wrong};
 
 /// How long after its deadline an operation is remembered.
 const KEPT: Duration = Duration::from_secs(300);
@@ -21,11 +25,16 @@ struct Timely {
     /// By lease, who asked for what, and by when they have given up.
     asked: BTreeMap<Key, Vec<(Operation, Time)>>,
     patience_max: Duration,
+    /// Links between controllers on which messages wait, and since when.
+    held: BTreeMap<(NodeId, NodeId), Time>,
+    /// Those that are slower than the network, and by how much.
+    slow: BTreeMap<(NodeId, NodeId), Duration>,
 }
 
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     let patience_max = queue::Config::default().patience_max;
-    Some(Box::new(Timely { asked: BTreeMap::new(), patience_max }))
+    let (asked, held, slow) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    Some(Box::new(Timely { asked, patience_max, held, slow }))
 }
 
 impl Check for Timely {
@@ -61,7 +70,11 @@ impl Check for Timely {
             (Who::Controller(node), Event::Ordered(Output::Propose { entry, .. })) => {
                 self.proposed(at, node, entry)
             }
-            (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
+            (_, Event::Did(deed)) => {
+                self.did(at, deed);
+                Ok(())
+            }
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
             | (_, Event::Cluster(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {
@@ -72,7 +85,31 @@ impl Check for Timely {
 }
 
 impl Timely {
+    fn did(&mut self, at: Time, deed: &Deed) {
+        let Some((wrong, Place::Controller(from), Place::Controller(to), begins)) = deed.link()
+        else {
+            return;
+        };
+        let later = match (wrong, begins) {
+            (Wrong::Held, true) => {
+                self.held.insert((from, to), at);
+                Duration::ZERO
+            }
+            (Wrong::Held, false) => {
+                self.held.remove(&(from, to)).map_or(Duration::ZERO, |since| at.since(since))
+            }
+            (Wrong::Slow, _) => {
+                let by = if let Deed::Slow { by, .. } = deed { *by } else { Duration::ZERO };
+                self.slow.insert((from, to), by);
+                by
+            }
+            (Wrong::Cut, _) => Duration::ZERO,
+        };
+        self.asked.values_mut().flatten().for_each(|(_, until)| *until = *until + later);
+    }
+
     fn asked(&mut self, at: Time, operation: &Operation, deadline: Time) {
+        let deadline = deadline + self.slow.values().copied().max().unwrap_or_default();
         let asked = self.asked.entry(operation.key().clone()).or_default();
         asked.retain(|(other, until)| *until + KEPT > at && other != operation);
         asked.push((operation.clone(), deadline));
@@ -103,17 +140,39 @@ mod tests {
     use crate::check::tests::{ONE, Story};
 
     #[test]
+    fn what_waited_on_its_way_may_be_as_late() {
+        let late = |held: u64, at| {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            let [from, to] = [2, 1].map(|node| Place::Controller(NodeId(node)));
+            let hold = Deed::Hold { from, to };
+            assert!(story.event(0, Who::World, Event::Did(&hold)).is_ok());
+            let propose = asked(&mut story);
+            let release = Deed::Release { from, to };
+            assert!(story.event(held, Who::World, Event::Did(&release)).is_ok());
+            story.ordered(at, ONE, propose)
+        };
+        assert!(late(4_000, 10_000).is_ok());
+        assert!(late(4_000, 10_001).is_err());
+    }
+
+    #[test]
     fn work_for_somebody_who_has_left_is_caught() {
         let mut story = Story::new(make, "");
         story.serving(ONE);
+        let propose = asked(&mut story);
+        assert!(story.ordered(6_000, ONE, propose.clone()).is_ok());
+        assert!(story.ordered(6_001, ONE, propose).is_err());
+    }
+
+    /// Somebody asks, patient for five seconds; what would propose it.
+    fn asked(story: &mut Story) -> Output {
         let operation = Operation::Revoke { key: Key::default(), holder: "a".into() };
         let ask = AskId { connection: ConnectionId(2), serial: 1 };
         let (request, patience) = (Request::Apply(operation.clone()), Duration::from_secs(5));
         assert!(story.told(0, ONE, Input::Asked { ask, request, patience, renews: false }).is_ok());
         let command = Command { operation, void_after: GlobalTime(u64::MAX) };
         let entry = Entry { now: GlobalTime(0), commands: vec![command] };
-        let propose = Output::Propose { batch: BatchId(1), entry };
-        assert!(story.ordered(6_000, ONE, propose.clone()).is_ok());
-        assert!(story.ordered(6_001, ONE, propose).is_err());
+        Output::Propose { batch: BatchId(1), entry }
     }
 }

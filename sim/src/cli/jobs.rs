@@ -1,4 +1,4 @@
-//! Many runs: each in a process of its own, two at a time, with a line for each.
+//! Many runs: each in a process of its own, one for each processor at a time, with a line for each.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
@@ -10,8 +10,10 @@ use anyhow::Context as _;
 
 use crate::plan::Plan;
 
-/// How many children run at once.
-pub const JOBS: usize = 2;
+/// How many children run at once: one for each processor.
+pub fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// What a child said.
 pub struct Said {
@@ -38,7 +40,7 @@ pub fn child(plan: &Plan, options: &[&str]) -> anyhow::Result<Said> {
     Ok(Said { text, code })
 }
 
-/// Does some work for each item on [`JOBS`] threads, and hands each result over as it comes.
+/// Does some work for each item on [`jobs`] threads, and hands each result over as it comes.
 pub fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
@@ -47,7 +49,7 @@ pub fn each<T: Sync, R: Send>(
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..JOBS.min(items.len()) {
+        for _ in 0..jobs().min(items.len()) {
             let sender = sender.clone();
             let (next, work) = (&next, &work);
             scope.spawn(move || {
@@ -70,18 +72,18 @@ pub fn each<T: Sync, R: Send>(
 
 /// A line that says how far it is, on a terminal alone.
 pub struct Progress {
-    total: usize,
+    total: Option<usize>,
     done: usize,
     shown: bool,
     started: Instant,
 }
 
 impl Progress {
-    /// Nothing of so many is done.
+    /// Nothing is done, of so many if anybody knows.
     #[expect(clippy::disallowed_methods, reason = "people wait in real time")]
-    pub fn new(total: usize) -> Progress {
+    pub fn new(total: impl Into<Option<usize>>) -> Progress {
         let shown = std::io::stderr().is_terminal();
-        let progress = Progress { total, done: 0, shown, started: Instant::now() };
+        let progress = Progress { total: total.into(), done: 0, shown, started: Instant::now() };
         progress.show();
         progress
     }
@@ -94,6 +96,13 @@ impl Progress {
         self.show();
     }
 
+    /// One more is done, of which there is nothing to say.
+    pub fn done_quietly(&mut self) {
+        self.clear();
+        self.done += 1;
+        self.show();
+    }
+
     /// Removes the line, and says how long it all took.
     pub fn finish(self) -> std::time::Duration {
         self.clear();
@@ -102,8 +111,11 @@ impl Progress {
 
     fn show(&self) {
         if self.shown {
-            let (done, total) = (self.done, self.total);
-            eprint!("{done} of {total} done, {:.0?}", self.started.elapsed());
+            let (done, took) = (self.done, self.started.elapsed());
+            match self.total {
+                Some(total) => eprint!("{done} of {total} done, {took:.0?}"),
+                None => eprint!("{done} done, {took:.0?}"),
+            }
         }
     }
 

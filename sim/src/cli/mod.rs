@@ -1,10 +1,15 @@
 //! The command line.
 //!
-//! One seed is one process: a run of several starts children of this same program, two at a time,
-//! and each child executes one plan.
+//! One seed is one process: a run of several starts children of this same program, one for each
+//! processor at a time, and each child executes one plan.
 
 mod compare;
+mod explore;
+mod findings;
 mod jobs;
+mod new;
+mod sentences;
+mod shrink;
 mod twice;
 
 use std::io::{Read as _, Write as _};
@@ -14,9 +19,10 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
+use crate::deployment::Deployment;
 use crate::history::{Event, History, Who};
 use crate::outcome::Outcome;
-use crate::plan::Plan;
+use crate::plan::{Choice, Plan};
 use crate::scenario::{self, Scenario};
 use crate::settings::Engine;
 use crate::{engine, logs};
@@ -29,6 +35,9 @@ Examples:
   cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
   cargo sim replay failing.plan --log | less           the same run again, event by event
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
+  cargo sim explore chaos/leases --seeds 1000          what breaks it?
+  cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
+  cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
 
 Exit codes:
@@ -86,6 +95,9 @@ enum Command {
         /// Go on whatever breaks, and print nothing but the figures.
         #[arg(long, hide = true, conflicts_with = "log")]
         column: bool,
+        /// Print what was found, for another program.
+        #[arg(long, hide = true, conflicts_with_all = ["log", "column"])]
+        findings: bool,
     },
     /// Runs scenarios to their end, whatever breaks, and prints their figures beside each other.
     Compare {
@@ -105,11 +117,52 @@ enum Command {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
     },
+    /// Runs scenarios under many seeds, and says what broke, what was seen and what was reached.
+    ///
+    /// Stops at the first run in which something breaks. Not every seed must see what the scenario
+    /// is about, but one must.
+    Explore {
+        /// Scenario files or folders; without any, every scenario that is quick.
+        path: Vec<PathBuf>,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        scale: Scale,
+        #[command(flatten)]
+        explore: explore::Arguments,
+    },
+    /// Cuts a plan that breaks a check down to the least that still does.
+    ///
+    /// Leaves out lines, and halves sizes and times, until nothing more gives way.
+    Shrink {
+        /// A plan, as `plan` prints it, or a scenario that breaks with `--engine` and `--seed`.
+        path: PathBuf,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        scale: Scale,
+        /// The check to break; without it, the first that this plan breaks.
+        #[arg(long)]
+        check: Option<String>,
+        /// Where to write it, for `replay`; without it, it is printed.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Lists the scenarios.
-    List,
+    List {
+        /// As a table in Markdown: which sentence of the documents which scenario tells and which
+        /// check holds.
+        #[arg(long)]
+        sentences: bool,
+    },
+    /// Writes a scenario that runs as it is, with every part explained.
+    New {
+        /// Its folder and name below scenarios/, such as mine/first-story.
+        name: String,
+    },
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Copy)]
 struct Which {
     /// Only this engine. Without it, each engine that the scenario names.
     #[arg(long)]
@@ -119,7 +172,7 @@ struct Which {
     seed: u64,
 }
 
-#[derive(clap::Args, Clone, Copy, Default)]
+#[derive(clap::Args)]
 struct Scale {
     /// How many agents, instead of what the scenario says; of leases, as many in proportion.
     #[arg(long, conflicts_with = "full")]
@@ -128,7 +181,16 @@ struct Scale {
     /// Minutes, not seconds.
     #[arg(long)]
     full: bool,
+    /// Percent of the faults that the scenario's `[chaos]` allows.
+    #[arg(long, default_value_t = 100)]
+    intensity: u32,
+    /// A controller's configuration file: its settings instead of the scenario's.
+    #[arg(long)]
+    config: Option<PathBuf>,
 }
+
+/// Every scenario as it is.
+const AS_IT_IS: Scale = Scale { agents: None, full: false, intensity: 100, config: None };
 
 /// Parses the command line, does what it says, and prints errors.
 pub fn main() -> ExitCode {
@@ -152,75 +214,112 @@ pub fn main() -> ExitCode {
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run { path, which, scale, log } => {
-            let plans = plans(&path, &which, scale)?;
+            let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
-                [plan] => Ok(execute(plan, log, false)),
+                [plan] => Ok(execute(plan, if log { Show::Log } else { Show::Page })),
                 _ if log => bail!("--log needs one scenario and one --engine"),
                 _ => jobs::run(&plans),
             }
         }
         Command::Plan { path, which, scale } => {
-            let plans = plans(&[path], &which, scale)?;
-            let [plan] = &plans[..] else {
-                bail!("{} plans: choose one with --engine", plans.len());
-            };
-            print(&plan.to_string());
+            print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column } => {
-            let (name, text) = if path == Path::new("-") {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
-                ("standard input".to_string(), text)
-            } else {
-                (path.display().to_string(), read(&path)?)
+        Command::Replay { plan: path, log, column, findings } => {
+            let show = match (log, column, findings) {
+                (true, _, _) => Show::Log,
+                (_, true, _) => Show::Column,
+                (_, _, true) => Show::Findings,
+                (false, false, false) => Show::Page,
             };
-            Ok(execute(&Plan::parse(&name, &text)?, log, column))
+            Ok(execute(&read_plan(&path)?, show))
         }
         Command::Compare { path, which } => {
-            print(&compare::page(&plans(&path, &which, Scale::default())?)?);
+            print(&compare::page(&plans(&path, &which, &AS_IT_IS)?)?);
             Ok(0)
         }
         Command::Twice { path, which, seeds } => {
             let mut all = Vec::new();
             for seed in which.seed..which.seed.saturating_add(seeds) {
-                all.extend(plans(&path, &Which { engine: which.engine, seed }, Scale::default())?);
+                all.extend(plans(&path, &Which { engine: which.engine, seed }, &AS_IT_IS)?);
             }
             twice::run(&all)
         }
-        Command::List => {
-            list()?;
+        Command::Explore { path, which, scale, explore } => {
+            let choice = |engine| choice(engine, &which, &scale);
+            let subjects = explore::subjects(scenarios(&path, &scale)?, which.engine, choice)?;
+            explore::run(&subjects, &explore)
+        }
+        Command::Shrink { path, which, scale, check, out } => {
+            let shrunk = shrink::run(&one_plan(&path, &which, &scale)?, check.as_deref())?;
+            match out {
+                Some(file) => {
+                    let written = std::fs::write(&file, shrunk.file());
+                    written.with_context(|| format!("cannot write {}", file.display()))?;
+                    print(&shrunk.page());
+                    print(&format!("again: cargo sim replay {}\n", file.display()));
+                }
+                None => print(&shrunk.file()),
+            }
+            Ok(0)
+        }
+        Command::List { sentences } => {
+            print(&list(sentences)?);
+            Ok(0)
+        }
+        Command::New { name } => {
+            let file = new::write(&name)?;
+            print(&format!("{}\nrun it: cargo sim run {name}\n", file.display()));
             Ok(0)
         }
     }
 }
 
-/// Executes one plan in this process and prints its page, or its column for a comparison.
+/// What a run prints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Show {
+    /// Its page.
+    Page,
+    /// Each event, and then its page.
+    Log,
+    /// Its column for a comparison.
+    Column,
+    /// Its findings, for another process.
+    Findings,
+}
+
+/// Executes one plan in this process and prints what it came to.
 ///
 /// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to itself,
 /// so it ends the process, as a broken check does.
-fn execute(plan: &Plan, log: bool, column: bool) -> u8 {
+fn execute(plan: &Plan, show: Show) -> u8 {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
         std::process::exit(2);
     }));
     logs::catch();
-    let history = History::new(plan, log);
-    let history = if column { history.whole() } else { history };
+    let history = History::new(plan, show == Show::Log);
+    let history = match show {
+        Show::Page | Show::Log => history,
+        Show::Column => history.whole(),
+        Show::Findings => history.covering(plan),
+    };
     let (ran, mut history) = engine::run(plan, history);
     for line in logs::caught() {
         history.record(ran.ended, Who::World, Event::Error(&line));
     }
     let found = history.end(ran.ended);
     let outcome = Outcome::new(plan, ran, found);
-    if column {
-        let lines =
-            outcome.column().into_iter().map(|(name, figure)| format!("{name}\t{figure}\n"));
-        print(&lines.collect::<String>());
-        return 0;
+    match show {
+        Show::Page | Show::Log => print(&outcome.to_string()),
+        Show::Findings => print(&findings::print(outcome.verdict(), outcome.found())),
+        Show::Column => {
+            let line = |(name, figure)| format!("{name}\t{figure}\n");
+            print(&outcome.column().into_iter().map(line).collect::<String>());
+            return 0;
+        }
     }
-    print(&outcome.to_string());
     outcome.verdict().code()
 }
 
@@ -230,31 +329,72 @@ fn print(text: &str) {
 }
 
 /// Every plan that the paths come to.
-fn plans(paths: &[PathBuf], which: &Which, scale: Scale) -> anyhow::Result<Vec<Plan>> {
-    let everything = paths.is_empty();
-    let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
-    for path in paths {
-        files.extend(self::files(&scenario::find(path))?);
-    }
+fn plans(paths: &[PathBuf], which: &Which, scale: &Scale) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
-    for file in files {
-        let mut scenario = load(&file)?;
-        if everything && !scenario.quick {
-            continue;
-        }
-        if scale.full {
-            scenario.agents.direct = None;
-        }
+    for (file, scenario) in scenarios(paths, scale)? {
+        let name = scenario::name(&file);
         let wanted = |engine: &&Engine| which.engine.is_none_or(|wanted| wanted == **engine);
         for engine in scenario.engines.iter().filter(wanted) {
-            let name = scenario::name(&file);
-            plans.push(Plan::draw(&name, &scenario, *engine, which.seed, scale.agents));
+            plans.push(Plan::draw(&name, &scenario, &choice(*engine, which, scale)));
         }
     }
     if plans.is_empty() {
         bail!("no scenario there runs on that engine");
     }
     Ok(plans)
+}
+
+fn choice(engine: Engine, which: &Which, scale: &Scale) -> Choice {
+    Choice { engine, seed: which.seed, agents: scale.agents, intensity: scale.intensity }
+}
+
+/// The scenarios at or below the paths, by file; without any path, all that are quick.
+fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, Scenario)>> {
+    let everything = paths.is_empty();
+    let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
+    for path in paths {
+        files.extend(self::files(&scenario::find(path))?);
+    }
+    let deployment = scale.config.as_deref().map(Deployment::load).transpose()?;
+    let mut scenarios = Vec::new();
+    for file in files {
+        let mut scenario = load(&file)?;
+        if scale.full {
+            scenario.agents.direct = None;
+        }
+        if let Some(deployment) = &deployment {
+            deployment.settle(&mut scenario);
+            let fits = scenario.fits().map_err(anyhow::Error::msg);
+            fits.with_context(|| format!("{} with these settings", file.display()))?;
+        }
+        if scenario.quick || !everything {
+            scenarios.push((file, scenario));
+        }
+    }
+    Ok(scenarios)
+}
+
+/// The plan that is meant by the path of one, or by a scenario.
+fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
+    if path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan") {
+        return read_plan(path);
+    }
+    let mut plans = plans(&[path.to_path_buf()], which, scale)?;
+    match (plans.pop(), plans.len()) {
+        (Some(plan), 0) => Ok(plan),
+        (_, others) => bail!("{} plans: choose one with --engine", others + 1),
+    }
+}
+
+fn read_plan(path: &Path) -> anyhow::Result<Plan> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
+        ("standard input".to_string(), text)
+    } else {
+        (path.display().to_string(), read(path)?)
+    };
+    Ok(Plan::parse(&name, &text)?)
 }
 
 /// The scenario files at or below a path, in order.
@@ -283,13 +423,18 @@ fn load(path: &Path) -> anyhow::Result<Scenario> {
     Ok(Scenario::parse(&path.display().to_string(), &read(path)?)?)
 }
 
-fn list() -> anyhow::Result<()> {
-    let mut text = String::new();
+fn list(sentences: bool) -> anyhow::Result<String> {
+    let mut scenarios = Vec::new();
     for file in files(&scenario::root())? {
-        let scenario = load(&file)?;
+        scenarios.push((scenario::name(&file), load(&file)?));
+    }
+    if sentences {
+        return Ok(sentences::page(&scenarios));
+    }
+    let mut text = String::new();
+    for (name, scenario) in scenarios {
         let engines: Vec<_> = scenario.engines.iter().map(Engine::to_string).collect();
         let slow = if scenario.quick { "" } else { " (slow)" };
-        let name = scenario::name(&file);
         let (engines, title) = (engines.join(", "), &scenario.title);
         text.push_str(&format!("{name}  on {engines}{slow}\n  {title}\n"));
         for line in scenario.why.lines().chain(scenario.source.lines()) {
@@ -297,6 +442,5 @@ fn list() -> anyhow::Result<()> {
         }
         text.push('\n');
     }
-    print(&text);
-    Ok(())
+    Ok(text)
 }

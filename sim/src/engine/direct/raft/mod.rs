@@ -149,10 +149,11 @@ impl Node {
         members: Option<&[NodeId]>,
         inbox: &Inbox,
     ) -> Node {
+        let append_within = config.append_within();
         let config = config.openraft().expect("a scenario's configuration is valid");
         let table = Table::new(life, disk.clone(), inbox.clone());
         let view = table.view();
-        let wires = wire::Wires { from: life, inbox: inbox.clone() };
+        let wires = wire::Wires { from: life, inbox: inbox.clone(), append_within };
         let log = disk.log(life, inbox.clone());
         let raft = Raft::new(life.node.0, Arc::new(config), wires, log, table)
             .await

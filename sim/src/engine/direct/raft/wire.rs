@@ -1,6 +1,6 @@
 //! What carries openraft's messages: each is a letter there and a letter back.
 //!
-//! Every exchange is bounded by openraft's own soft limit, since a letter that is lost is answered by
+//! Every exchange is bounded as production bounds it, since a letter that is lost is answered by
 //! nobody.
 
 use std::future::Future;
@@ -26,6 +26,7 @@ use super::{Fate, Inbox, Letter, Life, Raft, Report, Taken, Types};
 pub struct Wires {
     pub from: Life,
     pub inbox: Inbox,
+    pub append_within: Duration,
 }
 
 /// The way to one of them.
@@ -33,13 +34,16 @@ pub struct Wire {
     from: Life,
     to: NodeId,
     inbox: Inbox,
+    append_within: Duration,
 }
 
 impl RaftNetworkFactory<Types> for Wires {
     type Network = Wire;
 
     async fn new_client(&mut self, target: u64, _: &Peer) -> Wire {
-        Wire { from: self.from, to: NodeId(target), inbox: self.inbox.clone() }
+        let Wires { from, inbox, append_within } = self;
+        let (from, append_within) = (*from, *append_within);
+        Wire { from, to: NodeId(target), inbox: inbox.clone(), append_within }
     }
 }
 
@@ -92,10 +96,10 @@ impl RaftNetworkV2<Types> for Wire {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<Types>,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let work = |raft: Raft| async move { raft.append_entries(rpc).await.ok() };
-        self.exchange(option.soft_ttl(), RPCTypes::AppendEntries, work).await
+        self.exchange(self.append_within, RPCTypes::AppendEntries, work).await
     }
 
     async fn vote(

@@ -1,0 +1,326 @@
+//! Chaos: faults that nobody chose.
+//!
+//! Decides how a seed's share of a scenario's `[chaos]` becomes lines of its plan. Swarm testing: a
+//! seed has about half of the classes and never heard of the others, because what one fault brings
+//! about another often covers up (Groce et al., "Swarm Testing", 2012).
+
+use std::time::Duration;
+
+use portcullis_core::{NodeId, Rng, Seed, Time};
+use serde::Deserialize;
+
+use crate::action::{Action, Group, Role};
+use crate::plan::Step;
+use crate::settings::{Engine, duration};
+
+/// What a scenario says of faults that a seed may draw.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Chaos {
+    /// Most faults in one run; `--intensity` is percent of this.
+    pub faults: u32,
+    /// Longest that one lasts.
+    #[serde(with = "duration")]
+    pub longest: Duration,
+    /// What may go wrong; absent, everything that the engine knows.
+    #[serde(default)]
+    pub classes: Option<Vec<Class>>,
+}
+
+/// A kind of fault. Each is drawn whole or not at all for a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// A controller dies, and starts again later.
+    Crash,
+    /// A controller dies, and starts again at once.
+    Restart,
+    /// A controller is told to stop, and starts again later.
+    Stop,
+    /// Controllers are stopped and started one after another, as by an upgrade.
+    Redeploy,
+    /// A controller is cut off from the other controllers, but not from the agents.
+    Partition,
+    /// The same in one direction alone.
+    OneWay,
+    /// Two controllers are cut off from each other; everybody else reaches both.
+    Partial,
+    /// A controller is cut off again and again, for a short time each.
+    Flapping,
+    /// Controllers are cut off one by one, and come back in another order.
+    Swizzle,
+    /// A controller is cut off from the agents.
+    AgentsCut,
+    /// What two sides send waits, and arrives late.
+    Hold,
+    /// Links become slow.
+    SlowLink,
+    /// A disk becomes slow.
+    SlowDisk,
+    /// A controller cannot reach itself.
+    LoseItself,
+    /// All agents drop their connections and return.
+    Herd,
+    /// All agents start again.
+    RestartAgents,
+}
+
+/// Every class, in the order in which a seed is asked about them.
+const CLASSES: [Class; 16] = [
+    Class::Crash,
+    Class::Restart,
+    Class::Stop,
+    Class::Redeploy,
+    Class::Partition,
+    Class::OneWay,
+    Class::Partial,
+    Class::Flapping,
+    Class::Swizzle,
+    Class::AgentsCut,
+    Class::Hold,
+    Class::SlowLink,
+    Class::SlowDisk,
+    Class::LoseItself,
+    Class::Herd,
+    Class::RestartAgents,
+];
+
+/// How often a flapping link goes away.
+const FLAPS: u32 = 4;
+/// Most by which a link or a disk becomes slower: half of raft's election timeout, and well above.
+const SLOWER_MOST: Duration = Duration::from_secs(2);
+
+impl Class {
+    /// Whether the engine knows it.
+    fn runs_on(self, engine: Engine) -> bool {
+        match self {
+            Class::SlowDisk | Class::LoseItself => engine == Engine::Direct,
+            Class::Crash
+            | Class::Restart
+            | Class::Stop
+            | Class::Redeploy
+            | Class::Partition
+            | Class::OneWay
+            | Class::Partial
+            | Class::Flapping
+            | Class::Swizzle
+            | Class::AgentsCut
+            | Class::Hold
+            | Class::SlowLink
+            | Class::Herd
+            | Class::RestartAgents => true,
+        }
+    }
+}
+
+impl Chaos {
+    /// The lines of one seed. `intensity` is percent of the faults that the scenario allows.
+    pub fn draw(
+        &self,
+        root: Seed,
+        engine: Engine,
+        controllers: u64,
+        acts: Duration,
+        intensity: u32,
+    ) -> Vec<Step> {
+        let allowed = |class: &Class| {
+            let named = self.classes.as_ref().is_none_or(|classes| classes.contains(class));
+            named && class.runs_on(engine)
+        };
+        let mut swarm = root.child("swarm", 0).rng();
+        let known: Vec<Class> = CLASSES.into_iter().filter(allowed).collect();
+        let some = known.iter().copied().filter(|_| swarm.below(2) == 0);
+        let mut classes: Vec<Class> = some.collect();
+        if let (true, Some(one)) = (classes.is_empty(), pick(&known, &mut swarm)) {
+            classes.push(one);
+        }
+        let most = u64::from(self.faults) * u64::from(intensity) / 100;
+        let count = if most == 0 { 0 } else { 1 + swarm.below(most) };
+        let mut steps = Vec::new();
+        for index in 0..count {
+            let mut rng = root.child("chaos", index).rng();
+            if let Some(class) = pick(&classes, &mut rng) {
+                let mut fault = Fault { rng, controllers, acts, longest: self.longest };
+                steps.extend(fault.steps(class));
+            }
+        }
+        steps
+    }
+}
+
+fn pick(classes: &[Class], rng: &mut Rng) -> Option<Class> {
+    let count = u64::try_from(classes.len()).ok().filter(|count| *count > 0)?;
+    classes.get(usize::try_from(rng.below(count)).ok()?).copied()
+}
+
+/// One fault as it is drawn, from a stream of its own.
+struct Fault {
+    rng: Rng,
+    controllers: u64,
+    acts: Duration,
+    longest: Duration,
+}
+
+impl Fault {
+    fn steps(&mut self, class: Class) -> Vec<Step> {
+        let (at, lasts) = (self.within(self.acts), Some(self.within(self.longest)));
+        let one = |action| vec![Step { at: Time(0) + at, action, lasts }];
+        let over = |action| vec![Step { at: Time(0) + at, action, lasts: None }];
+        match class {
+            Class::Crash => one(Action::Crash { node: self.node() }),
+            Class::Restart => over(Action::Restart { node: self.node() }),
+            Class::Stop => one(Action::Stop { node: self.node() }),
+            Class::Redeploy => self.redeploy(at),
+            Class::Partition => one(cut(self.node(), Role::Others, false)),
+            Class::OneWay => match self.rng.below(2) {
+                0 => one(cut(self.node(), Role::Others, true)),
+                _ => one(cut(Role::Others, self.node(), true)),
+            },
+            Class::Partial => match self.shuffled()[..] {
+                [first, second, ..] => {
+                    one(cut(Role::Controller(first), Role::Controller(second), false))
+                }
+                [_] | [] => Vec::new(),
+            },
+            Class::Flapping => self.flapping(at),
+            Class::Swizzle => self.swizzle(at),
+            Class::AgentsCut => one(cut(self.node(), Role::Agents, false)),
+            Class::Hold => one(Action::Hold { from: side(self.node()), to: side(Role::Others) }),
+            Class::SlowLink => {
+                let others = if self.rng.below(2) == 0 { Role::Others } else { Role::Agents };
+                let (from, to) = (side(self.node()), side(others));
+                one(Action::SlowLink { from, to, by: self.within(SLOWER_MOST) })
+            }
+            Class::SlowDisk => {
+                one(Action::SlowDisk { node: self.node(), by: self.within(SLOWER_MOST) })
+            }
+            Class::LoseItself => one(Action::LoseItself { node: self.node() }),
+            Class::Herd => over(Action::Herd),
+            Class::RestartAgents => over(Action::RestartAgents),
+        }
+    }
+
+    /// Every controller once, in some order, each as soon as the one before it is back.
+    fn redeploy(&mut self, first: Duration) -> Vec<Step> {
+        let (each, nodes, acts) = (self.within(self.longest), self.shuffled(), self.acts);
+        let stop = |(index, node)| Step {
+            at: Time(0) + (first + each * index).min(acts),
+            action: Action::Stop { node: Role::Controller(node) },
+            lasts: Some(each),
+        };
+        (0..).zip(nodes).map(stop).collect()
+    }
+
+    fn flapping(&mut self, first: Duration) -> Vec<Step> {
+        let node = self.node();
+        let each = self.within(self.longest / (2 * FLAPS));
+        let flap = |index| Step {
+            at: Time(0) + (first + 2 * each * index).min(self.acts),
+            action: cut(node.clone(), Role::Others, false),
+            lasts: Some(each),
+        };
+        (0..FLAPS).map(flap).collect()
+    }
+
+    fn swizzle(&mut self, first: Duration) -> Vec<Step> {
+        let (going, span) = (self.shuffled(), self.longest / 2);
+        let mut steps = Vec::new();
+        for node in going {
+            let (later, lasts) = (self.within(span), self.within(span));
+            steps.push(Step {
+                at: Time(0) + (first + later).min(self.acts),
+                action: cut(Role::Controller(node), Role::Others, false),
+                lasts: Some(lasts),
+            });
+        }
+        steps
+    }
+
+    /// Somebody, or whoever leads by then: faults of leaders find most.
+    fn node(&mut self) -> Role {
+        match self.rng.below(2) {
+            0 => Role::Leader,
+            _ => Role::Controller(NodeId(1 + self.rng.below(self.controllers))),
+        }
+    }
+
+    fn shuffled(&mut self) -> Vec<NodeId> {
+        let mut nodes: Vec<NodeId> = (1..=self.controllers).map(NodeId).collect();
+        self.rng.shuffle(&mut nodes);
+        nodes
+    }
+
+    /// A time of at most this. Whole milliseconds: turmoil knows no finer.
+    fn within(&mut self, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX - 1);
+        Duration::from_millis(self.rng.below(most + 1))
+    }
+}
+
+fn side(role: Role) -> Group {
+    Group(vec![role])
+}
+
+fn cut(from: Role, to: Role, one_way: bool) -> Action {
+    Action::Partition { from: side(from), to: side(to), one_way }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const ACTS: Duration = Duration::from_secs(60);
+
+    fn steps(seed: u64, engine: Engine, intensity: u32) -> Vec<Step> {
+        let chaos = Chaos { faults: 8, longest: Duration::from_secs(10), classes: None };
+        chaos.draw(Seed(seed), engine, 3, ACTS, intensity)
+    }
+
+    fn verbs(steps: &[Step]) -> BTreeSet<String> {
+        let verb = |step: &Step| step.action.to_string().split(' ').next().map(String::from);
+        steps.iter().filter_map(verb).collect()
+    }
+
+    #[test]
+    fn every_line_fits_and_all_verbs_come_up() {
+        let mut seen = BTreeSet::new();
+        for seed in 0..500 {
+            let steps = steps(seed, Engine::Direct, 100);
+            assert!(!steps.is_empty());
+            for step in &steps {
+                assert_eq!(step.action.fits(3), Ok(()), "{step}");
+                assert!(step.at <= Time(0) + ACTS, "{step}");
+                assert_eq!(step.lasts.is_some(), step.action.lasts(), "{step}");
+            }
+            seen.extend(verbs(&steps));
+        }
+        let all =
+            "crash herd hold lose-itself partition restart restart-agents slow-disk slow-link stop";
+        assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), all);
+    }
+
+    #[test]
+    fn a_seed_leaves_whole_classes_out() {
+        let kinds: Vec<usize> =
+            (0..200).map(|seed| verbs(&steps(seed, Engine::Direct, 1_000)).len()).collect();
+        assert!(kinds.iter().all(|kinds| *kinds < 10), "some seed has everything: {kinds:?}");
+        assert!(kinds.contains(&1), "no seed has one kind alone: {kinds:?}");
+    }
+
+    #[test]
+    fn an_engine_gets_what_it_knows() {
+        let turmoil = (0..500).flat_map(|seed| steps(seed, Engine::Turmoil, 100));
+        let verbs = verbs(&turmoil.collect::<Vec<_>>());
+        assert!(!verbs.contains("slow-disk") && !verbs.contains("lose-itself"), "{verbs:?}");
+    }
+
+    #[test]
+    fn intensity_is_percent_of_the_faults() {
+        assert_eq!(steps(1, Engine::Direct, 0), []);
+        let sum = |percent| (0..100).map(|seed| steps(seed, Engine::Direct, percent).len()).sum();
+        let (half, whole, five): (usize, usize, usize) = (sum(50), sum(100), sum(500));
+        assert!(half < whole && whole < five, "{half} {whole} {five}");
+    }
+}

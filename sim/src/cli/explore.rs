@@ -1,0 +1,347 @@
+//! Exploration: one scenario under many seeds, and which of them showed something new.
+//!
+//! Decides which seeds are run, in which order, and which are worth keeping: a seed is kept when it
+//! was the first to see something or to reach a state. Each run is a process of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::findings::{self, Findings};
+use super::jobs::{Progress, each};
+use crate::outcome::SOMETIMES;
+use crate::plan::{Choice, Plan};
+use crate::scenario::{self, Scenario};
+use crate::settings::Engine;
+
+/// Most states that a whole exploration tells apart.
+const STATES_MAX: usize = 1 << 22;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// How many seeds, counted up from `--seed`.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// One share of so many, such as 2/8: eight machines that are given one each run every seed
+    /// once.
+    #[arg(long, default_value = "1/1")]
+    pub share: Share,
+    /// Go on when something breaks, and list all that did.
+    #[arg(long)]
+    pub collect: bool,
+    /// Start no run later than this, such as 30m.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub within: Option<Duration>,
+    /// Seeds that reached something new: its seeds are run first, and it is written anew.
+    #[arg(long)]
+    pub corpus: Option<PathBuf>,
+    /// Write the plan of each run that failed into this folder, for `replay` and `shrink`.
+    #[arg(long)]
+    pub keep: Option<PathBuf>,
+}
+
+/// Every `of`th seed, from the `number`th.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    number: u64,
+    of: u64,
+}
+
+impl FromStr for Share {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Share, String> {
+        let read = || {
+            let (number, of) = text.split_once('/')?;
+            let share = Share { number: number.parse().ok()?, of: of.parse().ok()? };
+            (1..=share.of).contains(&share.number).then_some(share)
+        };
+        read().ok_or_else(|| format!("`{text}` is no share such as 2/8"))
+    }
+}
+
+/// One scenario on one engine.
+pub struct Subject {
+    pub file: PathBuf,
+    pub name: String,
+    pub scenario: Scenario,
+    pub choice: Choice,
+}
+
+impl Subject {
+    fn plan(&self, seed: u64) -> Plan {
+        Plan::draw(&self.name, &self.scenario, &Choice { seed, ..self.choice })
+    }
+
+    fn title(&self) -> String {
+        format!("{} on {}", self.name, self.choice.engine)
+    }
+
+    /// Whether a run shows that something is wrong. Not every seed sees everything; of a failed
+    /// design, not every seed shows the failure.
+    fn fails(&self, findings: &Findings) -> bool {
+        match findings.code {
+            0 => false,
+            4 => findings.verdict.starts_with("ended"),
+            _ => true,
+        }
+    }
+}
+
+/// What the runs of one subject have come to.
+#[derive(Default)]
+struct Sum {
+    passed: u64,
+    /// Seeds that failed, with their verdicts.
+    failed: BTreeMap<u64, String>,
+    tame: u64,
+    seen: BTreeMap<String, u64>,
+    states: BTreeSet<u64>,
+    /// Seeds that reached something first: how many states, and what they saw.
+    kept: BTreeMap<u64, (usize, Vec<String>)>,
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, fails: bool, findings: Findings) {
+        match (fails, findings.code) {
+            (true, _) => drop(self.failed.insert(seed, findings.verdict)),
+            (false, 0) => self.passed += 1,
+            (false, _) => self.tame += 1,
+        }
+        let mut sights = Vec::new();
+        for name in findings.seen {
+            let count = self.seen.entry(name.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                sights.push(name);
+            }
+        }
+        let before = self.states.len();
+        if before < STATES_MAX {
+            self.states.extend(findings.states);
+        }
+        let states = self.states.len() - before;
+        if states > 0 || !sights.is_empty() {
+            self.kept.insert(seed, (states, sights));
+        }
+    }
+}
+
+/// Runs each subject under all its seeds.
+#[expect(clippy::disallowed_methods, reason = "people wait in real time")]
+pub fn run(subjects: &[Subject], arguments: &Arguments) -> anyhow::Result<u8> {
+    if let (Some(corpus), true) = (&arguments.corpus, subjects.len() > 1) {
+        bail!("{} holds seeds of one scenario on one engine: choose one", corpus.display());
+    }
+    let until = arguments.within.map(|within| Instant::now() + within);
+    let mut code = 0;
+    for subject in subjects {
+        let worst = explore(subject, arguments, until)?;
+        code = if code == 0 { worst } else { code.min(worst.max(1)) };
+        if code != 0 && !arguments.collect {
+            break;
+        }
+    }
+    Ok(code)
+}
+
+fn explore(subject: &Subject, arguments: &Arguments, until: Option<Instant>) -> anyhow::Result<u8> {
+    let seeds = seeds(subject, arguments)?;
+    let mut progress = Progress::new(seeds.len());
+    let mut sum = Sum::default();
+    let (stop, mut code, mut trouble) = (AtomicBool::new(false), 0, None);
+    let late = || until.is_some_and(|until| until <= now());
+    let work = |seed: &u64| {
+        let over = stop.load(Ordering::Relaxed) || late();
+        (!over).then(|| findings::run(&subject.plan(*seed)))
+    };
+    // Taken in order, whichever is done first: who was first to see something is no matter of speed.
+    let mut waiting = BTreeMap::new();
+    let mut next = 0;
+    each(&seeds, work, |index, result| {
+        waiting.insert(index, result);
+        while let Some(result) = waiting.remove(&next) {
+            let seed = seeds[next];
+            next += 1;
+            let findings = match result {
+                Some(Ok(findings)) if code == 0 || arguments.collect => findings,
+                Some(Err(error)) => {
+                    stop.store(true, Ordering::Relaxed);
+                    trouble = Some(error);
+                    continue;
+                }
+                Some(Ok(_)) | None => continue,
+            };
+            let fails = subject.fails(&findings);
+            if fails {
+                stop.fetch_or(!arguments.collect, Ordering::Relaxed);
+                code = if code == 0 { findings.code } else { code.min(findings.code) };
+                progress.done(&failure(subject, seed, &findings));
+                trouble = trouble.take().or(keep(subject, seed, arguments).err());
+            } else {
+                progress.done_quietly();
+            }
+            sum.add(seed, fails, findings);
+        }
+    });
+    let took = progress.finish();
+    if let Some(error) = trouble {
+        return Err(error);
+    }
+    print!("{}", page(subject, &sum, took));
+    if let Some(corpus) = &arguments.corpus {
+        write_corpus(corpus, subject, &sum)?;
+    }
+    let unseen = !unseen(subject, &sum).is_empty();
+    Ok(if code == 0 && unseen { 4 } else { code })
+}
+
+#[expect(clippy::disallowed_methods, reason = "people wait in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The seeds of the corpus first, then those that are asked for.
+fn seeds(subject: &Subject, arguments: &Arguments) -> anyhow::Result<Vec<u64>> {
+    let mut seeds = match &arguments.corpus {
+        Some(corpus) if corpus.exists() => read_corpus(corpus, subject)?,
+        Some(_) | None => Vec::new(),
+    };
+    let known: BTreeSet<u64> = seeds.iter().copied().collect();
+    let Share { number, of } = arguments.share;
+    let first = subject.choice.seed;
+    let all =
+        (first..first.saturating_add(arguments.seeds)).filter(|seed| seed % of == number % of);
+    seeds.extend(all.filter(|seed| !known.contains(seed)));
+    Ok(seeds)
+}
+
+fn failure(subject: &Subject, seed: u64, findings: &Findings) -> String {
+    let mut text = format!("{}  seed {seed}  {}", subject.title(), findings.verdict);
+    for broken in &findings.broken {
+        let _ = write!(text, "\n  {} at {}: {}", broken.check, broken.at, broken.message);
+    }
+    let this = format!("{} {}", subject.file.display(), options(&subject.choice, seed));
+    let _ = write!(text, "\n  again: cargo sim run {this}\n  less:  cargo sim shrink {this}");
+    text
+}
+
+/// What makes a command run this very plan.
+fn options(choice: &Choice, seed: u64) -> String {
+    let mut text = format!("--engine {} --seed {seed}", choice.engine);
+    if let Some(agents) = choice.agents {
+        let _ = write!(text, " --agents {agents}");
+    }
+    if choice.intensity != 100 {
+        let _ = write!(text, " --intensity {}", choice.intensity);
+    }
+    text
+}
+
+fn keep(subject: &Subject, seed: u64, arguments: &Arguments) -> anyhow::Result<()> {
+    let Some(folder) = &arguments.keep else { return Ok(()) };
+    let name = subject.name.replace('/', "-");
+    let file = folder.join(format!("{name}-{}-{seed}.plan", subject.choice.engine));
+    let written = std::fs::create_dir_all(folder);
+    let written = written.and_then(|()| std::fs::write(&file, subject.plan(seed).to_string()));
+    written.with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// What must be seen and was seen under no seed.
+fn unseen<'a>(subject: &'a Subject, sum: &Sum) -> Vec<&'a str> {
+    let wanted = subject.scenario.expect.sometimes.iter().map(|name| name.0);
+    wanted.filter(|name| !sum.seen.contains_key(*name)).collect()
+}
+
+fn page(subject: &Subject, sum: &Sum, took: Duration) -> String {
+    let runs = sum.passed + sum.tame + sum.failed.len() as u64;
+    let mut text = format!(
+        "{}: {runs} runs, {} passed, {} saw too little, {} failed\n",
+        subject.title(),
+        sum.passed,
+        sum.tame,
+        sum.failed.len()
+    );
+    let mut verdicts: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (seed, verdict) in &sum.failed {
+        verdicts.entry(verdict).or_default().push(*seed);
+    }
+    for (verdict, seeds) in verdicts {
+        let list: Vec<String> = seeds.iter().take(10).map(u64::to_string).collect();
+        let more = if seeds.len() > 10 { ", ..." } else { "" };
+        let _ = writeln!(text, "  {verdict}: {} seeds, {}{more}", seeds.len(), list.join(", "));
+    }
+    let seen = sum.seen.iter().map(|(name, count)| format!("{name} {count}"));
+    let never = SOMETIMES.iter().filter(|(name, _)| !sum.seen.contains_key(*name));
+    let never: Vec<&str> = never.map(|(name, _)| *name).collect();
+    let _ = writeln!(text, "  seen   {}", seen.collect::<Vec<_>>().join(", "));
+    let _ = writeln!(text, "  unseen {}", never.join(", "));
+    for name in unseen(subject, sum) {
+        let _ = writeln!(text, "  {name} must be seen, and was under no seed");
+    }
+    let last = sum.kept.keys().next_back().map_or("none".into(), u64::to_string);
+    let (states, kept) = (sum.states.len(), sum.kept.len());
+    let _ = writeln!(
+        text,
+        "  {states} states, from {kept} seeds that reached something first, the last {last}"
+    );
+    let pace = u128::from(runs) * 10_000 / took.as_millis().max(1);
+    let _ = writeln!(text, "  {took:.1?}, {}.{} runs a second", pace / 10, pace % 10);
+    text
+}
+
+/// One line a seed, those first that reached most.
+fn write_corpus(file: &Path, subject: &Subject, sum: &Sum) -> anyhow::Result<()> {
+    let mut ranked: Vec<_> = sum.kept.iter().collect();
+    ranked.sort_by_key(|(seed, (states, sights))| {
+        (std::cmp::Reverse(sights.len()), std::cmp::Reverse(*states), **seed)
+    });
+    let mut text = format!(
+        "# {}: a seed, the states that it reached first, what it saw first\n",
+        subject.title()
+    );
+    for (seed, (states, sights)) in ranked {
+        let _ = writeln!(text, "{seed} {states} {}", sights.join(" "));
+    }
+    let new = file.with_extension("new");
+    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file));
+    written.with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn read_corpus(file: &Path, subject: &Subject) -> anyhow::Result<Vec<u64>> {
+    let text = super::read(file)?;
+    let (head, lines) = text.split_once('\n').unwrap_or((&text, ""));
+    let of = head.strip_prefix("# ").and_then(|head| head.split_once(':')).map(|(of, _)| of);
+    if of != Some(&subject.title()) {
+        bail!("{} is no corpus of {}", file.display(), subject.title());
+    }
+    let seed = |(number, line): (usize, &str)| {
+        let seed = line.split(' ').next().and_then(|seed| seed.parse().ok());
+        seed.with_context(|| format!("{}:{}: no seed", file.display(), number + 2))
+    };
+    lines.lines().enumerate().map(seed).collect()
+}
+
+/// Every scenario there on every engine that is wanted.
+pub fn subjects(
+    files: Vec<(PathBuf, Scenario)>,
+    engine: Option<Engine>,
+    choice: impl Fn(Engine) -> Choice,
+) -> anyhow::Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for (file, scenario) in files {
+        let (name, engines) = (scenario::name(&file), scenario.engines.clone());
+        for of in engines.into_iter().filter(|of| engine.is_none_or(|engine| engine == *of)) {
+            let (file, name, scenario) = (file.clone(), name.clone(), scenario.clone());
+            subjects.push(Subject { file, name, scenario, choice: choice(of) });
+        }
+    }
+    if subjects.is_empty() {
+        bail!("no scenario there runs on that engine");
+    }
+    Ok(subjects)
+}
