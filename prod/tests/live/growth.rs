@@ -239,6 +239,10 @@ async fn a_snapshot_whose_sender_dies_is_sent_by_the_next_leader() {
             (cluster.all.figure(away, "portcullis_raft_leader").await? == next as f64).then_some(())
         })
         .await;
+    // It knows the past once the other has gone on from its snapshot.
+    let knows = "portcullis_condition{condition=\"led\"}";
+    let led = || async { (cluster.all.figure(next, knows).await? == 1.0).then_some(()) };
+    cluster.all.until(next, "it leads", led).await;
     let line = admin(&cluster.all, next).await;
     granted(&cluster.all, &line, "Extend", 0..cluster.claimed, long).await;
     cluster.caught_up(away, next).await;
