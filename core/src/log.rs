@@ -78,23 +78,36 @@ pub struct State {
     pub members: Members,
 }
 
-/// Both tables, as snapshots carry them.
+/// Both tables, as snapshots carry them: the members whole, or as [`members::First`] in version 1;
+/// the leases for themselves, or shared with the table they were taken of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct Snapshot<M = Members, L = lease::Snapshot> {
     /// The leases.
-    pub leases: lease::Snapshot,
-    /// The members, whole.
-    pub members: Members,
+    pub leases: L,
+    /// The members.
+    pub members: M,
+}
+
+impl<L> Snapshot<Members, L> {
+    /// The least version that a member must read to understand it.
+    pub fn version(&self) -> u16 {
+        if self.members.prefers() { 2 } else { 1 }
+    }
+
+    /// The same in version 1, which must be its own.
+    pub fn first(self) -> Snapshot<members::First, L> {
+        Snapshot { leases: self.leases, members: self.members.into() }
+    }
+}
+
+impl From<Snapshot<members::First>> for Snapshot {
+    fn from(first: Snapshot<members::First>) -> Snapshot {
+        Snapshot { leases: first.leases, members: first.members.into() }
+    }
 }
 
 /// Both tables as they were at one moment; written down, it is the [`Snapshot`] of that moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Frozen {
-    /// The leases, which are shared with the table and not copied.
-    pub leases: lease::Frozen,
-    /// The members, whole: there are few.
-    pub members: Members,
-}
+pub type Frozen = Snapshot<Members, lease::Frozen>;
 
 impl State {
     /// Applies one raft entry.

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
@@ -41,6 +42,11 @@ pub trait Env: Clone + Send + Sync + 'static {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = T> + Send {
         async { work() }
+    }
+    /// The date by this host's calendar, for the validity of certificates and nothing else; none
+    /// where hosts have no calendar, and certificates are valid for ever.
+    fn today(&self) -> Option<SystemTime> {
+        None
     }
     /// The root of this host's randomness.
     fn seed(&self) -> Seed;
@@ -127,10 +133,10 @@ pub enum Fact<'a> {
     FrontTold(&'a front::Input),
     /// The front ordered this.
     FrontOrdered(&'a front::Output),
-    /// The responsible flag was told this.
-    SingularTold(&'a singular::Input),
-    /// The responsible flag ordered this.
-    SingularOrdered(&'a singular::Output),
+    /// The flag of who is responsible by this lease was told this.
+    SingularTold { lease: &'a str, input: &'a singular::Input },
+    /// It ordered this.
+    SingularOrdered { lease: &'a str, output: &'a singular::Output },
 }
 
 impl fmt::Display for Fact<'_> {
@@ -144,8 +150,8 @@ impl fmt::Display for Fact<'_> {
             Fact::AgentOrdered(output) => write!(f, "> {output}"),
             Fact::FrontTold(input) => write!(f, "< {input}"),
             Fact::FrontOrdered(output) => write!(f, "> {output}"),
-            Fact::SingularTold(input) => write!(f, "< {input}"),
-            Fact::SingularOrdered(output) => write!(f, "> {output}"),
+            Fact::SingularTold { lease, input } => write!(f, "< {lease}: {input}"),
+            Fact::SingularOrdered { lease, output } => write!(f, "> {lease}: {output}"),
         }
     }
 }

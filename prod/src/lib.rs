@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod drive;
 pub mod env;
 pub mod front;
+pub mod join;
 pub mod metrics;
 pub mod node;
 pub mod peer;

@@ -173,6 +173,10 @@ impl Env for Tokio {
         tokio::task::spawn_blocking(work).await.expect("the work does not panic")
     }
 
+    fn today(&self) -> Option<SystemTime> {
+        Some(today())
+    }
+
     fn seed(&self) -> Seed {
         self.host.seed
     }
@@ -267,11 +271,11 @@ impl Env for Tokio {
             Fact::ControllerTold(_)
             | Fact::AgentTold(_)
             | Fact::FrontTold(_)
-            | Fact::SingularTold(_) => trace!("{fact}"),
+            | Fact::SingularTold { .. } => trace!("{fact}"),
             Fact::ControllerOrdered(_)
             | Fact::AgentOrdered(_)
             | Fact::FrontOrdered(_)
-            | Fact::SingularOrdered(_)
+            | Fact::SingularOrdered { .. }
             | Fact::Applied { .. }
             | Fact::Cluster(_) => debug!("{fact}"),
         }

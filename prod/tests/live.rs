@@ -18,6 +18,8 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/operated.rs"]
+mod operated;
 #[path = "live/processes.rs"]
 mod processes;
 #[path = "live/proxied.rs"]

@@ -59,6 +59,11 @@ pub const SOMETIMES: &[Sight] = &[
     ("backend_unready", |counts| counts.gate().unready > 0),
     ("backend_missed", |counts| counts.gate().missed > 0),
     ("backend_taken_out", |counts| counts.gate().hung_up > 0),
+    ("flag_raised", |counts| counts.singles().raised > 0),
+    ("flag_lowered", |counts| counts.singles().lowered > 0),
+    ("worker_moved", |counts| counts.singles().moved > 0),
+    ("old_fence_refused", |counts| counts.singles().refused > 0),
+    ("paused", |counts| counts.paused > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
 ];
 
@@ -141,6 +146,16 @@ impl<'a> Outcome<'a> {
         &self.verdict
     }
 
+    /// What was run.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// How it was run.
+    pub fn ran(&self) -> Ran {
+        self.ran
+    }
+
     /// What it was judged by.
     pub fn found(&self) -> &Found {
         &self.found
@@ -198,7 +213,8 @@ impl<'a> Outcome<'a> {
     }
 }
 
-fn seen(name: &str, counts: &Counts) -> bool {
+/// Whether the counts tell of something to be seen.
+pub fn seen(name: &str, counts: &Counts) -> bool {
     SOMETIMES.iter().any(|(known, seen)| *known == name && seen(counts))
 }
 

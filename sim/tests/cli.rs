@@ -212,6 +212,10 @@ fn a_knob_alone_is_to_blame() {
         ("negative/extend-deadline", "set policy.extend-deadline false", "kept"),
         ("negative/denied-maybe-applied", "set policy.definite-denials false", "linearizable"),
         ("negative/hot-retry", "set policy.retry-budget false", "retries"),
+        ("negative/counts-from-the-answer", "set policy.counts-from-asking false", "one_worker"),
+        ("negative/unfenced-writes", "set policy.fenced false", "one_worker"),
+        ("negative/alone-when-blind", "set policy.majorities false", "quorum_kept"),
+        ("negative/alone-when-blind", "set policy.majorities false", "one_holder"),
     ];
     for (name, knob, check) in cases {
         let page = mended(&format!("{name}.toml"), &[(knob, &knob.replace("false", "true"))]);
@@ -236,8 +240,25 @@ fn a_knob_that_turns_nothing_is_refused() {
     assert!(said.contains("this knob needs `our-transport = false`"), "{said}");
     assert!(said.contains("[policy]"), "{said}");
     let engines = "engines = [\"direct\", \"turmoil\"]";
+    let said = refusal("negative/alone-when-blind.toml", "engines = [\"direct\"]", engines);
+    assert!(said.contains("`counts-from-asking` and `majorities` are knobs of `direct`"), "{said}");
     let said = refusal("negative/hot-retry.toml", "engines = [\"direct\"]", engines);
     assert!(said.contains("`direct` alone knows the old way for leases"), "{said}");
+}
+
+#[test]
+fn workers_and_pauses_that_an_engine_cannot_have_are_refused() {
+    let paused = "ha/singular-paused.toml";
+    let engines = "engines = [\"direct\", \"turmoil\"]";
+    let said = refusal(paused, "engines = [\"direct\"]", engines);
+    assert!(said.contains("`direct` alone can pause a process"), "{said}");
+    let said = refusal(paused, "workers = 2", "workers = 0");
+    assert!(said.contains("without a worker there is nothing to be responsible for"), "{said}");
+    let said = refusal(paused, "workers = 2", "stop-within = \"60s\"");
+    assert!(said.contains("the time to stop in must be below the lease's duration"), "{said}");
+    let fails_over = "ha/singular-fails-over.toml";
+    let said = refusal(fails_over, "workers = 2", "duration = \"50s\"");
+    assert!(said.contains("`turmoil` has production's own `duration`"), "{said}");
 }
 
 /// A failed design whose seeds all show it: what `explore` says of it and what `shrink` leaves of it.
@@ -379,4 +400,67 @@ fn the_table_of_sentences_is_what_the_scenarios_say() {
     let output = sim(&["list", "--sentences"], "");
     let says = "cargo sim list --sentences > scenarios/README.md";
     assert_eq!(text(&output), table, "write it again: {says}");
+}
+
+/// A folder, and the name of a file in it that is not there yet.
+fn place(name: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join(name).display().to_string();
+    (folder, file)
+}
+
+fn page(file: &str) -> String {
+    std::fs::read_to_string(file).expect("the page was written")
+}
+
+#[test]
+fn one_plan_gives_one_report_and_prints_what_it_prints_without() {
+    let scenario = scenarios().join(TWO_PHASE).display().to_string();
+    let plan = sim(&["plan", &scenario, "--engine", "direct"], "");
+    let plan = String::from_utf8(plan.stdout).expect("a plan is text");
+    let (folder, file) = place("page.html");
+    let plots = folder.path().join("plots").display().to_string();
+    let with = ["replay", "-", "--report", &file, "--plots", &plots];
+    let printed = sim(&with, &plan).stdout;
+    let first = page(&file);
+    assert_eq!(sim(&with, &plan).stdout, printed);
+    assert!(page(&file) == first, "the same bytes again");
+    assert_eq!(sim(&["replay", "-"], &plan).stdout, printed, "no event more, none less");
+    let hash = String::from_utf8_lossy(&printed);
+    let (_, hash) = hash.trim_end().rsplit_once("hash ").expect("a page ends with its hash");
+    assert!(first.contains(&format!("<dd>{hash}</dd>")));
+    assert!(first.contains("opens a door of its own first"), "the scenario's why");
+    for plot in ["connections", "memory", "latency", "leadership", "doors"] {
+        let svg = page(&format!("{plots}/{plot}.svg"));
+        assert!(svg.contains("<path") || svg.contains("<rect"), "{plot}");
+    }
+}
+
+#[test]
+fn a_comparison_has_a_report_of_all_its_runs() {
+    let (_folder, file) = place("page.html");
+    let two = ["compare", "startup/two-phase", "startup/one-door", "--engine", "direct"];
+    let output = sim(&[&two[..], &["--report", &file]].concat(), "");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, sim(&two, "").stdout);
+    let page = page(&file);
+    for run in ["startup/two-phase --engine direct", "startup/one-door --engine direct"] {
+        assert!(page.contains(&format!("cargo sim run {run} --seed 1")), "{run}");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
+    let scenario = scenarios().join(TWO_PHASE).display().to_string();
+    let run = ["run", &scenario, "--engine", "direct", "--report", "/no/such/folder/page.html"];
+    let output = sim(&run, "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.starts_with("error: cannot write /no/such/folder/page.html"), "{said}");
+    let (_folder, file) = place("page.html");
+    let output = sim(&["run", &scenario, "--report", &file], "");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("one scenario and one --engine"), "{said}");
 }

@@ -146,7 +146,8 @@ fn controller_door(config: &Config, faults: &mut Faults) {
 
 fn files(config: &Config, faults: &mut Faults) {
     let tls = &config.tls;
-    for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+    let named = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)];
+    for (key, path) in named.into_iter().chain(tls.ca_key.iter().map(|path| ("ca-key", path))) {
         let says = format!("there is no file {}", path.display());
         faults.check(path.is_file(), &format!("tls.{key}"), says);
     }

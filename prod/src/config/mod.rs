@@ -28,6 +28,7 @@ mod limits;
 mod members;
 mod node;
 mod reload;
+mod shared;
 mod signed;
 
 pub use api_address::ApiAddress;
@@ -39,6 +40,7 @@ pub use limits::{
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
 pub use members::Members;
+pub use shared::shared;
 pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
 /// Most controllers of one cluster: Juju's bound too.
@@ -63,6 +65,10 @@ pub struct Config {
     /// UUID of the whole cluster, the same in every controller's file; agents see it as the
     /// controller tag.
     pub controller_uuid: String,
+    /// Whether this controller has joined a cluster by a token: then it founds none, whatever its
+    /// data folder holds. `portcullis join` writes it; default `false`.
+    #[serde(default)]
+    pub joined: bool,
     /// Folder of the raft log, made on first start. Only this controller may use it.
     pub data_dir: PathBuf,
     /// Address that both doors are bound to. Default `0.0.0.0`, which is all of IPv4, as in Juju.
@@ -161,6 +167,9 @@ pub struct Config {
     /// Machine agents.
     #[serde(default, rename = "machine")]
     pub machines: Vec<Machine>,
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// PEM files, read at start.
@@ -173,6 +182,10 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Private key of that certificate.
     pub key: PathBuf,
+    /// Private key of the authority. With it this controller lets others join and hands it on to
+    /// them; without it, the default, it refuses, and another has to.
+    #[serde(default)]
+    pub ca_key: Option<PathBuf>,
 }
 
 /// Where one controller is.
@@ -320,9 +333,10 @@ impl Config {
         let wrong = |faults| ConfigError::Wrong { file: file.to_owned(), faults };
         let source = fault::Source::read(&text).map_err(|fault| wrong(vec![fault]))?;
         let mut config: Config = source.decode().map_err(|fault| wrong(vec![fault]))?;
+        config.file = file.to_owned();
         let folder = file.parent().unwrap_or(Path::new(""));
-        let Tls { ca, cert, key } = &mut config.tls;
-        for path in [&mut config.data_dir, ca, cert, key] {
+        let Tls { ca, cert, key, ca_key } = &mut config.tls;
+        for path in [&mut config.data_dir, ca, cert, key].into_iter().chain(ca_key) {
             *path = folder.join(&*path);
         }
         config.controller_socket = config.controller_socket.map(|path| config.data_dir.join(path));

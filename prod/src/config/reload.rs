@@ -41,6 +41,7 @@ impl Config {
         let differ = [
             ("controller-id", self.controller_id != other.controller_id),
             ("controller-uuid", self.controller_uuid != other.controller_uuid),
+            ("joined", self.joined != other.joined),
             ("data-dir", self.data_dir != other.data_dir),
             ("bind-address", self.bind_address != other.bind_address),
             ("api-port", self.api_port != other.api_port),

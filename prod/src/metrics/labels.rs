@@ -157,7 +157,7 @@ pub fn why(why: sessions::Why) -> &'static str {
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 13] = [
+pub const PEER_REQUESTS: [&str; 15] = [
     "ping",
     "append",
     "vote",
@@ -170,6 +170,8 @@ pub const PEER_REQUESTS: [&str; 13] = [
     "load",
     "members",
     "leaving",
+    "look",
+    "lead",
     "chunk",
 ];
 
@@ -189,6 +191,8 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::Load(_) => "load",
         peer::Request::Members(_) => "members",
         peer::Request::Leaving => "leaving",
+        peer::Request::Look => "look",
+        peer::Request::Lead { .. } => "lead",
     }
 }
 

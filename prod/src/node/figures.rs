@@ -3,12 +3,14 @@
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::lease::{LEASES_MAX, PINS_MAX};
+use portcullis_core::members::{MEMBERS_MAX, TOKENS_MAX};
 use portcullis_core::readiness::Condition;
 use portcullis_core::{Door, NodeId, controller};
 
 use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Readiness, Serve};
 use crate::api::{Health, Standing};
 use crate::env::{Env, Process};
+use crate::join;
 use crate::metrics::{Limit, Sheet};
 use crate::peer;
 
@@ -39,6 +41,9 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::Inbox, INBOX_MAX),
         (Limit::PeerCalls, peer.calls_max),
         (Limit::Scrapes, METRICS_CONNECTIONS_MAX),
+        (Limit::FailedJoins, join::FAILED_MAX as usize),
+        (Limit::Members, MEMBERS_MAX),
+        (Limit::Tokens, TOKENS_MAX),
     ];
     let known = known.into_iter().map(|(limit, bound)| (limit, bound as u64));
     known
@@ -81,6 +86,7 @@ impl<E: Env> Serve<E> {
         self.table(&mut sheet);
         self.doors(&mut sheet);
         self.responsibilities(&mut sheet);
+        self.certificate(&mut sheet);
         self.process(process, &mut sheet);
         self.metrics.text(&sheet)
     }
@@ -103,6 +109,7 @@ impl<E: Env> Serve<E> {
         let calls = self.peers.all().map(|(_, link)| link.calls()).max();
         self.metrics.used(Limit::Inbox, inbox as u64);
         self.metrics.used(Limit::PeerCalls, calls.unwrap_or_default() as u64);
+        self.metrics.used(Limit::FailedJoins, self.joining.failed(self.env.now()).into());
     }
 
     fn log(&self, sheet: &mut Sheet) {
@@ -159,10 +166,14 @@ impl<E: Env> Serve<E> {
     }
 
     fn table(&self, sheet: &mut Sheet) {
-        let (leases, pins, global) = {
+        let (leases, pins, global, members, tokens) = {
             let view = self.leases.view();
-            (view.len() as u64, view.pins_most() as u64, view.now())
+            let members = view.members();
+            let (members, tokens) = (members.len(), members.tokens().count());
+            (view.len() as u64, view.pins_most() as u64, view.now(), members, tokens)
         };
+        self.metrics.used(Limit::Members, members as u64);
+        self.metrics.used(Limit::Tokens, tokens as u64);
         self.metrics.used(Limit::Leases, leases);
         self.metrics.used(Limit::Pins, pins);
         sheet.gauge(
@@ -211,10 +222,22 @@ impl<E: Env> Serve<E> {
         let each = self.own.all().into_iter();
         sheet.gauges(
             "portcullis_responsible",
-            "1 if what must run on one controller may run on this one, by its lease, or 0",
+            "1 if what must run on one controller may run on this one, by its lease or its name, or 0",
             "lease",
             each.map(|one| (one.lease, truth(one.fence.is_some()))),
         );
+    }
+
+    fn certificate(&self, sheet: &mut Sheet) {
+        let left = self.env.today().zip(self.validity).map(|(now, validity)| validity.left(now));
+        if let Some(left) = left {
+            sheet.gauge(
+                "portcullis_certificate_seconds",
+                "Time until this controller's certificate, or its authority's, expires; below zero \
+                 once it has",
+                left,
+            );
+        }
     }
 
     fn process(&self, process: Option<Process>, sheet: &mut Sheet) {

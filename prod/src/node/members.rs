@@ -11,19 +11,22 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::addresses::HostPort;
-use portcullis_core::members::{Command, Member, Outcome, READS, Standing, Wanted};
+use portcullis_core::members::{Command, Member, Outcome, READS, Refusal, Standing, Wanted};
 use portcullis_core::roles::{self, Roles};
 use portcullis_core::{Address, NodeId, Time};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::own::{ROLE_ADJUSTER, leading};
 use super::peers::firsts;
-use super::{Config, Serve};
+use super::{Config, HEIR_LOOKED_AT, Serve};
 use crate::api::Cluster;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
+use crate::metrics::Limit;
 use crate::peer::{Reply, Request};
-use crate::raft::{self, NotWritten, Role, membership};
+use crate::raft::{self, NotWritten, membership};
+use crate::singular::{Runner, runner};
 
 /// Most inputs that wait for the machine; who has another one waits.
 pub const INBOX_MAX: usize = 64;
@@ -97,7 +100,11 @@ pub fn start<E: Env>(
     let shell = Steward { serve: serve.clone(), known: known.clone() };
     let driven = drive(serve.env.clone(), Roles::new(membership.roles), shell, told);
     serve.env.spawn(serve.clone().until_closing(driven));
-    serve.env.spawn(serve.clone().until_closing(lead(serve.clone())));
+    let adjuster = adjust_roles(serve);
+    serve.env.spawn(serve.clone().until_closing(async move {
+        let _adjuster = adjuster;
+        std::future::pending().await
+    }));
     serve.env.spawn(serve.clone().until_closing(follow(serve.clone(), known.clone())));
     serve.env.spawn(serve.clone().until_closing(own(serve.clone(), known)));
     serve.env.spawn(serve.clone().until_closing(watch_standing(serve.clone(), removed_out)));
@@ -141,18 +148,22 @@ impl<E: Env> Shell<Roles> for Steward<E> {
     }
 }
 
-/// Tells the machine whether this controller leads.
-async fn lead<E: Env>(serve: Arc<Serve<E>>) {
-    let mut roles = raft::Roles::new(&serve.raft);
-    while let Some(role) = roles.next().await {
-        let input = match role {
-            Role::Leader { .. } => roles::Input::Led,
-            Role::Follower { .. } => roles::Input::Followed,
-        };
-        if serve.roles.send(input).await.is_err() {
-            return;
+/// Has the machine give out roles as long as this controller leads: a worker that runs where the
+/// leader is.
+fn adjust_roles<E: Env>(serve: &Arc<Serve<E>>) -> Runner {
+    let told = serve.roles.clone();
+    let (responsible, config) = (leading(serve, ROLE_ADJUSTER), runner::Config::new(ROLE_ADJUSTER));
+    Runner::start(&serve.env, responsible, config, move |stop, _| {
+        let told = told.clone();
+        async move {
+            // Refused only when the controller is closing.
+            if told.send(roles::Input::Led).await.is_ok() {
+                stop.cancelled().await;
+                let _ = told.send(roles::Input::Followed).await;
+            }
+            Ok(())
         }
-    }
+    })
 }
 
 /// Keeps a link to every member, and to nobody else. Before the cluster is founded its members are
@@ -262,9 +273,32 @@ async fn watch_standing<E: Env>(serve: Arc<Serve<E>>, removed: watch::Sender<boo
     }
 }
 
+/// Hands over what this controller has: the lead as the machine does, and then its vote.
+pub async fn step_back<E: Env>(serve: &Serve<E>) {
+    // Refused only when the controller is closing.
+    let _ = serve.roles.send(roles::Input::Stopping).await;
+    let mut metrics = serve.raft.metrics();
+    let mut leads = metrics.borrow_watched().current_leader == Some(serve.node.0);
+    // Whoever stops at the same time takes nothing over, and is soon not reached any more.
+    while leads {
+        let soon = serve.env.now() + HEIR_LOOKED_AT;
+        tokio::select! {
+            biased;
+            changed = metrics.changed() => if changed.is_err() { return },
+            () = serve.env.sleep_until(soon) => {}
+        }
+        let metrics = metrics.borrow_watched();
+        let other = metrics.current_leader.is_some_and(|leader| leader != serve.node.0);
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let heir = |node: u64| node != serve.node.0 && serve.peers.reaches(NodeId(node));
+        leads = !other && voters.any(heir);
+    }
+    leave(serve).await;
+}
+
 /// Gives this controller's vote to a stand-by, if there is one that can be reached. Ends when it has
 /// been taken.
-pub async fn leave<E: Env>(serve: &Serve<E>) {
+async fn leave<E: Env>(serve: &Serve<E>) {
     let mut metrics = serve.raft.metrics();
     let (votes, leader) = {
         let metrics = metrics.borrow_watched();
@@ -291,11 +325,18 @@ pub async fn leave<E: Env>(serve: &Serve<E>) {
 }
 
 impl<E: Env> Serve<E> {
+    /// Puts a command about the members into the log, if this controller leads and all read it.
+    pub async fn propose_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        let writes = self.leases.view().members().writes();
+        raft::propose_members(&self.raft, writes, command).await
+    }
+
     /// Has a command about the members done, here or by the leader. Unknown after
     /// [`COMMAND_WITHIN`].
     pub async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        let invites = matches!(command, Command::Invite { .. });
         let done = async {
-            match raft::propose_members(&self.raft, command.clone()).await {
+            match self.propose_members(command.clone()).await {
                 Err(NotWritten::Definite { leader: Some(leader) }) => {
                     let unreached = NotWritten::Definite { leader: Some(leader) };
                     let link = self.peers.get(leader).ok_or(unreached)?;
@@ -310,10 +351,14 @@ impl<E: Env> Serve<E> {
                 done => done,
             }
         };
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             done = done => done,
             () = self.env.sleep_until(self.env.now() + COMMAND_WITHIN) => Err(NotWritten::Unknown),
+        };
+        if done == Ok(Err(Refusal::Full)) {
+            self.metrics.refused(if invites { Limit::Tokens } else { Limit::Members });
         }
+        done
     }
 }

@@ -6,13 +6,16 @@
 //!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
 //! ```
 
+mod certificates;
 mod cut;
 mod door;
 mod figures;
 mod growth;
+mod joining;
 pub mod members;
 mod metrics_port;
 mod news;
+mod operate;
 mod own;
 mod peers;
 mod ports;
@@ -46,7 +49,9 @@ use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::singular::Responsible;
 use crate::tls::{self, Certificate};
+use certificates::Seldom;
 use cut::Cut;
+use joining::Desk;
 use members::{Known, Membership};
 use news::News;
 use own::Own;
@@ -55,6 +60,8 @@ use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
 use worker::Workers;
 
+pub use joining::{Issuer, Joining};
+pub use own::{GLOBAL_CLOCK_UPDATER, RAFT_LEADERSHIP, ROLE_ADJUSTER};
 pub use peers::Addresses;
 pub use ports::{At, Doors, Ports};
 pub use readiness::Readiness;
@@ -110,6 +117,8 @@ pub struct Config {
     /// How the members of the cluster are looked after; without it they and their roles stay as the
     /// log was founded.
     pub membership: Option<Membership>,
+    /// Whether this controller has joined, and how it lets others join.
+    pub joining: Joining,
     /// Every controller of the cluster, this one included, with the addresses that controllers
     /// dial, best first: those that found it. From then on the log says who they are.
     pub peers: Addresses,
@@ -184,6 +193,7 @@ impl<E: Env> Node<E> {
         config.controller.listener.controller_door = config.doors.controller.is_some();
         config.controller.listener.controllers_first = config.doors.controllers_first;
         let node = config.controller.node;
+        let validity = env.today().map(|now| config.certificate.check(now)).transpose()?;
         let identity = raft::Identity { cluster: config.cluster.clone(), node };
         let metrics = Arc::new(Metrics::new(figures::bounds(&config)));
         let disk = env.open(STORE).map_err(Error::Disk)?;
@@ -205,7 +215,8 @@ impl<E: Env> Node<E> {
             table,
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
-        if config.peers.contains_key(&node) {
+        let founds = !config.joining.joined && config.peers.contains_key(&node);
+        if founds {
             found(&raft, &peers::firsts(&config.peers)).await;
         }
 
@@ -215,7 +226,10 @@ impl<E: Env> Node<E> {
         let serve = Arc::new(Serve {
             env: env.clone(),
             node,
-            joins: !config.peers.contains_key(&node),
+            joins: !founds,
+            joining: Desk::new(config.joining.issuer),
+            validity,
+            mistrusts: Seldom::default(),
             limits: config.controller.clone(),
             metrics,
             inbox,
@@ -263,6 +277,7 @@ impl<E: Env> Node<E> {
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
+        env.spawn(serve.clone().until_closing(tell_of_clock(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
         env.spawn(serve.clone().until_closing(linked(serve.clone())));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
@@ -270,6 +285,7 @@ impl<E: Env> Node<E> {
             env.spawn(serve.clone().until_closing(keep_quiet(serve.clone(), quiet)));
         }
         env.spawn(serve.clone().until_closing(growth::bound(serve.clone(), config.raft)));
+        env.spawn(serve.clone().until_closing(certificates::watch(serve.clone())));
         // What the table had when it was opened is in no news.
         let index = serve.leases.view().index();
         if let Some(index) = index {
@@ -413,9 +429,9 @@ impl<E: Env> Node<E> {
         }
         let until = serve.env.now() + HAND_OVER_WITHIN;
         let handed_over = async {
-            hand_over(&serve).await;
-            if self.removed.is_some() {
-                members::leave(&serve).await;
+            match self.removed.is_some() {
+                true => members::step_back(&serve).await,
+                false => hand_over(&serve).await,
             }
         };
         tokio::select! {
@@ -506,6 +522,13 @@ async fn roles<E: Env>(serve: Arc<Serve<E>>) {
         };
         serve.tell(input).await;
     }
+}
+
+/// Shows that the clock is moved here while this controller leads. The machine does it itself: every
+/// entry of a leader carries the time, so there is no leading without moving the clock.
+async fn tell_of_clock<E: Env>(serve: Arc<Serve<E>>) {
+    let _responsible = own::leading(&serve, own::GLOBAL_CLOCK_UPDATER);
+    std::future::pending().await
 }
 
 /// Tells the machine how far the leader's log is committed: at once when there is one, so that this

@@ -105,6 +105,8 @@ impl<E: Env> Caller<E> {
             | Reply::Answered { .. }
             | Reply::Recalled
             | Reply::Members(_)
+            | Reply::Seen(_)
+            | Reply::Led(_)
             | Reply::Wanted { .. } => {
                 tracing::error!(target = self.target, ?reply, "peer replied something else");
                 RPCError::Unreachable(Unreachable::from_string("peer replied something else"))

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::Beginning;
 use super::{
-    LeaderId, Leases, LogId, Membership, Peer, Raft, SnapshotMeta, Vote, codec, peer, table,
+    LeaderId, Leases, LogId, Membership, Peer, Raft, SnapshotMeta, Vote, codec, peer, versions,
 };
 
 /// Version of an encoded copy.
@@ -98,7 +98,8 @@ impl Copied {
         use openraft::async_runtime::watch::WatchReceiver;
         let term = raft.metrics().borrow_watched().current_term;
         let (meta, tables) = leases.freeze();
-        Copied { cluster: cluster.to_owned(), node, term, meta, tables: table::encode(&tables) }
+        let tables = versions::encode_snapshot(tables);
+        Copied { cluster: cluster.to_owned(), node, term, meta, tables }
     }
 
     /// Its bytes.
@@ -115,7 +116,7 @@ impl Copied {
 
     /// What is in it.
     pub fn contents(&self) -> Result<Contents, Error> {
-        let tables = table::decode(&self.tables)?;
+        let tables = versions::decode_snapshot(&self.tables)?;
         let durations = tables.leases.leases.iter().map(|(_, lease)| duration(lease));
         Ok(Contents {
             index: self.meta.last_log_id.ok_or(Error::Empty)?.index,
@@ -138,7 +139,7 @@ impl Copied {
     /// every lease is held by whoever held it, for as long as was left, under a new fence.
     pub fn begin(&self, restored: &Restored) -> Result<Beginning, Error> {
         let Restored { node, age, quiet } = *restored;
-        let mut tables = table::decode(&self.tables)?;
+        let mut tables = versions::decode_snapshot(&self.tables)?;
         let last = self.meta.last_log_id.ok_or(Error::Empty)?;
         let nodes = self.nodes(&tables);
         let Some(at) = nodes.get(&node) else {
@@ -162,7 +163,7 @@ impl Copied {
                 last_log_id: Some(last),
                 last_membership: Membership::new(Some(last), membership),
             },
-            tables: table::encode(&tables),
+            tables: versions::encode_snapshot(tables),
             quiet,
         })
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use openraft::AsyncRuntime;
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{Database, ReadableDatabase, ReadableTable};
 use serde::{Deserialize, Serialize};
 
 use super::store::{Store, decode, encode};
@@ -32,6 +32,13 @@ pub(super) struct Place {
     saving: u64,
     /// Bytes of all parts.
     bytes: u64,
+}
+
+impl Place {
+    /// Where its first part is, which begins with the snapshot's version.
+    pub(super) fn first(&self) -> (u64, u64) {
+        (self.saving, 0)
+    }
 }
 
 /// What is to be written so that the snapshot is kept as that saving, in this order.
@@ -56,7 +63,7 @@ impl<R: AsyncRuntime> Store<R> {
         if self.snapshot_meta()?.is_some_and(|kept| kept.last_log_id > meta.last_log_id) {
             return Ok(());
         }
-        let saving = self.savings().map_err(io::Error::other)?;
+        let saving = savings(self.database()).map_err(io::Error::other)?;
         for change in changes(saving, meta, data) {
             self.change(change).await?;
         }
@@ -65,11 +72,8 @@ impl<R: AsyncRuntime> Store<R> {
 
     /// The snapshot that was saved last.
     pub(super) fn snapshot(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
-        let Some((meta, data)) = self.snapshot_bytes().map_err(io::Error::other)? else {
-            return Ok(None);
-        };
-        let data = data.map_err(io::Error::other)?;
-        Ok(Some((decode(&meta).map_err(io::Error::other)?, data)))
+        let read = snapshot(self.database()).map_err(io::Error::other)?;
+        read.transpose().map_err(io::Error::other)
     }
 
     /// What the snapshot that was saved last covers.
@@ -101,38 +105,44 @@ impl<R: AsyncRuntime> Store<R> {
         };
         read().map_err(io::Error::other)?.transpose().map_err(io::Error::other)
     }
+}
 
-    /// The count of the next saving: above that of all parts there are.
-    fn savings(&self) -> Result<u64, redb::Error> {
-        let parts = self.database().begin_read()?.open_table(PARTS)?;
-        Ok(parts.last()?.map_or(1, |(place, _)| place.value().0 + 1))
-    }
+/// The count of the next saving: above that of all parts there are.
+pub(super) fn savings(database: &Database) -> Result<u64, redb::Error> {
+    let parts = database.begin_read()?.open_table(PARTS)?;
+    Ok(parts.last()?.map_or(1, |(place, _)| place.value().0 + 1))
+}
 
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn snapshot_bytes(
-        &self,
-    ) -> Result<Option<(Vec<u8>, Result<Bytes, codec::Error>)>, redb::Error> {
-        let transaction = self.database().begin_read()?;
-        let state = transaction.open_table(STATE)?;
-        let Some(meta) = state.get(writer::SNAPSHOT_META)? else { return Ok(None) };
-        let meta = meta.value().to_vec();
-        let Some(place) = state.get(writer::SNAPSHOT_PLACE)? else {
-            // As format 2 has it.
-            let whole = state.get(writer::SNAPSHOT)?;
-            return Ok(whole.map(|whole| (meta, Ok(Bytes::copy_from_slice(whole.value())))));
-        };
-        let place: Place = match decode(place.value()) {
-            Ok(place) => place,
-            Err(error) => return Ok(Some((meta, Err(error)))),
-        };
-        let parts = transaction.open_table(PARTS)?;
-        let mut data = BytesMut::new();
-        for part in parts.range((place.saving, 0)..(place.saving + 1, 0))? {
-            data.extend_from_slice(part?.1.value());
-        }
-        let whole = data.len() as u64 == place.bytes;
-        Ok(Some((meta, whole.then(|| data.freeze()).ok_or(codec::Error::Malformed))))
+type Whole = (SnapshotMeta, Bytes);
+
+/// The snapshot of a database, if it can be decoded.
+pub(super) fn snapshot(
+    database: &Database,
+) -> Result<Option<Result<Whole, codec::Error>>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let state = transaction.open_table(STATE)?;
+    let Some(meta) = state.get(writer::SNAPSHOT_META)? else { return Ok(None) };
+    let meta = match decode(meta.value()) {
+        Ok(meta) => meta,
+        Err(error) => return Ok(Some(Err(error))),
+    };
+    let Some(place) = state.get(writer::SNAPSHOT_PLACE)? else {
+        // As format 2 has it.
+        let whole = state.get(writer::SNAPSHOT)?;
+        return Ok(whole.map(|whole| Ok((meta, Bytes::copy_from_slice(whole.value())))));
+    };
+    let place: Place = match decode(place.value()) {
+        Ok(place) => place,
+        Err(error) => return Ok(Some(Err(error))),
+    };
+    let parts = transaction.open_table(PARTS)?;
+    let mut data = BytesMut::new();
+    for part in parts.range((place.saving, 0)..(place.saving + 1, 0))? {
+        data.extend_from_slice(part?.1.value());
     }
+    let whole = data.len() as u64 == place.bytes;
+    let whole = whole.then(|| (meta, data.freeze()));
+    Ok(Some(whole.ok_or(codec::Error::Malformed)))
 }
 
 #[cfg(test)]
@@ -159,7 +169,8 @@ mod tests {
     }
 
     fn data(len: usize) -> Bytes {
-        (0..len).map(|at| (at % 251) as u8).collect()
+        // The first byte is a version that is read.
+        (2..len + 2).map(|at| (at % 251) as u8).collect()
     }
 
     fn parts(store: &Store<TokioRuntime>) -> Vec<(u64, u64)> {

@@ -15,12 +15,9 @@ use openraft::{AsyncRuntime, EntryPayload, OptionalSend};
 use portcullis_core::lease::{self, Key, Lease};
 use portcullis_core::members::{self, Members};
 use portcullis_core::{GlobalTime, NodeId, log};
-use serde::Serialize;
 
-use super::{Formed, LogId, Membership, SnapshotMeta, Store, Types, codec};
+use super::{Formed, LogId, Membership, SnapshotMeta, Store, Types, versions};
 
-/// Version of an encoded snapshot.
-const VERSION: u8 = 2;
 /// Most leases that one scan looks at under the table's lock, which keeps entries from being applied
 /// meanwhile: less than a millisecond of a table of a million leases.
 pub const SCAN_MAX: usize = 4_096;
@@ -257,7 +254,8 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> io::Result<()> {
-        let tables = log::State::restore(decode(&data).map_err(io::Error::other)?);
+        let snapshot = versions::decode_snapshot(&data).map_err(io::Error::other)?;
+        let tables = log::State::restore(snapshot);
         // On a restart openraft installs the very snapshot that is in the store.
         if self.store.snapshot_meta()?.as_ref() != Some(meta) {
             self.store.save_snapshot(meta, data).await?;
@@ -275,17 +273,6 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
     }
 }
 
-/// The bytes of a table as it was at one moment: of a [`log::Frozen`] or of the [`log::Snapshot`] of that
-/// moment, which are the same.
-pub(super) fn encode(tables: &impl Serialize) -> Bytes {
-    Bytes::from(codec::encode(VERSION, tables))
-}
-
-/// The table of the bytes.
-pub(super) fn decode(bytes: &[u8]) -> Result<log::Snapshot, codec::Error> {
-    codec::decode(VERSION, bytes)
-}
-
 /// A snapshot with its bytes.
 pub type Taken = Snapshot<super::LeaderId, u64, super::Peer, Bytes>;
 
@@ -300,7 +287,7 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
-        let snapshot = encode(&self.snapshot);
+        let snapshot = versions::encode_snapshot(self.snapshot.clone());
         self.store.save_snapshot(&self.meta, snapshot.clone()).await?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
@@ -372,8 +359,9 @@ mod tests {
             .tables
             .leases
             .apply(&Entry { now: GlobalTime(u64::MAX), commands: Vec::new() });
-        assert_eq!(encode(&frozen), encode(&snapshot));
-        assert_eq!(decode(&encode(&frozen)), Ok(snapshot));
+        let bytes = versions::encode_snapshot(frozen);
+        assert_eq!(bytes, versions::encode_snapshot(snapshot.clone()));
+        assert_eq!(versions::decode_snapshot(&bytes), Ok(snapshot));
     }
 
     #[test]

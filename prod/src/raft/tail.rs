@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::kept::Place;
-use super::store::{Error, decode, refused};
-use super::writer::{self, Change, LOG, STATE};
-use super::{LogEntry, LogId, SnapshotMeta, Vote, codec};
+use super::store::{Error, corrupt, decode, refused};
+use super::versions::{decode_entry, version};
+use super::writer::{self, Change, LOG, PARTS, STATE};
+use super::{LogEntry, LogId, SnapshotMeta, Vote};
 
 /// Encoded bytes of the log's tail that are kept in memory.
 pub const TAIL_MAX: usize = 16 << 20;
@@ -86,13 +87,13 @@ impl Tail {
     /// Reads the whole log, so that what cannot be decoded is found at the start and not in the
     /// middle of an election.
     pub(super) fn load(database: &Database) -> Result<Tail, Error> {
-        let corrupt = |error: codec::Error| Error::Corrupt(error.to_string());
         let failed = |error: redb::Error| refused(error);
         let read = || -> Result<_, redb::Error> {
             let transaction = database.begin_read()?;
-            Ok((transaction.open_table(LOG)?, transaction.open_table(STATE)?))
+            let parts = transaction.open_table(PARTS)?;
+            Ok((transaction.open_table(LOG)?, transaction.open_table(STATE)?, parts))
         };
-        let (log, state) = read().map_err(failed)?;
+        let (log, state, parts) = read().map_err(failed)?;
         let one = |name: &str| state.get(name).map_err(|error| failed(error.into()));
         let mut tail = Tail::default();
         if let Some(vote) = one(writer::VOTE)? {
@@ -105,13 +106,20 @@ impl Tail {
             decode::<SnapshotMeta>(meta.value()).map_err(corrupt)?;
         }
         if let Some(place) = one(writer::SNAPSHOT_PLACE)? {
-            decode::<Place>(place.value()).map_err(corrupt)?;
+            let first = decode::<Place>(place.value()).map_err(corrupt)?.first();
+            if let Some(part) = parts.get(first).map_err(|error| failed(error.into()))? {
+                version(part.value()).map_err(corrupt)?;
+            }
+        }
+        // As format 2 has it.
+        if let Some(snapshot) = one(writer::SNAPSHOT)? {
+            version(snapshot.value()).map_err(corrupt)?;
         }
         tail.last = tail.purged;
         tail.written = tail.purged.map_or(0, |purged| purged.index + 1);
         for entry in log.iter().map_err(|error| failed(error.into()))? {
             let (index, bytes) = entry.map_err(|error| failed(error.into()))?;
-            let entry: LogEntry = decode(bytes.value()).map_err(corrupt)?;
+            let entry = decode_entry(bytes.value()).map_err(corrupt)?;
             if index.value() != tail.written || entry.log_id.index != tail.written {
                 return Err(Error::Corrupt(format!("entry {} is missing", tail.written)));
             }

@@ -105,6 +105,18 @@ impl Processes {
         fs::write(self.file(id), text).expect("the folder can be written");
     }
 
+    /// Writes a client file for the admin, who knows all controllers.
+    pub fn write_client(&self) -> PathBuf {
+        let addresses: Vec<String> = self.ports.keys().map(|id| self.api(*id)).collect();
+        let text = format!(
+            "addresses = {addresses:?}\nca = \"ca.pem\"\nmodel = \"{MODEL}\"\n\
+             [[account]]\nname = \"admin\"\npassword = \"secret\"\n"
+        );
+        let file = self.folder.path().join("client.toml");
+        fs::write(&file, text).expect("the folder can be written");
+        file
+    }
+
     /// Starts a controller's process.
     pub fn start(&mut self, id: u64) {
         self.start_with(id, |command| command);

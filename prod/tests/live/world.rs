@@ -238,6 +238,7 @@ impl Cluster {
                     controllers_first: false,
                 },
                 cluster: CLUSTER.into(),
+                joining: Default::default(),
                 membership: None,
                 peers: held
                     .keys()

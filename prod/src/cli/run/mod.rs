@@ -9,12 +9,12 @@ use clap::Args;
 use portcullis::config::Config;
 use portcullis::env::Env;
 use portcullis::node::Node;
-use portcullis::tokio_env::{Ports, Tokio};
+use portcullis::tokio_env::{Ports, Tokio, today};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::files;
 
 mod notify;
@@ -44,6 +44,19 @@ pub struct Arguments {
     until_stdin_closes: bool,
 }
 
+impl Arguments {
+    /// By this file, and as nothing else was said.
+    pub fn of(config: PathBuf) -> Arguments {
+        Arguments {
+            config,
+            print_ports: false,
+            ports_file: None,
+            ports_reserved: false,
+            until_stdin_closes: false,
+        }
+    }
+}
+
 /// Runs the controller until Ctrl-C, SIGTERM, or the end of whoever started it; at SIGHUP it reads
 /// its configuration again.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -59,6 +72,13 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let ports = if arguments.ports_reserved { Ports::Reserved } else { Ports::Own };
     let env = Tokio::start(config.data_dir.clone(), ports).map_err(Failure::wrong)?;
     let whole = config.node().map_err(Failure::wrong)?;
+    // Before anything is bound or opened: with it nobody would believe this controller.
+    whole.certificate.check(today()).map_err(|error| {
+        let file = arguments.config.display();
+        Failure::wrong(format!(
+            "{error}; `portcullis cluster renew-certificate --config {file}` issues another"
+        ))
+    })?;
     let file = arguments.ports_file.as_ref().or(config.ports_file.as_ref());
     let file =
         file.map(|path| PortsFile::start(path, config.controller_id).map_err(Failure::at(path)));
@@ -70,7 +90,7 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     })?;
     end_on_panic();
     info!(controller = config.controller_id, mode = %config.mode(), files, "started");
-    {
+    let why = {
         let mut closed = pin!(closed(arguments.until_stdin_closes));
         let mut told = pin!(async {
             let print = async {
@@ -91,15 +111,10 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         loop {
             tokio::select! {
                 biased;
-                _ = signals.interrupted.recv() => break info!("interrupted, stopping"),
-                _ = signals.terminated.recv() => break info!("terminated, stopping"),
-                () = &mut closed => break info!("let go of, stopping"),
-                () = node.removed() => {
-                    return Err(Failure::wrong(
-                        "this controller was removed from the cluster: it must be given an empty \
-                         data folder and join anew",
-                    ));
-                }
+                _ = signals.interrupted.recv() => break Some("interrupted, stopping"),
+                _ = signals.terminated.recv() => break Some("terminated, stopping"),
+                () = &mut closed => break Some("let go of, stopping"),
+                () = node.removed() => break None,
                 why = node.failed() => {
                     return Err(Failure::wrong(format!(
                         "data folder {}: the log cannot be written or read: {why}; nothing that was \
@@ -116,8 +131,15 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 _ = &mut told => {}
             }
         }
-    }
+    };
     manager.stopping();
+    let Some(why) = why else {
+        if let Some(file) = file {
+            file.remove();
+        }
+        return Err(removed(config.controller_id));
+    };
+    info!("{why}");
     tokio::select! {
         biased;
         _ = signals.interrupted.recv() => warn!("interrupted again, stopping at once"),
@@ -128,6 +150,15 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         file.remove();
     }
     Ok(())
+}
+
+/// The last word of a controller that was removed from its cluster.
+fn removed(id: u64) -> Failure {
+    let says = format!(
+        "controller-{id} was removed from the cluster, for ever: give it an empty data folder and \
+         have it join anew"
+    );
+    Failure::new(Exit::Removed, says)
 }
 
 /// What a process is told from outside.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis::env::Affair;
 use portcullis_core::controller::Input as Controller;
-use portcullis_core::members::{Command, Standing, TokenHash};
+use portcullis_core::members::{Command, KeyHash, Standing, TokenHash};
 use portcullis_core::roles::{Input, Output};
 use portcullis_core::{GlobalTime, Machine, NodeId, Time};
 
@@ -128,10 +128,10 @@ impl World<'_> {
             }
             Deed::Join(node) => {
                 let token = TokenHash([node.0 as u8; 32]);
-                let void_after = GlobalTime(u64::MAX);
+                let (void_after, key) = (GlobalTime(u64::MAX), KeyHash(token.0));
                 raft.command(match members.tokens().any(|(known, _)| known == token) {
                     false => Command::Invite { token, void_after },
-                    true => Command::Join { token, member: members::member(*node) },
+                    true => Command::Join { token, member: members::member(*node), key },
                 });
                 false
             }
@@ -155,6 +155,7 @@ impl World<'_> {
             Some(_) => self.give_up(node),
             None => self.hand_over(node),
         }
+        self.end_strivers(node);
         self.tell(node, Controller::Stopping);
     }
 
