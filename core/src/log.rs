@@ -78,23 +78,24 @@ pub struct State {
     pub members: Members,
 }
 
-/// Both tables, as snapshots carry them: the members whole, or as [`members::First`] in version 1.
+/// Both tables, as snapshots carry them: the members whole, or as [`members::First`] in version 1;
+/// the leases for themselves, or shared with the table they were taken of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot<M = Members> {
+pub struct Snapshot<M = Members, L = lease::Snapshot> {
     /// The leases.
-    pub leases: lease::Snapshot,
+    pub leases: L,
     /// The members.
     pub members: M,
 }
 
-impl Snapshot {
+impl<L> Snapshot<Members, L> {
     /// The least version that a member must read to understand it.
     pub fn version(&self) -> u16 {
         if self.members.prefers() { 2 } else { 1 }
     }
 
     /// The same in version 1, which must be its own.
-    pub fn first(self) -> Snapshot<members::First> {
+    pub fn first(self) -> Snapshot<members::First, L> {
         Snapshot { leases: self.leases, members: self.members.into() }
     }
 }
@@ -104,6 +105,9 @@ impl From<Snapshot<members::First>> for Snapshot {
         Snapshot { leases: first.leases, members: first.members.into() }
     }
 }
+
+/// Both tables as they were at one moment; written down, it is the [`Snapshot`] of that moment.
+pub type Frozen = Snapshot<Members, lease::Frozen>;
 
 impl State {
     /// Applies one raft entry.
@@ -122,6 +126,11 @@ impl State {
     /// Everything that a replica needs to go on from here.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { leases: self.leases.snapshot(), members: self.members.clone() }
+    }
+
+    /// The same, at hardly any cost.
+    pub fn freeze(&self) -> Frozen {
+        Frozen { leases: self.leases.freeze(), members: self.members.clone() }
     }
 
     /// The tables that a snapshot was taken of.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod backup;
 mod bind_file;
 pub mod client;
 pub mod config;

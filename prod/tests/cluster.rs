@@ -14,8 +14,9 @@ use disk::Disk;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::impls::TokioRuntime;
 use portcullis::env::Env;
+use portcullis::metrics::Metrics;
 use portcullis::peer::{
-    self, Admission, Failure, Handler, Hello, Link, Links, Network, Reply, Request,
+    self, Admission, Failure, Handler, Hello, Link, Links, Network, Received, Reply, Request,
 };
 use portcullis::raft::{
     self, Config, Identity, Leases, NotWritten, Observed, Proposed, Raft, Role, Roles, Store,
@@ -36,6 +37,7 @@ const NODES: [u64; 3] = [1, 2, 3];
 /// The handler of one node; answers asks by what they claim.
 struct Desk {
     raft: Raft<Runtime>,
+    received: Received,
 }
 
 impl Handler<Runtime> for Desk {
@@ -44,7 +46,7 @@ impl Handler<Runtime> for Desk {
     }
 
     async fn handle(&self, request: Request<Runtime>) -> Reply<Runtime> {
-        match peer::raft_reply(&self.raft, request).await {
+        match peer::raft_reply(&self.raft, &self.received, request).await {
             Ok(reply) => reply,
             Err(Request::Ask { serial, .. }) => {
                 Reply::Answered { serial, answer: Answer::Cancelled }
@@ -133,10 +135,12 @@ impl Cluster {
         let others = NODES.into_iter().filter(|other| *other != id);
         links.follow(&others.map(|other| (NodeId(other), Address::new(""))).collect());
         let config = Arc::new(self.config.openraft().unwrap());
-        let network = Network::new(NodeId(id), links.clone(), self.config.append_within());
+        let metrics = Arc::new(Metrics::new([]));
+        let within = self.config.append_within();
+        let network = Network::new(NodeId(id), links.clone(), within, metrics);
         let raft = Raft::new(id, config, network, store, table).await.unwrap();
         let (power, plug) = watch::channel(());
-        let desk = Arc::new(Desk { raft: raft.clone() });
+        let desk = Arc::new(Desk { raft: raft.clone(), received: Received::default() });
         self.doors.lock().unwrap().insert(id, (desk, plug));
         self.nodes.insert(id, Node { raft, leases, links, restored, _power: power });
     }

@@ -12,6 +12,8 @@ mod followed;
 mod forwarded;
 #[path = "live/foul.rs"]
 mod foul;
+#[path = "live/growth.rs"]
+mod growth;
 #[path = "live/hung_up.rs"]
 mod hung_up;
 #[path = "live/memory.rs"]
@@ -26,9 +28,13 @@ mod processes;
 mod proxied;
 #[path = "live/responsible.rs"]
 mod responsible;
+#[path = "live/restored.rs"]
+mod restored;
 #[path = "live/startup.rs"]
 mod startup;
 #[path = "live/told.rs"]
 mod told;
+#[path = "live/trouble.rs"]
+mod trouble;
 #[path = "live/world.rs"]
 mod world;

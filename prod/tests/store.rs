@@ -155,7 +155,7 @@ async fn other_peoples_files_are_refused_and_left_alone() {
 
     let later = Disk(Arc::new(Mutex::new(copy(&disk))));
     flip(&later, 16);
-    assert!(matches!(refused(&later, &identity()), Error::Format { wanted: 2, .. }));
+    assert!(matches!(refused(&later, &identity()), Error::Format { wanted: 3, .. }));
 }
 
 #[tokio::test]

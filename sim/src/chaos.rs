@@ -300,8 +300,7 @@ mod tests {
             }
             seen.extend(verbs(&steps));
         }
-        let all =
-            "crash herd hold lose-itself partition pause restart restart-agents slow-disk slow-link stop";
+        let all = "crash herd hold lose-itself partition pause restart restart-agents slow-disk slow-link stop";
         assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), all);
     }
 
@@ -317,7 +316,10 @@ mod tests {
     fn an_engine_gets_what_it_knows() {
         let turmoil = (0..500).flat_map(|seed| steps(seed, Engine::Turmoil, 100));
         let verbs = verbs(&turmoil.collect::<Vec<_>>());
-        assert!(["slow-disk", "lose-itself", "pause"].iter().all(|verb| !verbs.contains(*verb)), "{verbs:?}");
+        assert!(
+            ["slow-disk", "lose-itself", "pause"].iter().all(|verb| !verbs.contains(*verb)),
+            "{verbs:?}"
+        );
     }
 
     #[test]

@@ -121,6 +121,10 @@ pub struct Counts {
     pub appointed: u64,
     pub handed_over: u64,
     pub left: u64,
+    /// Controllers that were sent a snapshot, having been away for longer than the log goes back.
+    pub snapshots_sent: u64,
+    /// The last entry that each controller is known to have applied.
+    applied_at: BTreeMap<NodeId, u64>,
     pub crowd: Crowd,
     /// What became of the workers that run on one controller alone, if there are any.
     pub singles: Option<Singles>,
@@ -150,6 +154,9 @@ impl Counts {
         self.crowd.note(at, who, event);
         if self.gate.is_some() {
             self.fronted(at, event);
+        }
+        if let (Who::Controller(node), Event::Applied { index, .. }) = (who, event) {
+            self.applied_at.insert(node, *index);
         }
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input, facts),
@@ -223,6 +230,11 @@ impl Counts {
                 self.controllers.entry(node).or_default().held += 1;
             }
             Input::Reconfigured { .. } => self.toggled += 1,
+            Input::Restored { index } => {
+                // Who starts again begins with its own snapshot, which has nothing that it had not.
+                let before = self.applied_at.insert(node, *index).unwrap_or_default();
+                self.snapshots_sent += u64::from(*index > before);
+            }
             Input::Started => {
                 self.stopping.remove(&node);
                 self.bound.remove(&node);
@@ -261,7 +273,6 @@ impl Counts {
             | Input::NotProposed { .. }
             | Input::BatchLost { .. }
             | Input::Applied { .. }
-            | Input::Restored { .. }
             | Input::Knocked { .. }
             | Input::Linked { .. }
             | Input::Committing { .. }

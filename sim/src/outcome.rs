@@ -53,6 +53,7 @@ pub const SOMETIMES: &[Sight] = &[
     ("slow_disk_hit", |counts| counts.slow_disk_hits > 0),
     ("voters_changed", |counts| counts.appointed > 0),
     ("handed_over", |counts| counts.handed_over > 0),
+    ("snapshot_sent", |counts| counts.snapshots_sent > 0),
     ("left", |counts| counts.left > 0),
     ("backend_down", |counts| counts.gate().down > 0),
     ("backend_unready", |counts| counts.gate().unready > 0),

@@ -92,6 +92,12 @@ pub struct Controllers {
     pub waiting_max: usize,
     /// Most commands in one raft entry.
     pub batch_max: usize,
+    /// Entries of the log from one snapshot to the next; production's default without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot_every: Option<u64>,
+    /// Entries that are kept behind a snapshot; production's default without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_kept: Option<u64>,
     /// Direct: connections that the kernel keeps for a listener before it drops them.
     pub backlog: usize,
     /// Direct: memory at which the process is killed.
@@ -131,6 +137,8 @@ impl Default for Controllers {
             logins_max: 1_000,
             waiting_max: 262_144,
             batch_max: 1_024,
+            snapshot_every: None,
+            log_kept: None,
             backlog: 4_096,
             memory_limit: Bytes(8 << 30),
             memory_per_connection: Bytes(48 << 10),

@@ -78,6 +78,9 @@ async fn answer<H: Handler>(handler: &H, request: &Parts, upgraded: &OnceLock<Pl
     if path == "/introspection/metrics" {
         return pages::introspection(handler, &request.method, &request.headers).await;
     }
+    if path == "/backup" {
+        return pages::backup(handler, &request.method, &request.headers).await;
+    }
     let Some(place) = place(path) else {
         return plain(StatusCode::NOT_FOUND, "there is nothing here\n");
     };

@@ -31,6 +31,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use portcullis_core::addresses::{self, HostPort};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Key, Lease};
@@ -342,6 +343,21 @@ pub enum Introspected {
     Forbidden,
 }
 
+/// What becomes of somebody who wants a copy of the cluster's tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// Everything that was acknowledged before the asking.
+    Whole(Bytes),
+    /// There is no such name, or the password is wrong.
+    Refused,
+    /// It is not for them.
+    Forbidden,
+    /// Another is being taken.
+    Busy,
+    /// There is no leader to ask how far the log is.
+    Leaderless,
+}
+
 /// What the API port needs of the controller behind it.
 pub trait Handler: Send + Sync + 'static {
     /// Decides about somebody who wants to log in; tells the machine if they are in.
@@ -415,6 +431,11 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Shows the controller's metrics to somebody who may see them.
     fn introspect(&self, login: Login) -> impl Future<Output = Introspected> + Send;
+
+    /// Copies the cluster's tables for a user; nothing where there are none.
+    fn copy(&self, _: Login) -> impl Future<Output = Copy> + Send {
+        async { Copy::Leaderless }
+    }
 
     /// Where what happens at the port is counted.
     fn metrics(&self) -> &Metrics;

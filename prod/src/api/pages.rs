@@ -6,7 +6,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Response, StatusCode};
 
-use super::{Handler, Health, Introspected, Login, Place, Standing};
+use super::{Copy, Handler, Health, Introspected, Login, Place, Standing};
 use crate::join::{self, Asked, Refused};
 use crate::metrics;
 
@@ -72,14 +72,36 @@ pub(super) async fn introspection<H: Handler>(
     match introspected {
         Introspected::Metrics(text) => scraped(text),
         Introspected::Forbidden => plain(StatusCode::FORBIDDEN, "not for agents\n"),
-        Introspected::Refused => {
-            let mut page =
-                plain(StatusCode::UNAUTHORIZED, "who are you? tag and password, Basic\n");
-            let realm = HeaderValue::from_static("Basic realm=\"juju\"");
-            page.headers_mut().insert(WWW_AUTHENTICATE, realm);
+        Introspected::Refused => stranger(),
+    }
+}
+
+/// `/backup`: the tables of the cluster, for users, who say who they are as for the metrics.
+pub(super) async fn backup<H: Handler>(handler: &H, method: &Method, headers: &HeaderMap) -> Page {
+    if method != Method::GET {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "a backup is asked for by GET\n");
+    }
+    let Some(login) = login(headers) else { return stranger() };
+    match handler.copy(login).await {
+        Copy::Whole(bytes) => {
+            let mut page = Response::new(Full::new(bytes));
+            let kind = HeaderValue::from_static("application/octet-stream");
+            page.headers_mut().insert(CONTENT_TYPE, kind);
             page
         }
+        Copy::Refused => stranger(),
+        Copy::Forbidden => plain(StatusCode::FORBIDDEN, "a backup is for users\n"),
+        Copy::Busy => plain(StatusCode::SERVICE_UNAVAILABLE, "another is being taken here\n"),
+        Copy::Leaderless => plain(StatusCode::SERVICE_UNAVAILABLE, "nobody leads\n"),
     }
+}
+
+/// Asks who it is.
+fn stranger() -> Page {
+    let mut page = plain(StatusCode::UNAUTHORIZED, "who are you? tag and password, Basic\n");
+    let realm = HeaderValue::from_static("Basic realm=\"juju\"");
+    page.headers_mut().insert(WWW_AUTHENTICATE, realm);
+    page
 }
 
 /// `/portcullis/join`: one more controller, by a token. It has no account, so it is no facade.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod agent;
+mod backup;
 mod bootstrap;
 mod check_config;
 mod client;
@@ -22,6 +23,7 @@ mod lease;
 mod load;
 mod log;
 mod made;
+mod restore;
 mod run;
 mod status;
 
@@ -124,6 +126,24 @@ net.ipv4.ip_local_port_range is widened.")]
     Cluster(cluster::Arguments),
     /// Claim, extend, give up, hold or list leases
     Lease(lease::Arguments),
+    /// Copy all that the controllers have decided into one file, while they run
+    ///
+    /// The copy has everything that was acknowledged before it was asked for. Only a user may ask.
+    #[command(after_help = "\
+Examples:
+  portcullis backup --to leases.backup
+  portcullis backup check leases.backup           every byte is looked at; says what is in it")]
+    Backup(backup::Arguments),
+    /// Make a controller's data folder from a backup, as the only member of its cluster
+    ///
+    /// Everything is checked before anything is touched, and a folder that is not empty is left
+    /// alone. The others are removed for ever. Fences, the cluster's time and its log leap ahead of
+    /// everything that was handed out since, and nobody leads before that is over.
+    #[command(after_help = "\
+Example, with every controller stopped:
+  portcullis restore leases.backup --data-dir /var/lib/portcullis
+  portcullis run --config controller.toml")]
+    Restore(restore::Arguments),
     /// Run one agent: it keeps a connection, and its file's addresses
     ///
     /// Tries the controllers in random order and backs off as all agents do, follows redirects, and
@@ -202,6 +222,8 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::status(&arguments),
         Command::Cluster(arguments) => cluster::cluster(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
+        Command::Backup(arguments) => backup::backup(&arguments),
+        Command::Restore(arguments) => restore::restore(&arguments),
         Command::Agent(arguments) => agent::agent(&arguments),
         Command::Load(arguments) => load::load(&arguments),
         Command::CheckConfig { file, .. } => check_config::check_config(file.as_deref()),
@@ -267,6 +289,9 @@ mod tests {
             "portcullis dev --agent-ratelimit-max 0",
             "portcullis dev --balance redirect --moves-rate 5ms --move-again-after 61s",
             "portcullis hash-password --drawn",
+            "portcullis backup --to FILE --client FILE",
+            "portcullis backup check FILE",
+            "portcullis restore FILE --data-dir DIR --controller-id 2 --quiet 10min",
             "portcullis agent --config FILE --as mysql/0 --lead --json",
             "portcullis bootstrap --data-dir DIR --address 10.0.0.1 --address a.example",
             "portcullis bootstrap --data-dir DIR --api-port 1 --controller-port 0",
@@ -292,6 +317,8 @@ mod tests {
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
         use clap::error::ErrorKind::MissingRequiredArgument;
         assert_eq!(parse("portcullis lease hold x").err(), Some(MissingRequiredArgument));
+        assert_eq!(parse("portcullis backup").err(), Some(MissingRequiredArgument));
+        assert_eq!(parse("portcullis restore FILE").err(), Some(MissingRequiredArgument));
         let both = "portcullis cluster add --list --revoke 0a";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis join TOKEN").err(), Some(MissingRequiredArgument));

@@ -12,7 +12,7 @@ use super::signed;
 use super::{
     CONTROLLER_CONNECTIONS_LEAST, Config, ControllerDoor, ITEMS_MOST, MESSAGE_MAX_LEAST,
     MESSAGE_MAX_MOST, Mode, OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST,
-    RATELIMIT_RATE_MAX,
+    RATELIMIT_RATE_MAX, SNAPSHOT_BYTES_LEAST,
 };
 use crate::credentials::{Hashed, Identity};
 use crate::tokio_env::LOCAL_PATH_MAX;
@@ -312,6 +312,10 @@ fn raft(config: &Config, faults: &mut Faults) {
     );
     faults.check(raft.heartbeat < raft.election_min, "raft.election-min", says.as_str());
     faults.check(raft.election_min < raft.election_max, "raft.election-max", says.as_str());
+    faults.check(raft.snapshot_every > 0, "raft.snapshot-every", "must be at least 1");
+    let says = format!("must be at least {SNAPSHOT_BYTES_LEAST}");
+    let enough = raft.snapshot_bytes >= SNAPSHOT_BYTES_LEAST;
+    faults.check(enough, "raft.snapshot-bytes", says.as_str());
 }
 
 fn models(config: &Config, faults: &mut Faults) {

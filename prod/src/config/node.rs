@@ -19,6 +19,10 @@ impl Config {
             raft: raft::Config {
                 heartbeat: self.raft.heartbeat,
                 election: (self.raft.election_min, self.raft.election_max),
+                snapshot_every: self.raft.snapshot_every,
+                snapshot_bytes: self.raft.snapshot_bytes,
+                kept: self.raft.log_kept,
+                kept_bytes: self.raft.log_kept_bytes,
                 ..raft::Config::default()
             },
             writer: raft::Writer::Thread,

@@ -49,6 +49,7 @@ mod tests {
     const OWN: &[&str] = &[
         "api-port",
         "bind-address",
+        "bind-address-file",
         "controller-api-port",
         "controller-door",
         "controller-id",

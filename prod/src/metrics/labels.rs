@@ -158,7 +158,7 @@ pub fn why(why: sessions::Why) -> &'static str {
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 14] = [
+pub const PEER_REQUESTS: [&str; 15] = [
     "ping",
     "append",
     "vote",
@@ -173,6 +173,7 @@ pub const PEER_REQUESTS: [&str; 14] = [
     "leaving",
     "look",
     "lead",
+    "chunk",
 ];
 
 /// What a controller asks of another.
@@ -183,6 +184,7 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::Vote(_) => "vote",
         peer::Request::PreVote(_) => "pre-vote",
         peer::Request::Snapshot { .. } => "snapshot",
+        peer::Request::Chunk { .. } => "chunk",
         peer::Request::TransferLeader(_) => "transfer-leader",
         peer::Request::ReadIndex => "read-index",
         peer::Request::Ask { .. } => "ask",

@@ -50,6 +50,10 @@ pub enum Limit {
     Files,
     /// Bytes of memory that the process uses.
     Memory,
+    /// Entries of the log in the raft store.
+    LogEntries,
+    /// Encoded bytes of them.
+    LogBytes,
     /// How long asks are willing to wait: refused are those that all before them would outlast.
     Patience,
     /// Members of the cluster.
@@ -60,7 +64,7 @@ pub enum Limit {
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 26] = [
+    pub const ALL: [Limit; 28] = [
         Limit::Connections,
         Limit::Logins,
         Limit::Held,
@@ -84,6 +88,8 @@ impl Limit {
         Limit::FailedJoins,
         Limit::Files,
         Limit::Memory,
+        Limit::LogEntries,
+        Limit::LogBytes,
         Limit::Patience,
         Limit::Members,
         Limit::Tokens,
@@ -115,6 +121,8 @@ impl Limit {
             Limit::FailedJoins => "failed_joins_max",
             Limit::Files => "files_max",
             Limit::Memory => "memory_max",
+            Limit::LogEntries => "log_entries_max",
+            Limit::LogBytes => "log_bytes_max",
             Limit::Patience => "patience_max",
             Limit::Members => "members_max",
             Limit::Tokens => "tokens_max",
@@ -141,7 +149,7 @@ impl Limit {
             | Limit::Members
             | Limit::Tokens => true,
             // These let it wait instead, in the backlog, in the queue or with whoever sends it; or
-            // the kernel sees to them.
+            // the kernel sees to them; or what is beyond them goes.
             Limit::Connections
             | Limit::Logins
             | Limit::Held
@@ -151,7 +159,9 @@ impl Limit {
             | Limit::Inbox
             | Limit::Scrapes
             | Limit::Files
-            | Limit::Memory => false,
+            | Limit::Memory
+            | Limit::LogEntries
+            | Limit::LogBytes => false,
         }
     }
 }

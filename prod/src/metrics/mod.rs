@@ -55,6 +55,8 @@ pub struct Metrics {
     applied: Family<ByResult, Counter>,
     applied_entries: Counter,
     syncs: Histogram,
+    snapshots: Family<ByResult, Counter>,
+    snapshot_bytes: Family<ByResult, Counter>,
     forwards: Family<ByResult, Counter>,
     peer_requests: Family<ByRequest, Counter>,
     accepts: Family<ByDoor, Counter>,
@@ -131,6 +133,21 @@ impl Metrics {
     /// The histogram of a disk's syncs.
     pub fn syncs(&self) -> Histogram {
         self.syncs.clone()
+    }
+
+    /// Counts a snapshot by what became of its way between two controllers.
+    pub fn snapshot(&self, result: &'static str) {
+        self.snapshots.get_or_create(&ByResult { result }).inc();
+    }
+
+    /// Counts bytes of snapshots that another controller has taken.
+    pub fn snapshot_sent(&self, bytes: u64) {
+        self.snapshot_bytes.get_or_create(&ByResult { result: "sent" }).inc_by(bytes);
+    }
+
+    /// Counts bytes of snapshots that came from another controller.
+    pub fn snapshot_received(&self, bytes: u64) {
+        self.snapshot_bytes.get_or_create(&ByResult { result: "received" }).inc_by(bytes);
     }
 
     /// Counts an ask that was handed to the leader.

@@ -49,6 +49,8 @@ impl Metrics {
             applied: Family::default(),
             applied_entries: Counter::default(),
             syncs: Histogram::new(SYNC_SECONDS),
+            snapshots: Family::default(),
+            snapshot_bytes: Family::default(),
             forwards: Family::default(),
             peer_requests: Family::default(),
             accepts: Family::default(),
@@ -87,6 +89,12 @@ impl Metrics {
         }
         for result in OUTCOMES {
             drop(self.applied.get_or_create(&ByResult { result }));
+        }
+        for result in ["sent", "received", "failed"] {
+            drop(self.snapshots.get_or_create(&ByResult { result }));
+        }
+        for result in ["sent", "received"] {
+            drop(self.snapshot_bytes.get_or_create(&ByResult { result }));
         }
         for result in ["answered", "unreachable", "busy", "too-large", "lost"] {
             drop(self.forwards.get_or_create(&ByResult { result }));
@@ -210,6 +218,16 @@ impl Metrics {
             "portcullis_sync_seconds",
             "Time that the disk took to make a transaction of the raft store durable",
             self.syncs.clone(),
+        );
+        registry.register(
+            "portcullis_snapshots",
+            "Snapshots that went to or came from another controller, or got stuck on the way there",
+            self.snapshots.clone(),
+        );
+        registry.register(
+            "portcullis_snapshot_transferred_bytes",
+            "Bytes of snapshots that went to or came from other controllers",
+            self.snapshot_bytes.clone(),
         );
         registry.register(
             "portcullis_forwards",

@@ -45,7 +45,13 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::Members, MEMBERS_MAX),
         (Limit::Tokens, TOKENS_MAX),
     ];
-    known.into_iter().map(|(limit, bound)| (limit, bound as u64)).collect()
+    let known = known.into_iter().map(|(limit, bound)| (limit, bound as u64));
+    known
+        .chain([
+            (Limit::LogEntries, config.raft.log_entries_max()),
+            (Limit::LogBytes, config.raft.log_bytes_max()),
+        ])
+        .collect()
 }
 
 impl<E: Env> Serve<E> {
@@ -78,6 +84,7 @@ impl<E: Env> Serve<E> {
         let mut sheet = Sheet::default();
         self.machine(self.status().await, &mut sheet);
         self.log(&mut sheet);
+        self.growth(&mut sheet);
         self.table(&mut sheet);
         self.doors(&mut sheet);
         self.responsibilities(&mut sheet);

@@ -11,6 +11,7 @@ mod certificates;
 mod cut;
 mod door;
 mod figures;
+mod growth;
 mod joining;
 pub mod members;
 mod metrics_port;
@@ -30,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -37,7 +39,7 @@ use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Controller, Input};
 use portcullis_core::members::{Command, Members, Outcome};
 use portcullis_core::{Address, Name, NodeId, pace};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -78,6 +80,8 @@ const MEMORY_EVERY: Duration = Duration::from_millis(250);
 const INBOX_MAX: usize = 4_096;
 /// Most connections to the metrics address at a time; the next waits in the backlog.
 const METRICS_CONNECTIONS_MAX: usize = 8;
+/// Most copies of the tables that are made for backups at a time; more are told to come back.
+const COPIES_MAX: usize = 1;
 /// Name of the raft store in the data folder.
 pub const STORE: &str = "raft.redb";
 /// Longest wait for another controller to take the lead over when this one stops.
@@ -202,6 +206,7 @@ impl<E: Env> Node<E> {
         let disk = env.open(STORE).map_err(Error::Disk)?;
         let disk = Timed::new(env.clone(), disk, metrics.syncs());
         let store = Store::open(disk, &identity, config.writer)?;
+        let quiet = store.quiet().map_err(raft::Error::Io)?;
         let news = News::default();
         let table = Table::new(store.clone(), news.observer(env.clone(), metrics.clone()));
         let leases = table.leases();
@@ -217,9 +222,9 @@ impl<E: Env> Node<E> {
         let links = Peers::link(&env, &config, limits.clone(), around)?;
         let raft = Raft::new(
             node.0,
-            Arc::new(config.raft.openraft()?),
-            peer::Network::new(node, links.clone(), config.raft.append_within()),
-            store,
+            Arc::new(openraft::Config { enable_elect: quiet.is_zero(), ..config.raft.openraft()? }),
+            peer::Network::new(node, links.clone(), config.raft.append_within(), metrics.clone()),
+            store.clone(),
             table,
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
@@ -252,6 +257,10 @@ impl<E: Env> Node<E> {
             peer: limits,
             peers: Peers::new(node, links),
             raft,
+            store,
+            snapshot_since: AtomicU64::new(env.now().0),
+            copying: Semaphore::new(COPIES_MAX),
+            received: peer::Received::default(),
             leases,
             news: news.clone(),
             own: Own::default(),
@@ -291,6 +300,10 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
         env.spawn(serve.clone().until_closing(linked(serve.clone())));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
+        if !quiet.is_zero() {
+            env.spawn(serve.clone().until_closing(keep_quiet(serve.clone(), quiet)));
+        }
+        env.spawn(serve.clone().until_closing(growth::bound(serve.clone(), config.raft)));
         env.spawn(serve.clone().until_closing(certificates::watch(serve.clone())));
         // What the table had when it was opened is in no news.
         let index = serve.leases.view().index();
@@ -357,6 +370,13 @@ impl<E: Env> Node<E> {
             // It closes for another reason.
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Returns once the log cannot be written or read any more, as when the disk is full, with the
+    /// reason. The controller leads and answers nobody from then on, and has lost nothing that it
+    /// acknowledged: it may be started again once the disk is well.
+    pub async fn failed(&self) -> String {
+        self.serve.failed().await
     }
 
     /// What the controller is doing.
@@ -460,6 +480,19 @@ async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<Nod
         // The usual case: the log has a past.
         tracing::debug!(%error, "not founded anew");
     }
+}
+
+/// Lets nobody be led before what was granted after the backup is over that this was restored from.
+async fn keep_quiet<E: Env>(serve: Arc<Serve<E>>, quiet: Duration) {
+    warn!(?quiet, "restored from a backup: nobody leads until every lease granted since is over");
+    serve.env.sleep_until(serve.env.now() + quiet).await;
+    if let Err(error) = serve.store.end_quiet().await {
+        // The log fails with it, and that ends the node.
+        warn!(%error, "it cannot be noted that the wait is over");
+        return;
+    }
+    serve.raft.runtime_config().elect(true);
+    info!("the wait after the restore is over");
 }
 
 /// Tells the machine of every link that is made whether there is a connection.

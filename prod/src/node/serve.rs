@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -18,7 +19,7 @@ use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, roles};
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -39,9 +40,9 @@ use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
 use crate::join;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, NotLed, Reply};
+use crate::peer::{self, Admission, NotLed, Received, Reply};
 use crate::raft::membership::Seen;
-use crate::raft::{self, Leases, NotWritten, Raft};
+use crate::raft::{self, Leases, NotWritten, Raft, Store};
 use crate::tls::{Arrived, Hello, Validity};
 
 /// Longest time for the first words of a connection that is held at the door; whoever needs longer is
@@ -82,6 +83,13 @@ pub struct Serve<E: Env> {
     pub peer: peer::Config,
     pub peers: Peers<E>,
     pub raft: Raft<E::Runtime>,
+    pub store: Store<E::Runtime>,
+    /// When this process first had the snapshot that is kept.
+    pub snapshot_since: AtomicU64,
+    /// Who makes a copy of the tables: one at a time, for each is as large as they are.
+    pub copying: Semaphore,
+    /// What has come in of a snapshot.
+    pub received: Received,
     pub leases: Leases,
     pub news: News,
     pub own: Own,
@@ -419,7 +427,17 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
                 let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
                 Reply::Pong
             }
-            request => peer::raft_reply(&serve.raft, request).await.unwrap_or(Reply::Stopped),
+            request => {
+                if let peer::Request::Chunk { data, .. } = &request {
+                    serve.metrics.snapshot_received(data.len() as u64);
+                }
+                let replied = peer::raft_reply(&serve.raft, &serve.received, request).await;
+                let reply = replied.unwrap_or(Reply::Stopped);
+                if let Reply::Restored(_) = reply {
+                    serve.metrics.snapshot("received");
+                }
+                reply
+            }
         }
     }
 }
@@ -612,6 +630,25 @@ impl<E: Env> api::Handler for Serve<E> {
             }
             Some((Identity::Unit { .. } | Identity::Machine(_), false)) => Introspected::Forbidden,
         }
+    }
+
+    async fn copy(&self, login: Login) -> api::Copy {
+        let cluster = self.cluster.borrow().clone();
+        match self.verify(&cluster, login).await {
+            None => return api::Copy::Refused,
+            Some((Identity::User(_), _)) => {}
+            Some((Identity::Unit { .. } | Identity::Machine(_) | Identity::Controller(_), _)) => {
+                return api::Copy::Forbidden;
+            }
+        }
+        let Ok(_turn) = self.copying.try_acquire() else { return api::Copy::Busy };
+        if self.caught_up().await.is_none() {
+            return api::Copy::Leaderless;
+        }
+        let (raft, leases) = (self.raft.clone(), self.leases.clone());
+        let (node, uuid) = (self.node, cluster.uuid.clone());
+        let copied = move || raft::Copied::take(&uuid, node, &raft, &leases).encode();
+        api::Copy::Whole(self.env.compute(copied).await.into())
     }
 
     fn metrics(&self) -> &Metrics {

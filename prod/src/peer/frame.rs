@@ -1,4 +1,4 @@
-//! How messages travel: cut into parts, so that a snapshot does not hold up a heartbeat.
+//! How messages travel: cut into parts, so that a long one does not hold up a heartbeat.
 //!
 //! A frame is a length (four bytes, big-endian, of what follows), the version, a flag that says
 //! whether the message goes on, the id of the request, and a part of the message's postcard bytes:
@@ -26,8 +26,8 @@ use crate::raft::codec;
 /// Most bytes of a message in one frame: about 2 ms of a gigabit network.
 pub const PART_MAX: usize = 256 << 10;
 /// Most bytes of one message, and of all messages of a connection whose parts are still coming in.
-/// Room for a snapshot of [`LEASES_MAX`](portcullis_core::lease::LEASES_MAX) leases.
-pub const MESSAGE_MAX: usize = 512 << 20;
+/// Room for an entry of a whole queue of usual size; snapshots come in chunks.
+pub const MESSAGE_MAX: usize = 64 << 20;
 /// Most messages that wait to be written; who has another one waits.
 pub(super) const OUTBOX_MAX: usize = 1_024;
 const HEAD: usize = 10;
@@ -206,7 +206,7 @@ mod tests {
         Outbox::new(near).send(Message { id: 3, bytes: Bytes::from_static(b"hi") }).await.unwrap();
         let mut bytes = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut far, &mut bytes).await.unwrap();
-        assert_eq!(bytes, [0, 0, 0, 12, 2, 0, 3, 0, 0, 0, 0, 0, 0, 0, b'h', b'i']);
+        assert_eq!(bytes, [0, 0, 0, 12, 3, 0, 3, 0, 0, 0, 0, 0, 0, 0, b'h', b'i']);
     }
 
     #[test]
@@ -215,11 +215,11 @@ mod tests {
         use openraft::impls::TokioRuntime;
         use portcullis_core::NodeId;
         let hello = Hello { from: NodeId(1), to: NodeId(2), cluster: "c".into(), removed: false };
-        assert_eq!(Message::new(0, &hello).bytes, [2, 1, 2, 1, b'c', 0].as_slice());
+        assert_eq!(Message::new(0, &hello).bytes, [3, 1, 2, 1, b'c', 0].as_slice());
         let recall = Request::<TokioRuntime>::Recall { serial: 300 };
-        assert_eq!(Message::new(0, &recall).bytes, [2, 8, 0xac, 2].as_slice());
+        assert_eq!(Message::new(0, &recall).bytes, [3, 8, 0xac, 2].as_slice());
         let index = Reply::<TokioRuntime>::ReadIndex(Err(Some(NodeId(3))));
-        assert_eq!(Message::new(0, &index).bytes, [2, 5, 1, 1, 3].as_slice());
+        assert_eq!(Message::new(0, &index).bytes, [3, 5, 1, 1, 3].as_slice());
     }
 
     #[tokio::test]

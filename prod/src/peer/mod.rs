@@ -19,6 +19,7 @@ pub mod link;
 pub mod links;
 pub mod network;
 pub mod serve;
+pub mod snapshot;
 
 use std::fmt;
 use std::io;
@@ -43,12 +44,13 @@ pub use link::{Failure, Link, MISTRUST_EVERY};
 pub use links::Links;
 pub use network::Network;
 pub use serve::{Admission, Handler, raft_reply, serve};
+pub use snapshot::{Received, Whole};
 
 use crate::raft::membership::Seen;
 use crate::raft::{NotWritten, SnapshotMeta, Types, Vote};
 
 /// Version of everything that is said; both sides must have the same.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The first thing each side says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +83,8 @@ pub enum Request<R: AsyncRuntime> {
     Vote(VoteRequest<Types<R>>),
     /// Whether a vote would be given.
     PreVote(VoteRequest<Types<R>>),
-    /// A whole snapshot, from the leader that `vote` elected.
-    Snapshot { vote: Vote, meta: SnapshotMeta, data: Bytes },
+    /// Go on from this snapshot, which has come in whole by now, from the leader that `vote` elected.
+    Snapshot { vote: Vote, meta: SnapshotMeta, whole: Whole },
     /// Take over the lead.
     TransferLeader(TransferLeaderRequest<Types<R>>),
     /// How far the log is committed.
@@ -98,10 +100,12 @@ pub enum Request<R: AsyncRuntime> {
     Members(Command),
     /// The asking controller is about to stop: its vote may go to another.
     Leaving,
-    /// How the cluster stands, if you lead. This and what follows: see [`understands`].
+    /// How the cluster stands, if you lead. This and `Lead`: see [`understands`].
     Look,
     /// Hand the lead over to that voter, if you have it.
     Lead { to: NodeId },
+    /// A chunk of a snapshot; an empty one asks where to begin. See [`snapshot`].
+    Chunk { whole: Whole, offset: u64, data: Bytes },
 }
 
 /// The answer to a [`Request`].
@@ -132,6 +136,9 @@ pub enum Reply<R: AsyncRuntime> {
     Seen(Option<Box<Seen>>),
     /// To [`Request::Lead`].
     Led(Result<(), NotLed>),
+    /// To [`Request::Chunk`], and to a [`Request::Snapshot`] that has not come in whole: what comes
+    /// next of it.
+    Wanted { from: u64 },
 }
 
 /// Why the lead is not handed over.

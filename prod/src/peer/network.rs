@@ -1,5 +1,6 @@
 //! openraft's way to its peers: calls on [`Link`]s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,10 @@ use openraft::raft::{
 use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use portcullis_core::{Address, NodeId};
 
-use super::{Failure, Links, Reply, Request};
+use super::snapshot::{CHUNK_MAX, CHUNK_WITHIN, SNAPSHOT_MAX, TURNS_MAX};
+use super::{Failure, Links, Reply, Request, Whole};
 use crate::env::Env;
+use crate::metrics::Metrics;
 use crate::raft::{Peer, Types, Vote, table::Taken};
 
 /// All links of one controller.
@@ -23,13 +26,19 @@ pub struct Network<E: Env> {
     me: NodeId,
     links: Links<E>,
     append_within: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl<E: Env> Network<E> {
     /// The network of `me`. A node without a link is unreachable. For `append_within` see
     /// [`Config`](crate::raft::Config::append_within).
-    pub fn new(me: NodeId, links: Links<E>, append_within: Duration) -> Network<E> {
-        Network { me, links, append_within }
+    pub fn new(
+        me: NodeId,
+        links: Links<E>,
+        append_within: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Network<E> {
+        Network { me, links, append_within, metrics }
     }
 }
 
@@ -39,8 +48,8 @@ impl<E: Env> RaftNetworkFactory<Types<E::Runtime>> for Network<E> {
     async fn new_client(&mut self, target: u64, node: &Peer) -> Caller<E> {
         // Raft may know of a member before the table does.
         self.links.meet(NodeId(target), Address::new(&node.addr));
-        let (links, append_within) = (self.links.clone(), self.append_within);
-        Caller { me: self.me, target, links, append_within }
+        let (links, metrics) = (self.links.clone(), self.metrics.clone());
+        Caller { me: self.me, target, links, append_within: self.append_within, metrics }
     }
 }
 
@@ -53,6 +62,7 @@ pub struct Caller<E: Env> {
     target: u64,
     links: Links<E>,
     append_within: Duration,
+    metrics: Arc<Metrics>,
 }
 
 type Refused<E> = RPCError<Types<<E as Env>::Runtime>>;
@@ -96,10 +106,56 @@ impl<E: Env> Caller<E> {
             | Reply::Recalled
             | Reply::Members(_)
             | Reply::Seen(_)
-            | Reply::Led(_) => {
+            | Reply::Led(_)
+            | Reply::Wanted { .. } => {
                 tracing::error!(target = self.target, ?reply, "peer replied something else");
                 RPCError::Unreachable(Unreachable::from_string("peer replied something else"))
             }
+        }
+    }
+
+    /// Sends a snapshot from wherever the other end wants it, chunk by chunk, and has it taken up.
+    async fn transfer(
+        &self,
+        vote: Vote,
+        snapshot: Taken,
+        patience: Duration,
+    ) -> Result<SnapshotResponse<Types<E::Runtime>>, Refused<E>> {
+        let (action, Taken { meta, snapshot: data }) = (RPCTypes::InstallSnapshot, snapshot);
+        let whole = Whole::of(&meta, &data);
+        if whole.bytes > SNAPSHOT_MAX {
+            tracing::warn!(bytes = whole.bytes, SNAPSHOT_MAX, "the snapshot is too large to send");
+            return Err(RPCError::Unreachable(Unreachable::from_string("too large a snapshot")));
+        }
+        tracing::info!(
+            to = self.target,
+            index = whole.index,
+            bytes = whole.bytes,
+            "sending a snapshot"
+        );
+        let (mut offset, mut len, mut turns) = (0, 0, 0);
+        loop {
+            let chunk = data.slice(offset..offset + len);
+            let request = Request::Chunk { whole, offset: offset as u64, data: chunk };
+            let wanted = match self.call(action, request, CHUNK_WITHIN).await? {
+                Reply::Wanted { from } if from <= whole.bytes => from as usize,
+                reply => return Err(self.mistaken(&reply)),
+            };
+            self.metrics.snapshot_sent(len as u64);
+            turns += usize::from(wanted != offset + len);
+            if turns > TURNS_MAX {
+                return Err(unsettled("the peer wants something else time and again"));
+            }
+            offset = wanted;
+            len = CHUNK_MAX.min(data.len() - offset);
+            if len == 0 {
+                break;
+            }
+        }
+        match self.call(action, Request::Snapshot { vote, meta, whole }, patience).await? {
+            Reply::Restored(restored) => Ok(restored),
+            Reply::Wanted { .. } => Err(unsettled("the snapshot did not arrive whole")),
+            reply => Err(self.mistaken(&reply)),
         }
     }
 
@@ -153,16 +209,13 @@ impl<E: Env> RaftNetworkV2<Types<E::Runtime>> for Caller<E> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<E::Runtime>>, StreamingError<Types<E::Runtime>>> {
-        let request = Request::Snapshot { vote, meta: snapshot.meta, data: snapshot.snapshot };
-        let reply = tokio::select! {
+        let transferred = tokio::select! {
             biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
-            reply = self.call(RPCTypes::InstallSnapshot, request, option.soft_ttl()) => reply?,
+            transferred = self.transfer(vote, snapshot, option.soft_ttl()) => transferred,
         };
-        match reply {
-            Reply::Restored(restored) => Ok(restored),
-            reply => Err(self.mistaken(&reply).into()),
-        }
+        self.metrics.snapshot(if transferred.is_ok() { "sent" } else { "failed" });
+        Ok(transferred?)
     }
 
     async fn transfer_leader(
@@ -176,4 +229,9 @@ impl<E: Env> RaftNetworkV2<Types<E::Runtime>> for Caller<E> {
             reply => Err(self.mistaken(&reply)),
         }
     }
+}
+
+/// It is to be tried again.
+fn unsettled<R: openraft::AsyncRuntime>(why: &str) -> RPCError<Types<R>> {
+    RPCError::Network(NetworkError::from_string(why))
 }

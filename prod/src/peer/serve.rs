@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::frame::{Inbox, Message, OUTBOX_MAX, Outbox};
 use super::link::silence;
-use super::{Config, Error, Hello, Reply, Request};
+use super::{Config, Error, Hello, Received, Reply, Request};
 use crate::env::Env;
 use crate::raft::{self, Raft};
 
@@ -154,9 +154,11 @@ where
     }
 }
 
-/// Answers what is for raft; gives back what is for the controller.
+/// Answers what is for raft; gives back what is for the controller. Snapshots come in by way of
+/// `received`.
 pub async fn raft_reply<R: AsyncRuntime>(
     raft: &Raft<R>,
+    received: &Received,
     request: Request<R>,
 ) -> Result<Reply<R>, Request<R>> {
     let reply = match request {
@@ -164,10 +166,16 @@ pub async fn raft_reply<R: AsyncRuntime>(
         Request::Append(append) => raft.append_entries(append).await.map(Reply::Appended).ok(),
         Request::Vote(vote) => raft.vote(vote).await.map(Reply::Voted).ok(),
         Request::PreVote(vote) => raft.pre_vote(vote).await.map(Reply::Voted).ok(),
-        Request::Snapshot { vote, meta, data } => {
-            let snapshot = Snapshot { meta, snapshot: data };
-            raft.install_full_snapshot(vote, snapshot).await.map(Reply::Restored).ok()
+        Request::Chunk { whole, offset, data } => {
+            received.chunk(whole, offset, &data).map(|from| Reply::Wanted { from })
         }
+        Request::Snapshot { vote, meta, whole } => match received.take(whole) {
+            Some(snapshot) => {
+                let snapshot = Snapshot { meta, snapshot };
+                raft.install_full_snapshot(vote, snapshot).await.map(Reply::Restored).ok()
+            }
+            None => Some(Reply::Wanted { from: 0 }),
+        },
         Request::TransferLeader(transfer) => {
             raft.handle_transfer_leader(transfer).await.map(Reply::Transferred).ok()
         }

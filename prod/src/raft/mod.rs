@@ -5,6 +5,8 @@
 //! production, the network simulators and the direct engine each have their own.
 
 pub mod codec;
+pub mod copy;
+mod kept;
 pub mod membership;
 pub mod propose;
 pub mod recover;
@@ -25,11 +27,12 @@ use std::time::Duration;
 use openraft::{AsyncRuntime, BasicNode, EntryPayload, OptionalSend, RaftTypeConfig};
 use portcullis_core::{Address, NodeId, log};
 
+pub use copy::{Copied, Restored};
 pub use propose::{
     NotLeader, NotWritten, Proposed, await_applied, propose, propose_members, read_index,
 };
 pub use role::{Role, Roles};
-pub use store::{Error, Identity, Store, Writer};
+pub use store::{Error, Identity, Size, Store, Writer};
 pub use table::{Leases, Observed, SCAN_MAX, Scanned, Table};
 
 /// Term and node: what names a leader.
@@ -150,12 +153,17 @@ pub struct Config {
     pub election: (Duration, Duration),
     /// Entries between two snapshots. Above zero.
     pub snapshot_every: u64,
+    /// Encoded bytes of entries since the last snapshot from which on another is taken, however few
+    /// they are. Above zero.
+    pub snapshot_bytes: u64,
     /// Entries kept behind a snapshot, so that a peer which was away for a moment needs no
     /// snapshot.
     pub kept: u64,
+    /// Encoded bytes of entries that are kept behind a snapshot at most.
+    pub kept_bytes: u64,
     /// Most entries in one message to a peer. Above zero. See also [`store::READ_MAX`].
     pub entries_max: u64,
-    /// Longest time that the transfer of one snapshot may take.
+    /// Longest time that a peer may take to go on from a snapshot that it has whole.
     pub snapshot_patience: Duration,
     /// Most messages that wait for openraft's core task, and for its state machine task. Above
     /// zero.
@@ -169,7 +177,9 @@ impl Default for Config {
             heartbeat: Duration::from_millis(250),
             election: (Duration::from_millis(1_000), Duration::from_millis(2_000)),
             snapshot_every: 5_000,
+            snapshot_bytes: 16 << 20,
             kept: 1_000,
+            kept_bytes: 4 << 20,
             entries_max: 256,
             snapshot_patience: Duration::from_secs(60),
             inbox_max: 4_096,
@@ -178,6 +188,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// About the most entries that the log has: what comes while a snapshot is taken is on top.
+    pub fn log_entries_max(&self) -> u64 {
+        self.snapshot_every.saturating_add(self.kept)
+    }
+
+    /// About the most bytes that the log has, but for one entry and what comes meanwhile.
+    pub fn log_bytes_max(&self) -> u64 {
+        self.snapshot_bytes.saturating_add(self.kept_bytes)
+    }
+
     /// Longest wait for a peer to say that it has taken entries in: as long as a follower waits for
     /// a leader. openraft's own limit is three quarters of a heartbeat. Peers that are further apart
     /// than that, the way and the sync, would never commit anything, and hear too much of the leader

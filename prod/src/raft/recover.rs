@@ -9,18 +9,18 @@
 //! is this node alone; all in one transaction, so that a crash leaves the one or the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
-use bytes::Bytes;
 use openraft::EntryPayload;
 use portcullis_core::members::{Command, Members, Standing};
 use portcullis_core::{NodeId, log};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 
-use super::store::{Error, Identity, corrupt, decode, encode, refused, reopen};
+use super::store::{Error, Identity, corrupt, encode, refused, reopen};
 use super::tail::Tail;
 use super::volume::{Stage, Volume};
-use super::writer::{self, Change, LOG, SNAPSHOT, SNAPSHOT_META, STATE};
-use super::{Formed, LogEntry, LogId, Membership, SnapshotMeta, Vote, peer, versions};
+use super::writer::{self, Change, LOG};
+use super::{Formed, LogEntry, LogId, Membership, SnapshotMeta, Vote, kept, peer, versions};
 
 /// Why a store cannot be made a cluster of its own.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,8 @@ pub enum NotRecovered {
 /// A store that is opened for this and nothing else.
 pub struct Recovery {
     database: Database,
+    /// Has an older store be of this format from here on.
+    upgrade: Box<dyn Fn() -> io::Result<()> + Send>,
     identity: Identity,
     vote: Option<Vote>,
     last: LogId,
@@ -71,7 +73,11 @@ impl Recovery {
             Standing::Removed => return Err(NotRecovered::Removed(identity.node)),
             Standing::Unknown => return Err(NotRecovered::Empty),
         }
-        Ok(Recovery { database, identity, vote, last, tables, membership })
+        let upgrade = Box::new({
+            let identity = identity.clone();
+            move || volume.upgrade(&identity)
+        });
+        Ok(Recovery { database, upgrade, identity, vote, last, tables, membership })
     }
 
     /// Whose store it is.
@@ -126,11 +132,11 @@ impl Recovery {
             last_log_id: Some(self.last),
             last_membership: Membership::new(Some(self.last), alone),
         };
-        let data = Bytes::from(versions::encode_snapshot(self.tables.snapshot()));
-        let changes = [
-            Change::Snapshot { meta: encode(&meta), data },
-            Change::Purge { upto: self.last.index, purged: encode(&self.last) },
-        ];
+        let data = versions::encode_snapshot(self.tables.freeze());
+        let saving = kept::savings(&self.database).map_err(refused)?;
+        let purge = Change::Purge { upto: self.last.index, purged: encode(&self.last) };
+        let changes: Vec<Change> = kept::changes(saving, &meta, data).chain([purge]).collect();
+        (self.upgrade)()?;
         writer::commit(&self.database, changes.iter()).map_err(refused)
     }
 }
@@ -138,16 +144,13 @@ impl Recovery {
 /// The tables and the roles as of the last entry, whether that was decided or not.
 fn replay(database: &Database) -> Result<(log::State, Membership), Error> {
     let read = || -> Result<_, redb::Error> {
-        let transaction = database.begin_read()?;
-        Ok((transaction.open_table(LOG)?, transaction.open_table(STATE)?))
+        Ok((database.begin_read()?.open_table(LOG)?, kept::snapshot(database)?))
     };
-    let (log, state) = read().map_err(refused)?;
-    let one = |name: &str| state.get(name).map_err(|error| refused(error.into()));
+    let (log, snapshot) = read().map_err(refused)?;
     let (mut tables, mut membership, mut covered) =
         (log::State::default(), Membership::default(), None);
-    if let (Some(meta), Some(data)) = (one(SNAPSHOT_META)?, one(SNAPSHOT)?) {
-        let meta: SnapshotMeta = decode(meta.value()).map_err(corrupt)?;
-        tables = log::State::restore(versions::decode_snapshot(data.value()).map_err(corrupt)?);
+    if let Some((meta, data)) = snapshot.transpose().map_err(corrupt)? {
+        tables = log::State::restore(versions::decode_snapshot(&data).map_err(corrupt)?);
         (membership, covered) = (meta.last_membership, meta.last_log_id.map(|last| last.index));
     }
     for entry in log.iter().map_err(|error| refused(error.into()))? {

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
@@ -25,8 +26,8 @@ use super::tail::Tail;
 use super::versions::{self, decode_entry, encode_entry};
 pub use super::volume::CLUSTER_MAX;
 use super::volume::{Stage, Volume};
-use super::writer::{self, Change, Job, LOG, Running, STATE, Told};
-use super::{LogEntry, LogId, SnapshotMeta, Types, Vote, codec};
+use super::writer::{self, Change, Job, LOG, PARTS, Running, STATE, Told};
+use super::{LogEntry, LogId, SnapshotMeta, Types, Vote, codec, kept};
 
 /// Memory that redb may use for its pages. Its own default is a gigabyte.
 pub const CACHE: usize = 16 << 20;
@@ -34,6 +35,9 @@ pub const CACHE: usize = 16 << 20;
 /// entry. openraft gives an append the time of one heartbeat, so it should be small enough for a
 /// slow link.
 pub const READ_MAX: usize = 1 << 20;
+/// A file is made smaller when it is opened if at least so much of it, and more than half, is in no
+/// use: redb keeps what it once needed, and a moment's need should not cost a disk for good.
+pub const WASTE_MAX: u64 = 16 << 20;
 /// Version of every encoded value.
 const VERSION: u8 = 2;
 
@@ -95,13 +99,67 @@ struct Shared<R: AsyncRuntime> {
     writer: Running<R>,
     tail: Arc<Mutex<Tail>>,
     database: Arc<Database>,
+    /// Bytes of the file.
+    file: Box<dyn Fn() -> io::Result<u64> + Send + Sync>,
+    /// One snapshot is saved at a time, lest an older one take the place of a newer.
+    saving: tokio::sync::Mutex<()>,
     runtime: PhantomData<fn() -> R>,
+}
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Entries of the log.
+    pub entries: u64,
+    /// Their encoded bytes.
+    pub bytes: u64,
+    /// Bytes of the whole file, which keeps room for what comes.
+    pub file: u64,
 }
 
 impl<R: AsyncRuntime> Clone for Store<R> {
     fn clone(&self) -> Self {
         Store(Arc::clone(&self.0))
     }
+}
+
+/// What a store begins with that is made from a copy of another.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    /// What the node has voted for: nobody votes in that term or an earlier one again.
+    pub vote: Vote,
+    /// What the tables cover. It has a last entry, which the log goes on after.
+    pub meta: SnapshotMeta,
+    /// The tables.
+    pub tables: Bytes,
+    /// For how long nobody may lead once the node runs.
+    pub quiet: Duration,
+}
+
+/// Makes a store that has no log but goes on after these tables; the disk must be empty. All is durable
+/// on return, and nothing is there before all is.
+pub fn make(
+    disk: impl StorageBackend,
+    identity: &Identity,
+    beginning: Beginning,
+) -> Result<(), Error> {
+    let Beginning { vote, meta, tables, quiet } = beginning;
+    let (volume, stage) = Volume::identify(disk, identity)?;
+    if stage != Stage::Empty {
+        return Err(Error::Io(io::ErrorKind::AlreadyExists.into()));
+    }
+    volume.found(identity)?;
+    let database = create(&volume)?;
+    let last = meta.last_log_id.as_ref();
+    let purged = last.map(|last| Change::Purge { upto: last.index, purged: encode(last) });
+    let state = [Change::Vote(encode(&vote)), Change::Quiet(Some(encode(&quiet)))];
+    let changes: Vec<Change> =
+        state.into_iter().chain(purged).chain(kept::changes(1, &meta, tables)).collect();
+    writer::commit(&database, changes.iter()).map_err(refused)?;
+    // While redb has the disk open: it closes it.
+    volume.ready()?;
+    drop(database);
+    Ok(())
 }
 
 impl<R: AsyncRuntime> Store<R> {
@@ -119,47 +177,55 @@ impl<R: AsyncRuntime> Store<R> {
                 volume.ready()?;
                 database
             }
-            Stage::Made | Stage::Ready => reopen(&volume, stage)?,
+            Stage::Made | Stage::Ready => {
+                let mut database = reopen(&volume, stage)?;
+                volume.upgrade(identity)?;
+                shrink(&mut database, &volume)?;
+                database
+            }
         };
         let database = Arc::new(database);
         let tail = Arc::new(Mutex::new(Tail::load(&database)?));
         let writer = Running::start(writer, Arc::clone(&database), Arc::clone(&tail))?;
-        Ok(Store(Arc::new(Shared { writer, tail, database, runtime: PhantomData })))
+        let file = Box::new(move || volume.bytes());
+        let (saving, runtime) = (tokio::sync::Mutex::default(), PhantomData);
+        Ok(Store(Arc::new(Shared { writer, tail, database, file, saving, runtime })))
     }
 
-    /// Keeps a snapshot instead of the one before it; durable on return.
-    pub(super) async fn save_snapshot(&self, meta: &SnapshotMeta, data: Bytes) -> io::Result<()> {
-        self.change(Change::Snapshot { meta: encode(meta), data }).await
-    }
-
-    /// The snapshot that was saved last.
-    pub(super) fn snapshot(&self) -> io::Result<Option<(SnapshotMeta, Bytes)>> {
-        let read = || -> Result<_, redb::Error> {
-            let state = self.0.database.begin_read()?.open_table(STATE)?;
-            let meta = state.get(writer::SNAPSHOT_META)?.map(|meta| meta.value().to_vec());
-            let data = state.get(writer::SNAPSHOT)?;
-            Ok(meta.zip(data.map(|data| Bytes::copy_from_slice(data.value()))))
+    /// How much this store holds.
+    pub fn size(&self) -> io::Result<Size> {
+        let (entries, bytes) = {
+            let tail = self.tail();
+            (tail.lengths().entries(), tail.lengths().bytes())
         };
-        match read().map_err(io::Error::other)? {
-            Some((meta, data)) => Ok(Some((decode(&meta).map_err(io::Error::other)?, data))),
-            None => Ok(None),
-        }
+        Ok(Size { entries, bytes, file: (self.0.file)()? })
     }
 
-    /// What the snapshot that was saved last covers.
-    pub(super) fn snapshot_meta(&self) -> io::Result<Option<SnapshotMeta>> {
-        let read = || -> Result<_, redb::Error> {
-            let state = self.0.database.begin_read()?.open_table(STATE)?;
-            Ok(state.get(writer::SNAPSHOT_META)?.map(|meta| decode(meta.value())))
-        };
-        read().map_err(io::Error::other)?.transpose().map_err(io::Error::other)
+    /// Encoded bytes of the log's entries after this one.
+    pub fn bytes_after(&self, index: u64) -> u64 {
+        self.tail().lengths().bytes_after(index)
+    }
+
+    /// The last entry that must go so that no more than so many bytes of log are left; none if there
+    /// are no more. The newest stays.
+    pub fn beyond(&self, bytes_max: u64) -> Option<u64> {
+        self.tail().lengths().beyond(bytes_max)
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
         locked(&self.0.tail)
     }
 
-    async fn change(&self, change: Change) -> io::Result<()> {
+    pub(super) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    /// Whoever has this may save a snapshot.
+    pub(super) async fn saving(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.saving.lock().await
+    }
+
+    pub(super) async fn change(&self, change: Change) -> io::Result<()> {
         let (told, done) = oneshot::channel();
         self.0.writer.submit(Job { change, told: Told::Caller(told) }).await?;
         done.await.map_err(|_| io::Error::other("the raft store's thread has ended"))?
@@ -258,24 +324,12 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Store<R> {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |last| last.index + 1);
-        {
-            let mut tail = self.tail();
-            let gone: Vec<u64> = tail.entries.range(from..).map(|(index, _)| *index).collect();
-            gone.into_iter().for_each(|index| tail.forget(index));
-            // Nothing may stand after it; that the log is shorter anyway is no reason to grow it.
-            tail.last = tail.last.min(last);
-        }
+        self.tail().truncate(from, last);
         self.change(Change::Truncate { from }).await
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        {
-            let mut tail = self.tail();
-            let gone: Vec<u64> = tail.entries.range(..=upto.index).map(|(at, _)| *at).collect();
-            gone.into_iter().for_each(|index| tail.forget(index));
-            tail.purged = Some(upto);
-            tail.last = tail.last.max(Some(upto));
-        }
+        self.tail().purge(upto);
         self.change(Change::Purge { upto: upto.index, purged: encode(&upto) }).await
     }
 }
@@ -359,7 +413,26 @@ fn tables(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(LOG)?;
     transaction.open_table(STATE)?;
+    transaction.open_table(PARTS)?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Gives the disk back what is in no use, if it is much. redb moves pages in transactions, so the
+/// power may fail meanwhile.
+fn shrink<B: StorageBackend>(database: &mut Database, volume: &Volume<B>) -> Result<(), Error> {
+    let used = || -> Result<u64, redb::Error> {
+        let transaction = database.begin_write()?;
+        let stats = transaction.stats()?;
+        transaction.abort()?;
+        Ok(stats.allocated_pages() * stats.page_size() as u64)
+    };
+    let (before, used) = (volume.bytes()?, used().map_err(refused)?);
+    if before.saturating_sub(used) < WASTE_MAX.max(before / 2) {
+        return Ok(());
+    }
+    database.compact().map_err(|error| Error::Io(io::Error::other(error)))?;
+    tracing::info!(before, after = volume.bytes()?, "the raft store's file was made smaller");
     Ok(())
 }
 

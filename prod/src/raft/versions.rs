@@ -6,9 +6,11 @@
 //! [`Entry::version`](log::Entry::version); the byte before each value counts from
 //! [`FIRST`].
 
+use bytes::Bytes;
 use openraft::EntryPayload;
 use portcullis_core::log;
-use portcullis_core::members::{First, READS};
+use portcullis_core::members::{First, Members, READS};
+use serde::Serialize;
 
 use super::{LogEntry, codec};
 
@@ -49,12 +51,12 @@ pub(super) fn decode_entry(bytes: &[u8]) -> Result<LogEntry, codec::Error> {
     codec::decode(byte(version(bytes)?), bytes)
 }
 
-/// The bytes of a snapshot.
-pub(super) fn encode_snapshot(snapshot: log::Snapshot) -> Vec<u8> {
-    match snapshot.version() {
+/// The bytes of a snapshot, or of a [`log::Frozen`] of the same moment, which are the same.
+pub(super) fn encode_snapshot<L: Serialize>(snapshot: log::Snapshot<Members, L>) -> Bytes {
+    Bytes::from(match snapshot.version() {
         1 => codec::encode(byte(1), &snapshot.first()),
         version => codec::encode(byte(version), &snapshot),
-    }
+    })
 }
 
 /// The snapshot of these bytes.
@@ -88,11 +90,13 @@ mod tests {
     fn what_is_of_the_first_version_is_written_so() {
         let mut state = founded();
         let bytes = encode_snapshot(state.snapshot());
+        assert_eq!(bytes, encode_snapshot(state.freeze()));
         assert_eq!(bytes[0], 2);
         assert_eq!(decode_snapshot(&bytes), Ok(state.snapshot()));
         let wish = Command::Prefer { node: NodeId(2), preference: Some(Preference::Vote) };
         assert!(state.members.apply(GlobalTime(0), &wish).is_ok());
         let bytes = encode_snapshot(state.snapshot());
+        assert_eq!(bytes, encode_snapshot(state.freeze()));
         assert_eq!(bytes[0], 3);
         assert_eq!(decode_snapshot(&bytes), Ok(state.snapshot()));
 

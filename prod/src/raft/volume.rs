@@ -24,8 +24,12 @@ pub(super) const HEADER: u64 = 4_096;
 pub const CLUSTER_MAX: usize = 255;
 
 /// Version of the header and of all that redb's tables hold.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
+/// The oldest format that is read. It keeps a snapshot in one piece, and becomes [`FORMAT`] when it is
+/// opened.
+const FORMAT_LEAST: u32 = 2;
 const MAGIC: &[u8; 16] = b"portcullis raft\n";
+const FORMAT_AT: usize = 16;
 const CHECKSUM: usize = 504;
 const READY: usize = 512;
 
@@ -50,6 +54,8 @@ pub(super) struct Volume<B>(Arc<Shared<B>>);
 #[derive(Debug)]
 struct Shared<B> {
     inner: B,
+    /// Whether the header is of an older format.
+    older: bool,
     /// While redb's part is being checked: what redb wants done to it, in order.
     held: Mutex<Option<Vec<Change>>>,
 }
@@ -73,6 +79,7 @@ impl<B: StorageBackend> Volume<B> {
         } else {
             check(&found, identity)?;
         }
+        let older = found[FORMAT_AT..FORMAT_AT + 4] != FORMAT.to_le_bytes();
         let mut magic = [0; REDB_MAGIC.len()];
         if len >= HEADER + magic.len() as u64 {
             inner.read(HEADER, &mut magic)?;
@@ -83,7 +90,7 @@ impl<B: StorageBackend> Volume<B> {
             (0, true) => Stage::Made,
             _ => Stage::Ready,
         };
-        Ok((Volume(Arc::new(Shared { inner, held: Mutex::new(None) })), stage))
+        Ok((Volume(Arc::new(Shared { inner, older, held: Mutex::new(None) })), stage))
     }
 
     /// Whose store a disk has; nothing if it is empty. Writes nothing.
@@ -101,6 +108,21 @@ impl<B: StorageBackend> Volume<B> {
         inner.sync_data()
     }
 
+    /// Says in an older header that the store is of this format from here on. What it says lies in one
+    /// sector, so it is written whole or not at all.
+    pub(super) fn upgrade(&self, identity: &Identity) -> io::Result<()> {
+        if !self.0.older {
+            return Ok(());
+        }
+        self.0.inner.write(0, &header(identity)[..READY])?;
+        self.0.inner.sync_data()
+    }
+
+    /// Bytes of the whole file.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        self.0.inner.len()
+    }
+
     /// Notes that redb's part is made.
     pub(super) fn ready(&self) -> io::Result<()> {
         self.0.inner.write(READY as u64, &[1])?;
@@ -113,17 +135,19 @@ impl<B: StorageBackend> Volume<B> {
     }
 
     /// Does all that was held back, in redb's own order of writes and syncs, since it may be
-    /// interrupted as redb may.
+    /// interrupted as redb may. If that fails, everything stays held back: redb believes that it is
+    /// done, and what it writes at its end would stand on what is not there.
     pub(super) fn release(&self) -> io::Result<()> {
         let mut held = self.held();
         let inner = &self.0.inner;
-        for change in held.take().into_iter().flatten() {
+        for change in held.iter().flatten() {
             match change {
-                Change::Write { offset, data } => inner.write(HEADER + offset, &data)?,
+                Change::Write { offset, data } => inner.write(HEADER + offset, data)?,
                 Change::SetLen(len) => inner.set_len(HEADER + len)?,
                 Change::Sync => inner.sync_data()?,
             }
         }
+        *held = None;
         Ok(())
     }
 
@@ -261,8 +285,9 @@ fn parse(found: &[u8]) -> Result<Identity, Error> {
         return Err(Error::Corrupt("the header is cut short".into()));
     }
     // The slices have the lengths of the integers.
-    let format = u32::from_le_bytes(found[16..20].try_into().expect("four bytes"));
-    if format != FORMAT {
+    let format = &found[FORMAT_AT..FORMAT_AT + 4];
+    let format = u32::from_le_bytes(format.try_into().expect("four bytes"));
+    if !(FORMAT_LEAST..=FORMAT).contains(&format) {
         return Err(Error::Format { found: format, wanted: FORMAT });
     }
     let sum = u64::from_le_bytes(found[CHECKSUM..READY].try_into().expect("eight bytes"));
@@ -292,4 +317,16 @@ fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Makes a file say that it is of format 2.
+    pub(in crate::raft) fn age(file: &mut [u8]) {
+        file[FORMAT_AT..FORMAT_AT + 4].copy_from_slice(&2_u32.to_le_bytes());
+        let sum = checksum(&file[..CHECKSUM]);
+        file[CHECKSUM..READY].copy_from_slice(&sum.to_le_bytes());
+    }
 }

@@ -24,7 +24,15 @@ pub(super) const STATE: TableDefinition<&str, &[u8]> = TableDefinition::new("sta
 pub(super) const VOTE: &str = "vote";
 pub(super) const PURGED: &str = "purged";
 pub(super) const SNAPSHOT_META: &str = "snapshot meta";
+/// Which parts the snapshot has; see [`Place`](super::kept::Place).
+pub(super) const SNAPSHOT_PLACE: &str = "snapshot place";
+/// The snapshot in one piece, as format 2 has it.
 pub(super) const SNAPSHOT: &str = "snapshot";
+/// For how long nobody may lead once the node runs, if that was not waited for: what was restored from
+/// a backup may not know of leases that are held.
+pub(super) const QUIET: &str = "quiet";
+/// The parts of snapshots, by the count of the saving and their own numbers.
+pub(super) const PARTS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("snapshot parts");
 
 /// Most jobs that wait for the thread; the next waits in the raft core.
 const JOBS_MAX: usize = 1_024;
@@ -46,10 +54,19 @@ pub(super) enum Change {
         upto: u64,
         purged: Vec<u8>,
     },
-    Snapshot {
-        meta: Vec<u8>,
+    /// A part of a snapshot, which is of no use before the snapshot is.
+    Part {
+        place: (u64, u64),
         data: Bytes,
     },
+    /// From here on the snapshot is the parts of that saving, and those before it are gone.
+    Snapshot {
+        saving: u64,
+        meta: Vec<u8>,
+        place: Vec<u8>,
+    },
+    /// Nobody may lead for so long once the node runs; or as soon as it likes.
+    Quiet(Option<Vec<u8>>),
 }
 
 /// Who is told once a change is durable.
@@ -151,6 +168,7 @@ pub(super) fn commit<'a>(
     {
         let mut log = transaction.open_table(LOG)?;
         let mut state = transaction.open_table(STATE)?;
+        let mut parts = transaction.open_table(PARTS)?;
         for change in changes {
             match change {
                 Change::Vote(vote) => {
@@ -166,9 +184,20 @@ pub(super) fn commit<'a>(
                     log.retain_in(..=*upto, |_, _| false)?;
                     state.insert(PURGED, purged.as_slice())?;
                 }
-                Change::Snapshot { meta, data } => {
+                Change::Part { place, data } => {
+                    parts.insert(place, data.as_ref())?;
+                }
+                Change::Snapshot { saving, meta, place } => {
                     state.insert(SNAPSHOT_META, meta.as_slice())?;
-                    state.insert(SNAPSHOT, data.as_ref())?;
+                    state.insert(SNAPSHOT_PLACE, place.as_slice())?;
+                    state.remove(SNAPSHOT)?;
+                    parts.retain_in(..(*saving, 0), |_, _| false)?;
+                }
+                Change::Quiet(Some(quiet)) => {
+                    state.insert(QUIET, quiet.as_slice())?;
+                }
+                Change::Quiet(None) => {
+                    state.remove(QUIET)?;
                 }
             }
         }

@@ -134,9 +134,13 @@ impl Processes {
         self.running.insert(id, child);
     }
 
+    /// The number of the process.
+    pub fn process(&self, id: u64) -> i32 {
+        self.running[&id].id().expect("it runs").cast_signed()
+    }
+
     pub fn signal(&self, id: u64, signal: Signal) {
-        let process = self.running[&id].id().expect("it runs");
-        let process = Pid::from_raw(process.cast_signed()).expect("a process");
+        let process = Pid::from_raw(self.process(id)).expect("a process");
         kill_process(process, signal).expect("it runs");
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis::raft;
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::{
     Address, NodeId, agent, backoff, balancer, controller, dialer, listener, tracker,
@@ -55,6 +56,17 @@ pub fn controller(plan: &Plan, node: NodeId) -> controller::Config {
     }
     config.queue.batch_max = if plan.settings.policy.batches { set.batch_max } else { 1 };
     config
+}
+
+/// The pace and the length of the log.
+pub fn raft(plan: &Plan) -> raft::Config {
+    let set = &plan.settings.controllers;
+    let usual = raft::Config::default();
+    raft::Config {
+        snapshot_every: set.snapshot_every.unwrap_or(usual.snapshot_every),
+        kept: set.log_kept.unwrap_or(usual.kept),
+        ..usual
+    }
 }
 
 /// The agent with this number: unit `number / leases` of application `number % leases`.

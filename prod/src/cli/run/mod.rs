@@ -128,6 +128,14 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
                 _ = signals.terminated.recv() => break Some("terminated, stopping"),
                 () = &mut closed => break Some("let go of, stopping"),
                 () = node.removed() => break None,
+                why = node.failed() => {
+                    return Err(Failure::wrong(format!(
+                        "data folder {}: the log cannot be written or read: {why}; nothing that was \
+                         acknowledged is lost, and this controller may be started again once the \
+                         disk is well and has room",
+                        config.data_dir.display()
+                    )));
+                }
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
                     reload(arguments, config, &node).await;
@@ -171,6 +179,9 @@ struct Signals {
     interrupted: Signal,
     terminated: Signal,
     hung_up: Signal,
+    /// Caught so that a file which may not grow any more is told as an error, like a full disk, and
+    /// is not the end of the process without a word.
+    _too_long: Signal,
 }
 
 impl Signals {
@@ -179,6 +190,7 @@ impl Signals {
             interrupted: signal(SignalKind::interrupt())?,
             terminated: signal(SignalKind::terminate())?,
             hung_up: signal(SignalKind::hangup())?,
+            _too_long: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 }

@@ -7,7 +7,7 @@ use portcullis_core::{NodeId, roles};
 
 use super::network::Passage;
 use super::raft::{Fate, Letter, Node, Report, spawn};
-use super::{Event, Waiting, World};
+use super::{Event, Waiting, World, configuration};
 use crate::history::{Event as Fact, Who};
 use crate::members;
 use crate::stage::Place;
@@ -17,13 +17,13 @@ impl World<'_> {
     pub(super) fn start_raft(&mut self, node: NodeId) {
         let founds = |node: &NodeId| members::founds(self.plan, *node);
         let members: Vec<NodeId> = self.plan.controllers().filter(founds).collect();
-        let inbox = self.inbox.clone();
+        let (inbox, config) = (self.inbox.clone(), configuration::raft(self.plan));
         let process = self.process(node);
         let (life, disk) = (process.life, process.disk.clone());
         // One node founds the cluster, again if it died before that was on its disk.
         let founds = members.first() == Some(&node) && disk.is_new();
         spawn(async move {
-            let node = Node::start(life, disk, founds.then_some(&*members), &inbox).await;
+            let node = Node::start(life, &config, disk, founds.then_some(&*members), &inbox).await;
             inbox.push(Report::Started { node });
         });
     }

@@ -28,7 +28,7 @@ use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::Env;
 use portcullis::node::members::Membership;
 use portcullis::node::{self, Doors, Node};
-use portcullis::raft::{self, Writer};
+use portcullis::raft::Writer;
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::members::{Command, KeyHash, TokenHash};
@@ -195,7 +195,7 @@ impl Stageplay {
         let founders = || self.plan.controllers().filter(|node| members::founds(&self.plan, *node));
         node::Config {
             controller: configuration::controller(&self.plan, node),
-            raft: raft::Config::default(),
+            raft: configuration::raft(&self.plan),
             writer: Writer::Inline,
             api: api::Config::default(),
             doors: Doors {

@@ -160,10 +160,15 @@ pub struct Node {
 
 impl Node {
     /// Starts a node on what is left on its disk. `members`: the cluster, if this node is to found it.
-    pub async fn start(life: Life, disk: Disk, members: Option<&[NodeId]>, inbox: &Inbox) -> Node {
-        let config = shell::Config::default();
+    pub async fn start(
+        life: Life,
+        config: &shell::Config,
+        disk: Disk,
+        members: Option<&[NodeId]>,
+        inbox: &Inbox,
+    ) -> Node {
         let append_within = config.append_within();
-        let config = config.openraft().expect("the default configuration is valid");
+        let config = config.openraft().expect("a scenario's configuration is valid");
         let table = Table::new(life, disk.clone(), inbox.clone());
         let view = table.view();
         let wires = wire::Wires { from: life, inbox: inbox.clone(), append_within };
