@@ -106,7 +106,9 @@ impl Course {
     fn notice_losses(&mut self, at: Duration, counts: &[u64]) {
         for (controller, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
             let recent = self.samples.iter().rev().take(BEFORE);
-            let had = recent.map(|(_, counts)| counts[controller]).max().unwrap_or(0);
+            // Before the controllers were known there was nothing to count.
+            let had = recent.filter_map(|(_, counts)| counts.get(controller)).max();
+            let had = had.copied().unwrap_or(0);
             let open = |outage: &Outage| outage.controller == controller && outage.even.is_none();
             let known = self.outages.iter().any(open);
             if had > 0 && !known && self.outages.len() < OUTAGES_MAX {
