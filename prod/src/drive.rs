@@ -32,53 +32,53 @@ pub trait Shell<M: Machine>: Send {
 /// A machine whose inputs and outputs a host can show to those who watch it.
 pub trait Observed: Machine {
     /// The fact that it was told this.
-    fn told(input: &Self::Input) -> Fact<'_>;
+    fn told<'a>(&'a self, input: &'a Self::Input) -> Fact<'a>;
     /// The fact that it ordered this.
-    fn ordered(output: &Self::Output) -> Fact<'_>;
+    fn ordered<'a>(&'a self, output: &'a Self::Output) -> Fact<'a>;
 }
 
 impl Observed for Controller {
-    fn told(input: &controller::Input) -> Fact<'_> {
+    fn told<'a>(&'a self, input: &'a controller::Input) -> Fact<'a> {
         Fact::ControllerTold(input)
     }
-    fn ordered(output: &controller::Output) -> Fact<'_> {
+    fn ordered<'a>(&'a self, output: &'a controller::Output) -> Fact<'a> {
         Fact::ControllerOrdered(output)
     }
 }
 
 impl Observed for Agent {
-    fn told(input: &agent::Input) -> Fact<'_> {
+    fn told<'a>(&'a self, input: &'a agent::Input) -> Fact<'a> {
         Fact::AgentTold(input)
     }
-    fn ordered(output: &agent::Output) -> Fact<'_> {
+    fn ordered<'a>(&'a self, output: &'a agent::Output) -> Fact<'a> {
         Fact::AgentOrdered(output)
     }
 }
 
 impl Observed for Roles {
-    fn told(input: &roles::Input) -> Fact<'_> {
+    fn told<'a>(&'a self, input: &'a roles::Input) -> Fact<'a> {
         Fact::Cluster(Affair::Told(input))
     }
-    fn ordered(output: &roles::Output) -> Fact<'_> {
+    fn ordered<'a>(&'a self, output: &'a roles::Output) -> Fact<'a> {
         Fact::Cluster(Affair::Ordered(output))
     }
 }
 
 impl Observed for Front {
-    fn told(input: &front::Input) -> Fact<'_> {
+    fn told<'a>(&'a self, input: &'a front::Input) -> Fact<'a> {
         Fact::FrontTold(input)
     }
-    fn ordered(output: &front::Output) -> Fact<'_> {
+    fn ordered<'a>(&'a self, output: &'a front::Output) -> Fact<'a> {
         Fact::FrontOrdered(output)
     }
 }
 
 impl Observed for Singular {
-    fn told(input: &singular::Input) -> Fact<'_> {
-        Fact::SingularTold(input)
+    fn told<'a>(&'a self, input: &'a singular::Input) -> Fact<'a> {
+        Fact::SingularTold { lease: &self.key().lease, input }
     }
-    fn ordered(output: &singular::Output) -> Fact<'_> {
-        Fact::SingularOrdered(output)
+    fn ordered<'a>(&'a self, output: &'a singular::Output) -> Fact<'a> {
+        Fact::SingularOrdered { lease: &self.key().lease, output }
     }
 }
 
@@ -122,11 +122,11 @@ pub async fn drive<E, M, S>(
         }
         loop {
             for output in out.drain(..) {
-                env.saw(M::ordered(&output));
+                env.saw(machine.ordered(&output));
                 told.extend(shell.act(&machine, env.now(), output));
             }
             let Some(input) = told.pop_front() else { break };
-            env.saw(M::told(&input));
+            env.saw(machine.told(&input));
             machine.handle(env.now(), input, &mut out);
         }
         shell.done(&machine);

@@ -127,10 +127,10 @@ pub enum Fact<'a> {
     FrontTold(&'a front::Input),
     /// The front ordered this.
     FrontOrdered(&'a front::Output),
-    /// The responsible flag was told this.
-    SingularTold(&'a singular::Input),
-    /// The responsible flag ordered this.
-    SingularOrdered(&'a singular::Output),
+    /// The flag of who is responsible by this lease was told this.
+    SingularTold { lease: &'a str, input: &'a singular::Input },
+    /// It ordered this.
+    SingularOrdered { lease: &'a str, output: &'a singular::Output },
 }
 
 impl fmt::Display for Fact<'_> {
@@ -144,8 +144,8 @@ impl fmt::Display for Fact<'_> {
             Fact::AgentOrdered(output) => write!(f, "> {output}"),
             Fact::FrontTold(input) => write!(f, "< {input}"),
             Fact::FrontOrdered(output) => write!(f, "> {output}"),
-            Fact::SingularTold(input) => write!(f, "< {input}"),
-            Fact::SingularOrdered(output) => write!(f, "> {output}"),
+            Fact::SingularTold { lease, input } => write!(f, "< {lease}: {input}"),
+            Fact::SingularOrdered { lease, output } => write!(f, "> {lease}: {output}"),
         }
     }
 }

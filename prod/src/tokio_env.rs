@@ -267,11 +267,11 @@ impl Env for Tokio {
             Fact::ControllerTold(_)
             | Fact::AgentTold(_)
             | Fact::FrontTold(_)
-            | Fact::SingularTold(_) => trace!("{fact}"),
+            | Fact::SingularTold { .. } => trace!("{fact}"),
             Fact::ControllerOrdered(_)
             | Fact::AgentOrdered(_)
             | Fact::FrontOrdered(_)
-            | Fact::SingularOrdered(_)
+            | Fact::SingularOrdered { .. }
             | Fact::Applied { .. }
             | Fact::Cluster(_) => debug!("{fact}"),
         }

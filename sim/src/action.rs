@@ -24,6 +24,9 @@ pub enum Action {
     /// The process is told to stop, as by a service manager: it gives up its role and sends its
     /// agents elsewhere. It starts again at the end.
     Stop { node: Role },
+    /// Direct: the process is stopped by its kernel (`SIGSTOP`, a stopped virtual machine), and goes
+    /// on at the end: it does nothing, and nothing of its is closed.
+    Pause { node: Role },
     /// A controller that was not there joins the cluster.
     Join { node: Role },
     /// A controller leaves the cluster for ever. Its process runs on until it knows.
@@ -88,6 +91,8 @@ pub enum Role {
     Controller(NodeId),
     /// Whoever leads when it happens.
     Leader,
+    /// Whoever runs the first of the workers that run on one controller alone.
+    Holder,
     /// Drawn when the plan is.
     Random,
     /// Every controller.
@@ -109,6 +114,7 @@ impl Action {
         match self {
             Action::Crash { .. }
             | Action::Stop { .. }
+            | Action::Pause { .. }
             | Action::LoseItself { .. }
             | Action::Partition { .. }
             | Action::Hold { .. }
@@ -132,6 +138,7 @@ impl Action {
             Action::Crash { .. }
             | Action::Restart { .. }
             | Action::Stop { .. }
+            | Action::Pause { .. }
             | Action::ControllerPort { .. }
             | Action::LoseItself { .. }
             | Action::Partition { .. }
@@ -153,6 +160,7 @@ impl Action {
             )),
             Role::Controller(_)
             | Role::Leader
+            | Role::Holder
             | Role::Random
             | Role::All
             | Role::Others
@@ -162,6 +170,7 @@ impl Action {
             Action::Crash { node }
             | Action::Restart { node }
             | Action::Stop { node }
+            | Action::Pause { node }
             | Action::Join { node }
             | Action::Remove { node }
             | Action::ControllerPort { node, .. }
@@ -200,6 +209,7 @@ impl Action {
             Action::Crash { node }
             | Action::Restart { node }
             | Action::Stop { node }
+            | Action::Pause { node }
             | Action::Join { node }
             | Action::Remove { node }
             | Action::ControllerPort { node, .. }
@@ -222,6 +232,7 @@ impl fmt::Display for Action {
             Action::Crash { node } => write!(f, "crash {node}"),
             Action::Restart { node } => write!(f, "restart {node}"),
             Action::Stop { node } => write!(f, "stop {node}"),
+            Action::Pause { node } => write!(f, "pause {node}"),
             Action::Join { node } => write!(f, "join {node}"),
             Action::Remove { node } => write!(f, "remove {node}"),
             Action::ControllerPort { node, on } => {
@@ -263,6 +274,7 @@ impl FromStr for Action {
         match verb {
             "crash" => Ok(Action::Crash { node: rest.parse()? }),
             "stop" => Ok(Action::Stop { node: rest.parse()? }),
+            "pause" => Ok(Action::Pause { node: rest.parse()? }),
             "join" => Ok(Action::Join { node: rest.parse()? }),
             "remove" => Ok(Action::Remove { node: rest.parse()? }),
             "restart" => Ok(Action::Restart { node: rest.parse()? }),
@@ -321,6 +333,7 @@ impl fmt::Display for Role {
         match self {
             Role::Controller(node) => write!(f, "{node}"),
             Role::Leader => f.write_str("leader"),
+            Role::Holder => f.write_str("holder"),
             Role::Random => f.write_str("random"),
             Role::All => f.write_str("all"),
             Role::Others => f.write_str("others"),
@@ -332,13 +345,14 @@ impl fmt::Display for Role {
 impl FromStr for Role {
     type Err = String;
     fn from_str(text: &str) -> Result<Role, String> {
-        let words = [Role::Leader, Role::Random, Role::All, Role::Others, Role::Agents];
+        let words =
+            [Role::Leader, Role::Holder, Role::Random, Role::All, Role::Others, Role::Agents];
         if let Some(role) = words.into_iter().find(|role| role.to_string() == text) {
             return Ok(role);
         }
         let number = text.strip_prefix("controller-").and_then(|number| number.parse().ok());
         number.map(|number| Role::Controller(NodeId(number))).ok_or_else(|| {
-            format!("`{text}` is nobody: say controller-1, leader, random, all, others or agents")
+            format!("`{text}` is nobody: say controller-1, leader, holder, random, all, others or agents")
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::history::{Event, Who};
 use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::settings::Bytes;
+use crate::singles::Singles;
 use crate::spread::{Spread, millis};
 use crate::stage::Deed;
 
@@ -48,6 +49,7 @@ pub struct Counts {
     last_leader: Option<NodeId>,
     pub leader_changes: u64,
     pub crashes: u64,
+    pub paused: u64,
     pub entries: u64,
     highest: u64,
     pub commands: u64,
@@ -114,6 +116,8 @@ pub struct Counts {
     pub handed_over: u64,
     pub left: u64,
     pub crowd: Crowd,
+    /// What became of the workers that run on one controller alone, if there are any.
+    pub singles: Option<Singles>,
     /// What the front did, if there is one.
     pub gate: Option<Gate>,
     /// When all agents were connected for the first time and, after the faults, again.
@@ -128,6 +132,7 @@ impl Counts {
             agents: plan.settings.agents.count as usize,
             lived: Agents::new(plan),
             crowd: Crowd::new(plan.controllers()),
+            singles: plan.settings.singular.as_ref().map(|_| Singles::default()),
             gate: plan.settings.front.as_ref().map(|_| Gate::default()),
             controllers: plan.controllers().map(|node| (node, Controller::default())).collect(),
             ..Counts::default()
@@ -163,6 +168,12 @@ impl Counts {
             }
             (_, Event::Did(Deed::Crash(_))) => self.crashes += 1,
             (_, Event::Did(Deed::Left(_))) => self.left += 1,
+            (_, Event::Did(Deed::Pause(_))) => self.paused += 1,
+            (_, Event::Singular(single)) => {
+                if let Some(singles) = &mut self.singles {
+                    singles.note(who, single);
+                }
+            }
             (_, Event::Cluster(Affair::Ordered(order))) => match order {
                 roles::Output::Appoint { .. } => self.appointed += 1,
                 roles::Output::HandOver { .. } => self.handed_over += 1,
@@ -421,6 +432,11 @@ impl Counts {
         }
     }
 
+    /// What became of single workers; nothing where there are none.
+    pub fn singles(&self) -> Singles {
+        self.singles.clone().unwrap_or_default()
+    }
+
     /// What the front did; nothing where there is none.
     pub fn gate(&self) -> Gate {
         self.gate.clone().unwrap_or_default()
@@ -545,6 +561,9 @@ impl fmt::Display for Counts {
                 ("probes", gate.probes),
             ];
             row(f, "seen by the front", &seen)?;
+        }
+        if let Some(singles) = &self.singles {
+            row(f, "single workers", &singles.figures())?;
         }
         if self.stopped > 0 {
             let stops = [("stopped", self.stopped), ("sent elsewhere", self.sent_elsewhere)];

@@ -72,7 +72,7 @@ impl Crowd {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_) | Event::Did(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
         None

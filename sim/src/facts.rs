@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portcullis_core::agent;
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Entry, Key, Operation};
 use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
 use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, Time};
+use portcullis_core::{agent, singular};
 
 use crate::history::{Event, Who};
+use crate::singular::{Single, What, Worker};
 use crate::stage::{Deed, Place};
 
 /// Controllers whose links are slower than this, one way, count as cut off: there and back, with a
@@ -63,6 +64,8 @@ pub struct Facts {
     global: GlobalTime,
     clock: Time,
     slow_disks: BTreeMap<NodeId, Duration>,
+    /// Who raised the flag of the first worker last.
+    holder: Option<NodeId>,
     /// Links between controllers that are slower than the network.
     slow_links: BTreeMap<(NodeId, NodeId), Duration>,
     /// Faults in force, and when that changed last.
@@ -85,13 +88,14 @@ impl Facts {
             (Who::Controller(node), Event::Killed(_)) => self.died(at, node),
             (_, Event::Applied { entry, .. }) => self.applied(at, entry),
             (_, Event::Did(deed)) => self.did(at, deed),
+            (Who::Controller(node), Event::Singular(single)) => self.singular(node, single),
             (Who::Agent(agent), Event::AgentTold(input)) => self.agent_told(agent, input),
             (Who::Agent(agent), Event::AgentOrdered(agent::Output::Hangup)) => {
                 self.agent_connected(agent, false);
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
     }
@@ -99,6 +103,11 @@ impl Facts {
     /// Who leads; after a partition the higher number, as two may believe it.
     pub fn leader(&self) -> Option<NodeId> {
         self.leading.last().copied()
+    }
+
+    /// Who runs the first of the workers that run on one controller alone, or ran it last.
+    pub fn holder(&self) -> Option<NodeId> {
+        self.holder
     }
 
     /// Whether this controller says that it leads.
@@ -336,12 +345,14 @@ impl Facts {
                 self.faults += 1;
                 self.died(at, *node);
             }
-            Deed::Cut { .. } | Deed::Hold { .. } | Deed::Stop(_) | Deed::LoseItself(_) => {
-                self.faults += 1;
-            }
+            Deed::Cut { .. }
+            | Deed::Hold { .. }
+            | Deed::Stop(_)
+            | Deed::Pause(_)
+            | Deed::LoseItself(_) => self.faults += 1,
             Deed::Left(node) => self.died(at, *node),
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
-            Deed::FindItself(_) => self.faults -= 1,
+            Deed::FindItself(_) | Deed::Resume(_) => self.faults -= 1,
             Deed::ControllerPort { .. } => {}
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
@@ -361,6 +372,14 @@ impl Facts {
             | Deed::Settle => {}
         }
         self.changed = at;
+    }
+
+    fn singular(&mut self, node: NodeId, single: &Single<'_>) {
+        if let What::Ordered(singular::Output::Raise { .. }) = single.what
+            && single.worker == Worker(1)
+        {
+            self.holder = Some(node);
+        }
     }
 
     fn applied(&mut self, at: Time, entry: &Entry) {

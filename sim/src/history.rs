@@ -20,7 +20,8 @@ use crate::facts::Facts;
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
 use crate::settings::Bytes;
-use crate::stage::Deed;
+use crate::singular::Single;
+use crate::stage::{Deed, Parts};
 
 /// How many of the last lines a failure shows.
 pub const LINES_KEPT: usize = 200;
@@ -69,6 +70,8 @@ pub enum Event<'a> {
     Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
     /// Something about the cluster itself.
     Cluster(Affair<'a>),
+    /// Something about a worker that runs on one controller alone.
+    Singular(Single<'a>),
     /// A controller's process uses this much memory. Said whenever it grows.
     Memory(Bytes),
     /// A listener's backlog was full, so a connection was dropped.
@@ -100,6 +103,7 @@ impl fmt::Display for Event<'_> {
                 write!(f, "= applied {index}, {entry}, released {}", applied.released.len())
             }
             Event::Cluster(affair) => affair.fmt(f),
+            Event::Singular(single) => single.fmt(f),
             Event::Memory(bytes) => write!(f, "* memory {}", bytes.0),
             Event::BacklogFull => f.write_str("* backlog full"),
             Event::Killed(bytes) => write!(f, "* killed at memory {}", bytes.0),
@@ -297,9 +301,14 @@ impl History {
         settled
     }
 
-    /// Who leads, as far as the controllers say. For the roles of a plan.
+    /// Who leads, as far as the controllers say.
     pub fn leader(&self) -> Option<NodeId> {
         self.facts.leader()
+    }
+
+    /// Who has the parts of a plan that only the run can give.
+    pub fn parts(&self) -> Parts {
+        Parts { leader: self.facts.leader(), holder: self.facts.holder() }
     }
 
     /// Ends the run: asks the checks' other half, and gives up what was found.
@@ -346,6 +355,7 @@ impl History {
             | Event::Memory(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => self.hash.bytes(self.text.as_bytes()),
         }

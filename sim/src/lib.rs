@@ -29,5 +29,7 @@ mod picture;
 mod plan;
 mod scenario;
 mod settings;
+mod singles;
+mod singular;
 mod spread;
 mod stage;

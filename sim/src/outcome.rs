@@ -58,6 +58,11 @@ pub const SOMETIMES: &[Sight] = &[
     ("backend_unready", |counts| counts.gate().unready > 0),
     ("backend_missed", |counts| counts.gate().missed > 0),
     ("backend_taken_out", |counts| counts.gate().hung_up > 0),
+    ("flag_raised", |counts| counts.singles().raised > 0),
+    ("flag_lowered", |counts| counts.singles().lowered > 0),
+    ("worker_moved", |counts| counts.singles().moved > 0),
+    ("old_fence_refused", |counts| counts.singles().refused > 0),
+    ("paused", |counts| counts.paused > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
 ];
 

@@ -27,6 +27,7 @@ use crate::scenario::{Fault, Scenario, Unreadable, Work};
 use crate::settings::{
     Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, Scale, duration,
 };
+use crate::singular::Singular;
 
 /// All of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Settings {
     pub agents: Agents,
     pub network: Network,
     pub balance: Balance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub singular: Option<Singular>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<Front>,
     pub policy: Policy,
@@ -112,6 +115,7 @@ impl Plan {
             agents: scenario.agents.clone(),
             network: scenario.network.clone(),
             balance: scenario.balance.clone(),
+            singular: scenario.singular.as_ref().map(|set| set.get_ref().clone()),
             front: scenario.front.as_ref().map(|front| front.get_ref().clone()),
             policy: scenario.policy.get_ref().clone(),
             expect: scenario.expect.clone(),
@@ -170,7 +174,11 @@ impl Plan {
             .front
             .as_ref()
             .map_or(Ok(()), |front| front.fits(settings.controllers.count, settings.engine));
-        fits.and(fronted).map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
+        let singular = settings.singular.as_ref();
+        let single = singular.map_or(Ok(()), |set| set.fits(settings.engine));
+        fits.and(fronted)
+            .and(single)
+            .map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
         for step in &steps {
             step.action.fits(settings.controllers.count).map_err(|message| {
                 Unreadable::at(file, text, 0, 0, &format!("{step}: {message}"))

@@ -17,6 +17,7 @@ use crate::plan::{Action, Claims, Role};
 use crate::settings::{
     Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, duration,
 };
+use crate::singular::Singular;
 
 /// One scenario, as its file says it.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,6 +50,8 @@ pub struct Scenario {
     pub network: Network,
     #[serde(default)]
     pub balance: Balance,
+    #[serde(default)]
+    pub singular: Option<Spanned<Singular>>,
     /// What agents dial instead of the controllers, if there is one.
     #[serde(default)]
     pub front: Option<Spanned<Front>>,
@@ -143,6 +146,14 @@ impl Scenario {
             let policy = self.policy.get_ref();
             let fits = policy.fits(&self.controllers, *engine);
             fits.map_err(|message| (self.policy.span(), message.to_string()))?;
+            if let Some(singular) = &self.singular {
+                let fits = singular.get_ref().fits(*engine);
+                fits.map_err(|message| (singular.span(), message.to_string()))?;
+                if policy.old_way(&self.controllers) {
+                    let message = "the old way for leases has no workers of its own";
+                    return Err((singular.span(), message.into()));
+                }
+            }
             if let Some(front) = &self.front {
                 let fits = front.get_ref().fits(self.controllers.count, *engine);
                 fits.map_err(|message| (front.span(), message.to_string()))?;
@@ -168,9 +179,9 @@ impl Scenario {
             if let Err(message) = action.fits(self.controllers.count) {
                 return refuse(message);
             }
-            let joins = matches!(action, Action::Join { .. });
-            if joins && self.engines.contains(&Engine::Turmoil) {
-                return refuse("`direct` alone knows how to join".into());
+            let pauses = matches!(action, Action::Pause { .. });
+            if pauses && self.engines.contains(&Engine::Turmoil) {
+                return refuse("`direct` alone can pause a process".into());
             }
             if self.members.is_none() && action.changes_members() {
                 return refuse("members change only where there is a table `members`".into());
@@ -243,7 +254,7 @@ pub fn name(path: &Path) -> String {
 /// Whether a role is a controller: agents are none, and there is nobody to be the other of.
 pub(crate) fn runs(role: &Role) -> bool {
     match role {
-        Role::Controller(_) | Role::Leader | Role::Random | Role::All => true,
+        Role::Controller(_) | Role::Leader | Role::Holder | Role::Random | Role::All => true,
         Role::Others | Role::Agents => false,
     }
 }

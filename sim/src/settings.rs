@@ -345,6 +345,15 @@ pub struct Policy {
     /// The old way's: whether retries wait from the end of an attempt and stay within a share of
     /// first tries (Juju's wait from its start, so after 5 s not at all).
     pub retry_budget: bool,
+    /// Direct: whether who is responsible counts its lease from the asking (seed 003: "only sets the
+    /// flag if it is the current lease holder"). Without it, from the answer.
+    pub counts_from_asking: bool,
+    /// Direct: whether a cluster grows smaller by its majority alone (seed 003: "reconfigures the
+    /// cluster with the local node as the only member"). Without it, whoever sees no other
+    /// controller does so by itself.
+    pub majorities: bool,
+    /// Whether what single workers work upon refuses an older fence than it has seen.
+    pub fenced: bool,
 }
 
 /// What the one door does with those who come before a controller is connected to itself and knows a
@@ -378,6 +387,9 @@ impl Default for Policy {
             extend_deadline: true,
             definite_denials: true,
             retry_budget: true,
+            counts_from_asking: true,
+            majorities: true,
+            fenced: true,
         }
     }
 }
@@ -395,6 +407,9 @@ impl Policy {
         let one_door = !controllers.has_controller_door() && !controllers.holds();
         if !waits && (!one_door || engine != Engine::Direct) {
             return Err("`strangers` need the one door of `direct`");
+        }
+        if !(self.counts_from_asking && self.majorities) && engine != Engine::Direct {
+            return Err("`counts-from-asking` and `majorities` are knobs of `direct`");
         }
         match (self.old_way(controllers), engine) {
             (true, Engine::Turmoil) => Err("`direct` alone knows the old way for leases"),

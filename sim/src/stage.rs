@@ -31,6 +31,15 @@ impl fmt::Display for Place {
     }
 }
 
+/// Who has the parts that only the run can give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// Who leads.
+    pub leader: Option<NodeId>,
+    /// Who runs the first of the workers that run on one controller alone, or ran it last.
+    pub holder: Option<NodeId>,
+}
+
 /// One thing for an engine to do. Links have a direction: a partition both ways is two deeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -47,6 +56,10 @@ pub enum Deed {
     Restart(NodeId),
     /// The running process is told to stop. It starts again by `Restart`.
     Stop(NodeId),
+    /// From now on the running process does nothing; it is told afterwards what it missed.
+    Pause(NodeId),
+    /// It goes on.
+    Resume(NodeId),
     /// The operator switches the controller port on or off.
     ControllerPort { node: NodeId, on: bool },
     /// From now on the controller cannot reach itself.
@@ -102,6 +115,8 @@ impl Deed {
             | Deed::Left(_)
             | Deed::Restart(_)
             | Deed::Stop(_)
+            | Deed::Pause(_)
+            | Deed::Resume(_)
             | Deed::ControllerPort { .. }
             | Deed::LoseItself(_)
             | Deed::FindItself(_)
@@ -124,6 +139,8 @@ impl fmt::Display for Deed {
             Deed::Join(node) => write!(f, "join {node}"),
             Deed::Remove(node) => write!(f, "remove {node}"),
             Deed::Left(node) => write!(f, "{node} has left"),
+            Deed::Pause(node) => write!(f, "pause {node}"),
+            Deed::Resume(node) => write!(f, "resume {node}"),
             Deed::ControllerPort { node, on: true } => write!(f, "controller port of {node} on"),
             Deed::ControllerPort { node, on: false } => write!(f, "controller port of {node} off"),
             Deed::LoseItself(node) => write!(f, "{node} loses itself"),
@@ -148,6 +165,7 @@ impl fmt::Display for Deed {
 enum State {
     Down(NodeId),
     Stopped(NodeId),
+    Paused(NodeId),
     LostItself(NodeId),
     Cut(Place, Place),
     Held(Place, Place),
@@ -204,9 +222,9 @@ impl Stage {
         [begins, ends, self.settle].into_iter().flatten().min()
     }
 
-    /// Pushes what is due by `now`, in order. `leader` is who leads; if nobody does, the leader's
-    /// part falls to the first controller.
-    pub fn due(&mut self, now: Time, leader: Option<NodeId>, out: &mut Vec<Deed>) {
+    /// Pushes what is due by `now`, in order. If nobody leads, the leader's part falls to the first
+    /// controller; if nobody runs the first worker, the holder's falls to the leader.
+    pub fn due(&mut self, now: Time, parts: Parts, out: &mut Vec<Deed>) {
         while let Some(at) = self.next().filter(|at| *at <= now) {
             let end = self.ends.first_key_value().map(|((end, line), _)| (*end, *line));
             let begin = self.begins.first_key_value().map(|((begin, line), _)| (*begin, *line));
@@ -217,7 +235,7 @@ impl Stage {
                 states.into_iter().for_each(|state| self.leave(state, out));
             } else if let Some(key) = begin.filter(|(begin, _)| *begin == at) {
                 if let Some(action) = self.begins.remove(&key) {
-                    self.begin(key.1, &action, leader, out);
+                    self.begin(key.1, &action, parts, out);
                 }
             } else {
                 self.settle = None;
@@ -226,21 +244,22 @@ impl Stage {
         }
     }
 
-    fn begin(&mut self, line: usize, action: &Action, leader: Option<NodeId>, out: &mut Vec<Deed>) {
+    fn begin(&mut self, line: usize, action: &Action, parts: Parts, out: &mut Vec<Deed>) {
         let nodes = |role: &Role, state: fn(NodeId) -> State| -> Vec<State> {
-            self.nodes(role, leader).map(state).collect()
+            self.nodes(role, parts).map(state).collect()
         };
         let states: Vec<State> = match action {
             Action::Crash { node } => nodes(node, State::Down),
             Action::Stop { node } => nodes(node, State::Stopped),
-            Action::Join { node } => return out.extend(self.nodes(node, leader).map(Deed::Join)),
+            Action::Pause { node } => nodes(node, State::Paused),
+            Action::Join { node } => return out.extend(self.nodes(node, parts).map(Deed::Join)),
             Action::Remove { node } => {
-                return out.extend(self.nodes(node, leader).map(Deed::Remove));
+                return out.extend(self.nodes(node, parts).map(Deed::Remove));
             }
             Action::LoseItself { node } => nodes(node, State::LostItself),
             Action::ControllerPort { node, on } => {
                 let port = |node| Deed::ControllerPort { node, on: *on };
-                return out.extend(self.nodes(node, leader).map(port));
+                return out.extend(self.nodes(node, parts).map(port));
             }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);
@@ -249,12 +268,12 @@ impl Stage {
                 return;
             }
             Action::Partition { from, to, one_way } => {
-                self.links(from, to, !one_way, leader, State::Cut)
+                self.links(from, to, !one_way, parts, State::Cut)
             }
-            Action::Hold { from, to } => self.links(from, to, true, leader, State::Held),
+            Action::Hold { from, to } => self.links(from, to, true, parts, State::Held),
             Action::SlowLink { from, to, by } => {
                 self.slowness.insert(line, *by);
-                self.links(from, to, true, leader, State::Slow)
+                self.links(from, to, true, parts, State::Slow)
             }
             Action::SlowDisk { node, by } => {
                 let states = nodes(node, State::SlowDisk);
@@ -280,10 +299,11 @@ impl Stage {
         match state {
             State::Down(node) if first => out.push(Deed::Crash(node)),
             State::Stopped(node) if first => out.push(Deed::Stop(node)),
+            State::Paused(node) if first => out.push(Deed::Pause(node)),
             State::LostItself(node) if first => out.push(Deed::LoseItself(node)),
             State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
             State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
-            State::Down(_) | State::Stopped(_) | State::LostItself(_) => {}
+            State::Down(_) | State::Stopped(_) | State::Paused(_) | State::LostItself(_) => {}
             State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
@@ -301,10 +321,11 @@ impl Stage {
         let last = *count == 0;
         match state {
             State::Down(node) | State::Stopped(node) if last => out.push(Deed::Restart(node)),
+            State::Paused(node) if last => out.push(Deed::Resume(node)),
             State::LostItself(node) if last => out.push(Deed::FindItself(node)),
             State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
             State::Held(from, to) if last => out.push(Deed::Release { from, to }),
-            State::Down(_) | State::Stopped(_) | State::LostItself(_) => {}
+            State::Down(_) | State::Stopped(_) | State::Paused(_) | State::LostItself(_) => {}
             State::Cut(..) | State::Held(..) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
@@ -337,11 +358,11 @@ impl Stage {
         from: &Group,
         to: &Group,
         both_ways: bool,
-        leader: Option<NodeId>,
+        parts: Parts,
         state: fn(Place, Place) -> State,
     ) -> Vec<State> {
         let (sources, targets) =
-            (self.places(from, Some(to), leader), self.places(to, Some(from), leader));
+            (self.places(from, Some(to), parts), self.places(to, Some(from), parts));
         let mut states = Vec::new();
         for source in &sources {
             for target in targets.iter().filter(|target| *target != source) {
@@ -357,18 +378,13 @@ impl Stage {
     }
 
     /// The controllers that are meant.
-    fn nodes(&self, role: &Role, leader: Option<NodeId>) -> impl Iterator<Item = NodeId> + use<> {
-        let places = self.places(&Group(vec![role.clone()]), None, leader);
+    fn nodes(&self, role: &Role, parts: Parts) -> impl Iterator<Item = NodeId> + use<> {
+        let places = self.places(&Group(vec![role.clone()]), None, parts);
         places.into_iter().filter_map(controller)
     }
 
     /// Who is meant. `opposite` says who the others are not.
-    fn places(
-        &self,
-        group: &Group,
-        opposite: Option<&Group>,
-        leader: Option<NodeId>,
-    ) -> Vec<Place> {
+    fn places(&self, group: &Group, opposite: Option<&Group>, parts: Parts) -> Vec<Place> {
         let mut places = Vec::new();
         let first = self.controllers.first().copied();
         for role in &group.0 {
@@ -376,11 +392,15 @@ impl Stage {
                 Role::Controller(node) => places.push(Place::Controller(*node)),
                 // Plans are drawn with `random` filled in; written by hand it means the leader.
                 Role::Leader | Role::Random => {
-                    places.extend(leader.or(first).map(Place::Controller));
+                    places.extend(parts.leader.or(first).map(Place::Controller));
+                }
+                Role::Holder => {
+                    let holder = parts.holder.or(parts.leader).or(first);
+                    places.extend(holder.map(Place::Controller));
                 }
                 Role::All => places.extend(self.controllers.iter().copied().map(Place::Controller)),
                 Role::Others => {
-                    let named = opposite.map(|group| self.places(group, None, leader));
+                    let named = opposite.map(|group| self.places(group, None, parts));
                     let named = named.unwrap_or_default();
                     let all = self.controllers.iter().copied().map(Place::Controller);
                     places.extend(all.filter(|place| !named.contains(place)));
@@ -414,7 +434,7 @@ mod tests {
         while let Some(at) = stage.next() {
             let leader = NodeId(if at < Time(5_000_000) { 2 } else { 3 });
             let mut out = Vec::new();
-            stage.due(at, Some(leader), &mut out);
+            stage.due(at, Parts { leader: Some(leader), holder: Some(NodeId(1)) }, &mut out);
             told.extend(out.iter().map(|deed| format!("{} {deed}", at.0 / 1_000)));
         }
         told
@@ -478,6 +498,14 @@ mod tests {
             "7000 slow the disk of controller-2 by 0.000s",
             "10000 settle",
         ];
+        assert_eq!(deeds(&faults), told);
+    }
+
+    #[test]
+    fn the_holder_that_was_paused_is_the_one_that_goes_on() {
+        let pause = "{ pause = { node = \"holder\" } }";
+        let faults = format!("[[fault]]\nat = \"2s\"\nfor = \"3s\"\ndo = {pause}");
+        let told = ["2000 pause controller-1", "5000 resume controller-1", "10000 settle"];
         assert_eq!(deeds(&faults), told);
     }
 }

@@ -212,6 +212,10 @@ fn a_knob_alone_is_to_blame() {
         ("negative/extend-deadline", "set policy.extend-deadline false", "kept"),
         ("negative/denied-maybe-applied", "set policy.definite-denials false", "linearizable"),
         ("negative/hot-retry", "set policy.retry-budget false", "retries"),
+        ("negative/counts-from-the-answer", "set policy.counts-from-asking false", "one_worker"),
+        ("negative/unfenced-writes", "set policy.fenced false", "one_worker"),
+        ("negative/alone-when-blind", "set policy.majorities false", "quorum_kept"),
+        ("negative/alone-when-blind", "set policy.majorities false", "one_holder"),
     ];
     for (name, knob, check) in cases {
         let page = mended(&format!("{name}.toml"), &[(knob, &knob.replace("false", "true"))]);
@@ -236,8 +240,25 @@ fn a_knob_that_turns_nothing_is_refused() {
     assert!(said.contains("this knob needs `our-transport = false`"), "{said}");
     assert!(said.contains("[policy]"), "{said}");
     let engines = "engines = [\"direct\", \"turmoil\"]";
+    let said = refusal("negative/alone-when-blind.toml", "engines = [\"direct\"]", engines);
+    assert!(said.contains("`counts-from-asking` and `majorities` are knobs of `direct`"), "{said}");
     let said = refusal("negative/hot-retry.toml", "engines = [\"direct\"]", engines);
     assert!(said.contains("`direct` alone knows the old way for leases"), "{said}");
+}
+
+#[test]
+fn workers_and_pauses_that_an_engine_cannot_have_are_refused() {
+    let paused = "ha/singular-paused.toml";
+    let engines = "engines = [\"direct\", \"turmoil\"]";
+    let said = refusal(paused, "engines = [\"direct\"]", engines);
+    assert!(said.contains("`direct` alone can pause a process"), "{said}");
+    let said = refusal(paused, "workers = 2", "workers = 0");
+    assert!(said.contains("without a worker there is nothing to be responsible for"), "{said}");
+    let said = refusal(paused, "workers = 2", "stop-within = \"60s\"");
+    assert!(said.contains("the time to stop in must be below the lease's duration"), "{said}");
+    let fails_over = "ha/singular-fails-over.toml";
+    let said = refusal(fails_over, "workers = 2", "duration = \"50s\"");
+    assert!(said.contains("`turmoil` has production's own `duration`"), "{said}");
 }
 
 /// A failed design whose seeds all show it: what `explore` says of it and what `shrink` leaves of it.

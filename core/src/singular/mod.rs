@@ -145,6 +145,11 @@ impl Singular {
         }
     }
 
+    /// The lease that it strives for.
+    pub fn key(&self) -> &Key {
+        &self.config.key
+    }
+
     /// The fence of the flag, while it is raised.
     pub fn fence(&self) -> Option<u64> {
         self.raised.map(|raised| raised.fence)

@@ -180,11 +180,13 @@ pub struct StatusReport {
 /// Something that must run on exactly one controller (seed 003).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Responsibility {
-    /// What kind of lease is behind it, such as [`SINGULAR_CONTROLLER`].
+    /// What kind of lease is behind it, such as [`SINGULAR_CONTROLLER`]; for what runs where the
+    /// leader is, [`RAFT_LEADERSHIP`](crate::node::RAFT_LEADERSHIP).
     pub namespace: String,
     /// The lease.
     pub lease: String,
-    /// The fence that it runs under here; none while it does not.
+    /// The fence that it runs under here, a term of the log where leading is behind it; none while
+    /// it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
 }

@@ -204,7 +204,7 @@ impl<E: Env> Serve<E> {
         let each = self.own.all().into_iter();
         sheet.gauges(
             "portcullis_responsible",
-            "1 if what must run on one controller may run on this one, by its lease, or 0",
+            "1 if what must run on one controller may run on this one, by its lease or its name, or 0",
             "lease",
             each.map(|one| (one.lease, truth(one.fence.is_some()))),
         );

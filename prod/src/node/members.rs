@@ -17,13 +17,15 @@ use portcullis_core::{Address, NodeId, Time};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::own::{ROLE_ADJUSTER, leading};
 use super::peers::firsts;
 use super::{Config, Serve};
 use crate::api::Cluster;
 use crate::drive::{Shell, drive};
 use crate::env::Env;
 use crate::peer::{Reply, Request};
-use crate::raft::{self, NotWritten, Role, membership};
+use crate::raft::{self, NotWritten, membership};
+use crate::singular::{Runner, runner};
 
 /// Most inputs that wait for the machine; who has another one waits.
 pub const INBOX_MAX: usize = 64;
@@ -97,7 +99,11 @@ pub fn start<E: Env>(
     let shell = Steward { serve: serve.clone(), known: known.clone() };
     let driven = drive(serve.env.clone(), Roles::new(membership.roles), shell, told);
     serve.env.spawn(serve.clone().until_closing(driven));
-    serve.env.spawn(serve.clone().until_closing(lead(serve.clone())));
+    let adjuster = adjust_roles(serve);
+    serve.env.spawn(serve.clone().until_closing(async move {
+        let _adjuster = adjuster;
+        std::future::pending().await
+    }));
     serve.env.spawn(serve.clone().until_closing(follow(serve.clone(), known.clone())));
     serve.env.spawn(serve.clone().until_closing(own(serve.clone(), known)));
     serve.env.spawn(serve.clone().until_closing(watch_standing(serve.clone(), removed_out)));
@@ -141,18 +147,22 @@ impl<E: Env> Shell<Roles> for Steward<E> {
     }
 }
 
-/// Tells the machine whether this controller leads.
-async fn lead<E: Env>(serve: Arc<Serve<E>>) {
-    let mut roles = raft::Roles::new(&serve.raft);
-    while let Some(role) = roles.next().await {
-        let input = match role {
-            Role::Leader { .. } => roles::Input::Led,
-            Role::Follower { .. } => roles::Input::Followed,
-        };
-        if serve.roles.send(input).await.is_err() {
-            return;
+/// Has the machine give out roles as long as this controller leads: a worker that runs where the
+/// leader is.
+fn adjust_roles<E: Env>(serve: &Arc<Serve<E>>) -> Runner {
+    let told = serve.roles.clone();
+    let (responsible, config) = (leading(serve, ROLE_ADJUSTER), runner::Config::new(ROLE_ADJUSTER));
+    Runner::start(&serve.env, responsible, config, move |stop, _| {
+        let told = told.clone();
+        async move {
+            // Refused only when the controller is closing.
+            if told.send(roles::Input::Led).await.is_ok() {
+                stop.cancelled().await;
+                let _ = told.send(roles::Input::Followed).await;
+            }
+            Ok(())
         }
-    }
+    })
 }
 
 /// Keeps a link to every member, and to nobody else. Before the cluster is founded its members are

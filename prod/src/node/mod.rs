@@ -53,6 +53,7 @@ use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
 use worker::Workers;
 
+pub use own::{GLOBAL_CLOCK_UPDATER, RAFT_LEADERSHIP, ROLE_ADJUSTER};
 pub use peers::Addresses;
 pub use ports::{At, Doors, Ports};
 pub use readiness::Readiness;
@@ -254,6 +255,7 @@ impl<E: Env> Node<E> {
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));
         env.spawn(serve.clone().until_closing(roles(serve.clone())));
+        env.spawn(serve.clone().until_closing(tell_of_clock(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
         env.spawn(serve.clone().until_closing(linked(serve.clone())));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
@@ -473,6 +475,13 @@ async fn roles<E: Env>(serve: Arc<Serve<E>>) {
         };
         serve.tell(input).await;
     }
+}
+
+/// Shows that the clock is moved here while this controller leads. The machine does it itself: every
+/// entry of a leader carries the time, so there is no leading without moving the clock.
+async fn tell_of_clock<E: Env>(serve: Arc<Serve<E>>) {
+    let _responsible = own::leading(&serve, own::GLOBAL_CLOCK_UPDATER);
+    std::future::pending().await
 }
 
 /// Tells the machine how far the leader's log is committed: at once when there is one, so that this

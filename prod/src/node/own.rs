@@ -15,7 +15,15 @@ use tokio::sync::watch;
 use super::Serve;
 use crate::api::Responsibility;
 use crate::env::Env;
+use crate::raft;
 use crate::singular::{Asks, Flag, Responsible};
+
+/// What stands for a namespace of leases where leading is what something runs by.
+pub const RAFT_LEADERSHIP: &str = "raft-leadership";
+/// Who moves the time that leases expire by, as Juju's worker of that name does.
+pub const GLOBAL_CLOCK_UPDATER: &str = "global-clock-updater";
+/// Who gives out the roles of the cluster's members.
+pub const ROLE_ADJUSTER: &str = "role-adjuster";
 
 /// A flag for each namespace and lease.
 type Flags = BTreeMap<(String, String), watch::Receiver<Option<Flag>>>;
@@ -97,8 +105,20 @@ pub fn responsible<E: Env>(serve: &Arc<Serve<E>>, namespace: &str, entity: &str)
     let holder = serve.node.to_string().as_str().into();
     let config = singular::Config::new(key, holder, singular::DURATION);
     let responsible = Responsible::start(&serve.env, Local(serve.clone()), config);
-    serve.own.flags.send_modify(|flags| {
-        flags.insert((namespace.to_owned(), entity.to_owned()), responsible.flag());
-    });
+    show(serve, namespace, entity, &responsible);
     responsible
+}
+
+/// Responsible for that, by its name, wherever the leader is.
+pub fn leading<E: Env>(serve: &Arc<Serve<E>>, name: &str) -> Responsible {
+    let responsible = Responsible::leading(&serve.env, name, raft::Roles::new(&serve.raft));
+    show(serve, RAFT_LEADERSHIP, name, &responsible);
+    responsible
+}
+
+/// Has a flag shown among all that this controller strives for.
+fn show<E: Env>(serve: &Serve<E>, namespace: &str, name: &str, responsible: &Responsible) {
+    serve.own.flags.send_modify(|flags| {
+        flags.insert((namespace.to_owned(), name.to_owned()), responsible.flag());
+    });
 }

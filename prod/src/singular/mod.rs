@@ -2,7 +2,8 @@
 //! around it, and a runner that starts and stops work by its flag.
 //!
 //! The lease service is whoever [`Asks`]: the node itself, within a controller
-//! ([`Node::responsible`](crate::node::Node::responsible)), or a [`Client`] anywhere else.
+//! ([`Node::responsible`](crate::node::Node::responsible)), or a [`Client`] anywhere else. What must
+//! run where the leader is needs none: [`Responsible::leading`] raises the same flag by that.
 //!
 //! ```
 //! use std::path::PathBuf;
@@ -62,6 +63,7 @@
 //! });
 //! ```
 
+mod leading;
 pub mod runner;
 
 use std::sync::Arc;
@@ -104,7 +106,7 @@ pub struct Flag {
     /// what comes from one before.
     pub fence: u64,
     /// When what runs must have ended, whatever happens, on the clock of this host; later with each
-    /// extension.
+    /// extension. The end of time for what runs where the leader is, which no clock ends.
     pub until: Time,
 }
 

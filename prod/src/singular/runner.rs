@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::leading::NEVER;
 use super::{Flag, Responsible};
 use crate::env::Env;
 
@@ -20,7 +21,8 @@ pub struct Config {
     pub name: Arc<str>,
     /// Wait before work that failed is started again.
     pub backoff: backoff::Config,
-    /// Longest wait for work to end when the runner is stopped, and never beyond its lease.
+    /// Longest wait for work to end when the runner is stopped, and never beyond its lease; or when
+    /// its process leads no more, where that is what it runs by.
     pub stop_within: Duration,
 }
 
@@ -190,18 +192,24 @@ where
         Ended::Aborted
     }
 
+    /// By when work must have ended that no lease ends.
+    fn soon(&self) -> Time {
+        self.env.now() + self.config.stop_within
+    }
+
     /// Returns when the work must end, and by when it must have.
     async fn lowered(&self, Flag { fence, mut until }: Flag) -> Time {
         let mut flag = self.responsible.flag();
         loop {
             match *flag.borrow_and_update() {
                 Some(flag) if flag.fence == fence => until = flag.until,
+                Some(_) | None if until == NEVER => return self.soon(),
                 Some(_) | None => return until,
             }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {
-                    return until.min(self.env.now() + self.config.stop_within);
+                    return until.min(self.soon());
                 }
                 changed = flag.changed() => if changed.is_err() { return until },
             }

@@ -1,5 +1,7 @@
 //! What must run once, within controllers (seed 003).
 
+use portcullis::node::members::Membership;
+use portcullis::node::{GLOBAL_CLOCK_UPDATER, RAFT_LEADERSHIP, ROLE_ADJUSTER};
 use portcullis_core::lease::SINGULAR_CONTROLLER;
 
 use crate::world::Cluster;
@@ -23,12 +25,50 @@ async fn one_controller_is_responsible_and_another_once_it_has_left() {
         for (id, one) in responsible {
             let line = cluster.line(id, "user-admin").await;
             let status = line.status(cluster.host.soon()).await.expect("it answers");
-            let shown: Vec<_> = status.responsible.iter().map(|one| one.fence).collect();
+            let leased =
+                status.responsible.iter().filter(|one| one.namespace == SINGULAR_CONTROLLER);
+            let shown: Vec<_> = leased.map(|one| one.fence).collect();
             assert_eq!(shown, [fences.last().copied()]);
             one.release().await;
         }
         striving = others;
     }
     assert!(fences.is_sorted_by(|one, next| one < next), "{fences:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_where_the_leader_is_moves_with_it() {
+    let mut cluster = Cluster::start(3, |config| {
+        config.membership = Some(Membership::new(config.controller.node))
+    })
+    .await;
+    let mut terms = Vec::new();
+    while terms.len() < 2 {
+        let leader = cluster.leader().await;
+        let mut lines = Vec::new();
+        for id in cluster.nodes.keys() {
+            lines.push((*id, cluster.line(*id, "user-admin").await));
+        }
+        let shown = || async {
+            let mut shown = Vec::new();
+            for (id, line) in &lines {
+                let status = line.status(cluster.host.soon()).await.ok()?;
+                let led = status.responsible.into_iter();
+                let led = led.filter(|one| one.namespace == RAFT_LEADERSHIP);
+                shown.extend(led.filter_map(|one| Some((*id, one.lease, one.fence?))));
+            }
+            (shown.len() == 2).then_some(shown)
+        };
+        let shown = cluster.host.until("the leader runs both", shown).await;
+        let term = shown[0].2;
+        let each = [GLOBAL_CLOCK_UPDATER, ROLE_ADJUSTER];
+        assert_eq!(shown, each.map(|name| (leader, name.to_owned(), term)));
+        terms.push(term);
+        if terms.len() == 1 {
+            cluster.nodes.remove(&leader).expect("it runs").stop().await;
+        }
+    }
+    assert!(terms[0] < terms[1], "{terms:?}");
     cluster.stop().await;
 }

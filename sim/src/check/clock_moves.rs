@@ -68,7 +68,7 @@ impl Check for ClockMoves {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {}
         }
         self.stands(at, facts)

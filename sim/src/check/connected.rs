@@ -86,6 +86,7 @@ impl Check for Connected {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

@@ -52,7 +52,7 @@ impl Check for Contained {
             }
             (_, Event::Killed(_) | Event::Did(_) | Event::Told(_) | Event::Ordered(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
         Ok(())

@@ -78,9 +78,14 @@ impl Check for ControllersIn {
             (_, Event::Did(deed)) => self.did(at, deed),
             (_, Event::Told(_) | Event::Killed(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::BacklogFull | Event::Error(_) | Event::Front(_) | Event::Cluster(_)) => {
-                false
-            }
+            | (
+                _,
+                Event::BacklogFull
+                | Event::Error(_)
+                | Event::Front(_)
+                | Event::Cluster(_)
+                | Event::Singular(_),
+            ) => false,
         };
         if changed {
             self.due = self.next();
@@ -118,7 +123,11 @@ impl ControllersIn {
                 self.dead.insert(*node);
                 self.gone(at, *node);
             }
-            Deed::Restart(node) | Deed::Join(node) => {
+            // Whoever is connected stays so, but nobody comes in meanwhile.
+            Deed::Pause(node) => {
+                self.dead.insert(*node);
+            }
+            Deed::Restart(node) | Deed::Join(node) | Deed::Resume(node) => {
                 self.dead.remove(node);
             }
             Deed::LoseItself(node) => {

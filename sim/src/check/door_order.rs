@@ -82,6 +82,7 @@ impl Check for DoorOrder {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

@@ -59,7 +59,7 @@ impl Check for Fronts {
             (_, Event::Did(Deed::Crash(node))) => drop(self.open.remove(node)),
             (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Memory(_) | Event::BacklogFull | Event::Error(_)) => {}
         }
         Ok(())

@@ -64,7 +64,7 @@ impl Check for Gentle {
                 if u64::from(agent) < self.agents => {}
             (_, Event::AgentOrdered(_) | Event::AgentTold(_) | Event::Told(_))
             | (_, Event::Ordered(_) | Event::Did(_) | Event::Applied { .. } | Event::Memory(_))
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {
                 return Ok(());
             }

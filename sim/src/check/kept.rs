@@ -98,6 +98,7 @@ impl Check for Kept {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

@@ -57,7 +57,14 @@ impl Check for LinksKept {
             (_, Event::Did(deed)) if breaks_links(deed) => self.wrong = Some(at),
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_) | Event::BacklogFull)
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Did(_) | Event::Error(_) | Event::Front(_) | Event::Cluster(_)) => {}
+            | (
+                _,
+                Event::Did(_)
+                | Event::Error(_)
+                | Event::Front(_)
+                | Event::Cluster(_)
+                | Event::Singular(_),
+            ) => {}
         }
         Ok(())
     }
@@ -91,6 +98,8 @@ fn breaks_links(deed: &Deed) -> bool {
         | Deed::Remove(_)
         | Deed::Restart(_)
         | Deed::Stop(_)
+        | Deed::Pause(_)
+        | Deed::Resume(_)
         | Deed::LoseItself(_)
         | Deed::FindItself(_)
         | Deed::Cut { .. }

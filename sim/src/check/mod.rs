@@ -21,6 +21,7 @@ mod no_error;
 mod no_ping_pong;
 mod one_answer;
 mod one_holder;
+mod one_worker;
 mod paced;
 mod quorum_kept;
 mod retries;
@@ -92,6 +93,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("gentle", gentle::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
+    ("one_worker", one_worker::make),
     ("kept", kept::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
@@ -112,7 +114,7 @@ pub const ALL: &[(&str, Make)] = &[
 
 /// Lines of a scenario in which every check has something to say.
 const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                             [members]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+                             [members]\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
 /// A plan of three controllers with these lines, for asking checks what they are about.
 fn plan_of(lines: &str) -> Plan {

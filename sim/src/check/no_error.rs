@@ -36,6 +36,7 @@ impl Check for NoError {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_) => Ok(()),
         }
     }

@@ -93,6 +93,7 @@ impl Check for NoPingPong {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

@@ -86,6 +86,7 @@ impl Check for Paced {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => Ok(()),
         }

@@ -1,4 +1,5 @@
-//! No change of voters leaves those that run without a majority.
+//! No change of voters is made without a majority of those before it, nor leaves those that run
+//! without one.
 
 use std::collections::BTreeSet;
 
@@ -62,7 +63,7 @@ impl Check for QuorumKept {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_))
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Killed(_) | Event::Error(_)) => Ok(()),
         }
     }
@@ -84,8 +85,8 @@ impl QuorumKept {
     }
 
     fn formed(&mut self, by: NodeId, voters: &BTreeSet<NodeId>) -> Result<(), String> {
-        let changed = self.voters != *voters && !self.voters.is_empty();
-        self.voters.clone_from(voters);
+        let before = std::mem::replace(&mut self.voters, voters.clone());
+        let changed = before != *voters && !before.is_empty();
         let hears = |node: &&NodeId| {
             let cut = self
                 .apart
@@ -93,10 +94,15 @@ impl QuorumKept {
                 .any(|(_, from, to)| (*from, *to) == (by, **node) || (*from, *to) == (**node, by));
             self.running.contains(*node) && !cut
         };
-        let there = voters.iter().filter(hears).count();
-        if changed && there * 2 <= voters.len() {
-            let of = voters.len();
+        let there = |voters: &BTreeSet<NodeId>| voters.iter().filter(hears).count();
+        let lacks = |voters: &BTreeSet<NodeId>| there(voters) * 2 <= voters.len();
+        if changed && lacks(voters) {
+            let (there, of) = (there(voters), voters.len());
             return Err(format!("{by} makes voters of {of}, of whom it has {there}"));
+        }
+        if changed && lacks(&before) {
+            let (there, of) = (there(&before), before.len());
+            return Err(format!("{by} has {there} of the {of} whose votes it changes"));
         }
         Ok(())
     }
@@ -138,13 +144,22 @@ mod tests {
     }
 
     #[test]
+    fn a_change_without_those_who_voted_before_is_caught() {
+        let mut story = running([1, 2, 3]);
+        for id in [2, 3] {
+            let (from, to) = (Place::Controller(NodeId(1)), Place::Controller(NodeId(id)));
+            assert!(story.event(2, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
+        }
+        assert!(formed(&mut story, 3, [1]).is_err(), "who sees nobody is not alone");
+    }
+
+    #[test]
     fn a_vote_for_those_that_are_not_heard_is_caught() {
         let mut story = running([1, 2, 3]);
         for id in [2, 3] {
             let (from, to) = (Place::Controller(NodeId(1)), Place::Controller(NodeId(id)));
             assert!(story.event(2, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
         }
-        assert!(formed(&mut story, 3, [1]).is_ok());
-        assert!(formed(&mut story, 4, [1, 2, 3]).is_err());
+        assert!(formed(&mut story, 4, [1, 2]).is_err());
     }
 }

@@ -101,7 +101,7 @@ impl Check for Roles {
             }
             (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_))
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Killed(_) | Event::Error(_)) => {}
         }
         Ok(())

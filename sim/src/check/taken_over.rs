@@ -78,6 +78,7 @@ impl Check for TakenOver {
             | Event::Front(_)
             | Event::BacklogFull
             | Event::Cluster(_)
+            | Event::Singular(_)
             | Event::Killed(_)
             | Event::Error(_) => {}
         }

@@ -76,7 +76,7 @@ impl Check for Timely {
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
-            | (_, Event::Cluster(_))
+            | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {
                 Ok(())
             }

@@ -4,7 +4,7 @@
 //! writes every event to the history, and stops at [`Plan::ends`] or as soon as
 //! [`History::over`] says so. It decides nothing that could be asked of a check.
 
-mod configuration;
+pub mod configuration;
 mod direct;
 mod turmoil;
 

@@ -23,7 +23,7 @@ impl World<'_> {
     /// Does every deed that is due.
     pub(super) fn act(&mut self) {
         let mut deeds = Vec::new();
-        self.stage.due(self.now, self.history.leader(), &mut deeds);
+        self.stage.due(self.now, self.history.parts(), &mut deeds);
         for deed in deeds {
             self.record(Who::World, Fact::Did(&deed));
             self.perform(deed);
@@ -52,6 +52,8 @@ impl World<'_> {
                 }
             }
             Deed::Stop(node) => self.stop(node),
+            Deed::Pause(node) => self.pause(node),
+            Deed::Resume(node) => self.resume(node),
             Deed::ControllerPort { node, on } => {
                 self.process(node).set.controller_door = on;
                 let DoorsSet { controller_door, controllers_first } = self.process(node).set;
@@ -113,7 +115,9 @@ impl World<'_> {
         self.process(node).born(machine, rival, roles);
         self.start_raft(node);
         self.tell(node, Input::Started);
+        self.start_strivers(node);
         let life = self.process(node).life;
+        self.watch_others(life);
         for to in self.plan.controllers() {
             let at = self.now + self.plan.settings.controllers.call_after;
             self.heap.push(at, Event::Call(life, to));
@@ -148,6 +152,7 @@ impl World<'_> {
             self.unwanted(link);
         }
         self.told.retain(|(told, _)| *told != node);
+        self.forget_missed(node);
     }
 
     /// Breaks every link that lost something between two places, for both ends.
@@ -187,6 +192,7 @@ impl World<'_> {
             match waiting {
                 Waiting::Message(id, message) => self.send(id, message),
                 Waiting::Letter(letter) => self.post(letter),
+                Waiting::Written(written) => self.carry(written),
             }
         }
         self.held.append(&mut kept);

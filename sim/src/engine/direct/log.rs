@@ -30,6 +30,7 @@ impl World<'_> {
 
     /// Takes note of one report. Those of past lives go nowhere.
     pub(super) fn report(&mut self, report: Report) {
+        let Some(report) = self.miss_report(report) else { return };
         match report {
             Report::Started { node } => {
                 let process = self.process(node.life().node);
@@ -45,7 +46,7 @@ impl World<'_> {
                 let process = self.process(life.node);
                 if process.lives(life) {
                     let at = process.sync(now, takes);
-                    self.heap.push(at, Event::Written(life, write));
+                    self.heap.push(at, Event::Durable(life, write));
                 }
             }
             Report::Applied { life, index, entry, applied } => {

@@ -17,6 +17,7 @@
 //!                                                └───────── heap ◀─────────┘
 //! ```
 
+mod alone;
 mod claims;
 mod clients;
 mod faults;
@@ -25,12 +26,14 @@ mod heap;
 mod link;
 mod log;
 mod network;
+mod pause;
 mod peers;
 mod process;
 mod raft;
 mod rival;
 mod roles;
 mod serve;
+mod singular;
 mod strangers;
 
 use std::collections::VecDeque;
@@ -49,6 +52,7 @@ use crate::history::{Event as Fact, History, Who};
 use crate::members;
 use crate::plan::Plan;
 use crate::settings::Bytes;
+use crate::singular::{Resource, Worker};
 use crate::stage::{Deed, Place, Stage};
 use clients::Client;
 use front::Front;
@@ -57,6 +61,7 @@ use link::{Hop, LinkId, Links, Message, Way};
 use network::{Network, Passage};
 use process::Process;
 use raft::{Inbox, Letter, Life, Report, Write};
+use singular::Written;
 
 /// The heap's task wakes at whole multiples of this.
 const TICK: Duration = Duration::from_millis(1);
@@ -84,7 +89,7 @@ enum Event {
     /// A message between raft nodes arrives.
     Letter(Letter),
     /// A write of a raft node is durable.
-    Written(Life, Write),
+    Durable(Life, Write),
     /// A controller calls another, or itself.
     Call(Life, NodeId),
     /// A controller has waited long enough for another to answer its call.
@@ -97,6 +102,16 @@ enum Event {
     Roles(Life),
     /// An operator tries to have something done about the members.
     Operate(Deed),
+    /// The timer of what strives to run a worker.
+    Striver(Life, Worker),
+    /// A worker begins a step, if its flag is the one that was raised so many times.
+    Step(Life, Worker, u64),
+    /// A worker writes.
+    Write(Life, Written),
+    /// What a worker has written arrives.
+    Written(Written),
+    /// A controller that heard another last at that time looks whether it hears any.
+    Blind(Life, Time),
     /// A process that was told to stop ends.
     Stopped(Life),
     /// A workload's client asks again.
@@ -122,6 +137,8 @@ struct World<'a> {
     processes: Vec<Process>,
     clients: Vec<Client>,
     front: Option<Front>,
+    /// What the workers work upon.
+    resource: Resource,
     /// Random words drawn by lives of agents that are over.
     drawn_before: u64,
     inbox: Inbox,
@@ -137,6 +154,7 @@ struct World<'a> {
 enum Waiting {
     Message(LinkId, Message),
     Letter(Letter),
+    Written(Written),
 }
 
 /// Executes a plan.
@@ -164,6 +182,7 @@ impl<'a> World<'a> {
             processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
             clients: Vec::new(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
+            resource: Resource::new(plan),
             drawn_before: 0,
             inbox: Inbox::default(),
             told: VecDeque::new(),
@@ -232,6 +251,7 @@ impl<'a> World<'a> {
     }
 
     fn happen(&mut self, event: Event) {
+        let Some(event) = self.miss_event(event) else { return };
         match event {
             Event::Deed => self.act(),
             Event::Arrives(link, Message::Up(up)) => self.arrive_up(link, up),
@@ -243,7 +263,7 @@ impl<'a> World<'a> {
             Event::Timer(node) => self.controller_due(node),
             Event::Front(due) => self.front_due(due),
             Event::Letter(letter) => self.deliver(letter),
-            Event::Written(life, write) => {
+            Event::Durable(life, write) => {
                 if self.process(life.node).lives(life) {
                     self.process(life.node).disk.synced(write);
                 }
@@ -263,6 +283,11 @@ impl<'a> World<'a> {
             }
             Event::Roles(life) => self.roles_due(life),
             Event::Operate(deed) => self.operate(deed),
+            Event::Striver(life, worker) => self.striver_due(life, worker),
+            Event::Step(life, worker, raised) => self.step(life, worker, raised),
+            Event::Write(life, written) => self.write(life, written),
+            Event::Written(written) => self.written(written),
+            Event::Blind(life, heard_at) => self.look_around(life, heard_at),
             Event::Stopped(life) => {
                 if self.process(life.node).lives(life) {
                     self.left(life.node);

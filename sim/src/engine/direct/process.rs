@@ -8,11 +8,14 @@ use portcullis_core::roles::Roles;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
 
 use super::link::LinkId;
+use super::pause::Missed;
 use super::raft::{Disk, Life, Node};
 use super::rival::Rival;
+use super::singular::Striver;
 use super::strangers::AcceptLoop;
 use crate::plan::Plan;
 use crate::settings::Bytes;
+use crate::singular::Worker;
 
 /// Memory of a process that serves nobody.
 const MEMORY_BASE: u64 = 64 << 20;
@@ -65,6 +68,12 @@ pub struct Process {
     pub leader: Option<NodeId>,
     /// Whether that one has said how far it has committed.
     pub heard: bool,
+    /// What strives to run each worker that runs on one controller alone.
+    pub strivers: BTreeMap<Worker, Striver>,
+    /// How often it has asked on its own behalf.
+    pub own_serials: u64,
+    /// What waits for it while it is paused.
+    pub missed: Option<Vec<Missed>>,
 }
 
 /// Which doors a controller has.
@@ -134,6 +143,9 @@ impl Process {
             peers: BTreeMap::new(),
             leader: None,
             heard: false,
+            strivers: BTreeMap::new(),
+            own_serials: 0,
+            missed: None,
         }
     }
 
@@ -168,6 +180,7 @@ impl Process {
         self.machine = None;
         self.rival = None;
         self.roles = None;
+        self.strivers.clear();
         self.disk = match self.raft.take() {
             Some(raft) => raft.kill(),
             None => self.disk.survive(),
@@ -190,7 +203,9 @@ impl Process {
 
     /// The link of a connection, unless it is gone.
     pub fn link(&self, connection: ConnectionId) -> Option<LinkId> {
-        *self.connections.get(connection.0 as usize - 1)?
+        // Its own asks come over none.
+        let place = (connection.0 as usize).checked_sub(1)?;
+        *self.connections.get(place)?
     }
 
     /// The links of every connection, through both doors.

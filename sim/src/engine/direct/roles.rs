@@ -155,6 +155,7 @@ impl World<'_> {
             Some(_) => self.give_up(node),
             None => self.hand_over(node),
         }
+        self.end_strivers(node);
         self.tell(node, Controller::Stopping);
     }
 

@@ -35,6 +35,7 @@ impl World<'_> {
             if self.process(node).machine.is_none() {
                 continue;
             }
+            let Some(input) = self.miss_told(node, input) else { continue };
             self.record(Who::Controller(node), Fact::Told(&input));
             let mut orders = std::mem::take(&mut self.orders);
             let now = self.now;
@@ -130,6 +131,9 @@ impl World<'_> {
             }
             Output::Answer { ask, answer } => {
                 self.process(node).asks -= 1;
+                if ask.connection == ConnectionId::OWN {
+                    return self.own_answered(node, ask.serial, answer);
+                }
                 let answer = Down::Answer { serial: ask.serial, answer };
                 self.reply(node, ask.connection, answer);
             }

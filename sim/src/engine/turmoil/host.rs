@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use openraft::impls::TokioRuntime;
 use openraft_rt::deterministic_rng::DeterministicRng;
 use portcullis::env::{Env, Fact};
-use portcullis_core::{Address, NodeId, Seed, Time};
+use portcullis_core::{Address, Seed, Time};
 use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::disk::Disk;
 use crate::history::{Event, History, Who};
+use crate::singular::{Single, What, Worker};
+use crate::stage::Parts;
 
 /// The port of a host's own that stands for its socket in the file system: turmoil has none, but
 /// nobody from outside reaches a loopback port either.
@@ -46,11 +48,11 @@ impl Book {
         Book(Arc::new(Mutex::new((Time(0), history))))
     }
 
-    /// Turns to the next tick, and says who leads.
-    pub fn turn(&self, now: Time) -> Option<NodeId> {
+    /// Turns to the next tick, and says who has which part.
+    pub fn turn(&self, now: Time) -> Parts {
         let mut book = locked(&self.0);
         book.0 = now;
-        book.1.leader()
+        book.1.parts()
     }
 
     /// Writes down what happened in this tick.
@@ -162,9 +164,16 @@ impl Env for Host {
             Fact::Cluster(affair) => Event::Cluster(affair),
             Fact::AgentTold(input) => Event::AgentTold(input),
             Fact::AgentOrdered(output) => Event::AgentOrdered(output),
-            // No scenario has a front among its hosts, or anybody who strives to be responsible.
+            Fact::SingularTold { lease, input } => match Worker::of(lease) {
+                Some(worker) => Event::Singular(Single { worker, what: What::Told(input) }),
+                None => return,
+            },
+            Fact::SingularOrdered { lease, output } => match Worker::of(lease) {
+                Some(worker) => Event::Singular(Single { worker, what: What::Ordered(output) }),
+                None => return,
+            },
+            // No scenario has a front among its hosts.
             Fact::FrontTold(_) | Fact::FrontOrdered(_) => return,
-            Fact::SingularTold(_) | Fact::SingularOrdered(_) => return,
         };
         self.book.record(self.who, event);
     }

@@ -12,12 +12,13 @@
 
 mod claims;
 mod host;
+mod workers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::api::{self, CONTROLLER_MODEL, Model, Place as About};
@@ -30,8 +31,8 @@ use portcullis::node::{self, Doors, Node};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity, agent_client};
 use portcullis_core::addresses::{HostPort, Scope};
-use portcullis_core::members::Command;
-use portcullis_core::{Address, NodeId, Rng, Seed, Time};
+use portcullis_core::members::{Command, TokenHash};
+use portcullis_core::{Address, GlobalTime, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use turmoil::Sim;
@@ -39,9 +40,12 @@ use turmoil::Sim;
 use super::Ran;
 use super::configuration::{self, API_PORT};
 use crate::history::{Event, History, Who};
+use crate::members;
 use crate::plan::{Claims, Plan};
+use crate::singular::Resource;
 use crate::stage::{Deed, Place, Stage};
 use host::{Book, Disks, Host};
+use workers::Shared;
 
 /// The host that all agents live on.
 const AGENTS: &str = "agents";
@@ -50,6 +54,8 @@ const PASSWORD: &str = "simulated";
 /// The name of the cluster.
 const CLUSTER: &str = "11111111-2222-4333-8444-555555555555";
 const TICK: Duration = Duration::from_millis(1);
+/// Most orders that one line of a plan comes to, for one controller.
+const ORDERS_EACH: usize = 3;
 
 /// What all hosts of a run share.
 struct Stageplay {
@@ -60,6 +66,10 @@ struct Stageplay {
     /// Where each running controller is told what its operator wants.
     orders: RefCell<BTreeMap<NodeId, mpsc::Sender<Order>>>,
     book: Book,
+    /// Who has joined since the cluster was founded.
+    joined: RefCell<BTreeSet<NodeId>>,
+    /// What single workers work upon.
+    resource: Arc<Mutex<Resource>>,
     /// Random words drawn by the engine itself; what hosts draw shows in what they do.
     draws: Cell<u64>,
 }
@@ -80,6 +90,10 @@ enum Order {
     Stop,
     /// This is to be done about the members.
     Do(Command),
+    /// It is to start, for it has joined the cluster.
+    Start,
+    /// That one is to be started, once all that was ordered before is done.
+    Have(mpsc::Sender<Order>),
 }
 
 /// Executes a plan.
@@ -108,8 +122,8 @@ pub fn run(plan: &Plan, history: History) -> (Ran, History) {
     let mut now = Time(0);
     while now < plan.ends() {
         now = Time(0) + sim.elapsed();
-        let leader = play.book.turn(now);
-        stage.due(now, leader, &mut deeds);
+        let parts = play.book.turn(now);
+        stage.due(now, parts, &mut deeds);
         for deed in deeds.drain(..) {
             play.book.record(Who::World, Event::Did(&deed));
             act(&play, &mut sim, &cues, deed);
@@ -144,6 +158,8 @@ impl Stageplay {
             disks: plan.controllers().map(|node| (node, Disks::default())).collect(),
             orders: RefCell::default(),
             book: Book::new(history),
+            joined: RefCell::default(),
+            resource: Arc::new(Mutex::new(Resource::new(plan))),
             plan: plan.clone(),
             authority,
             draws: Cell::new(0),
@@ -176,6 +192,7 @@ impl Stageplay {
         };
         let certificate = &self.certificates[&node];
         let members = self.plan.settings.members.as_ref();
+        let founders = || self.plan.controllers().filter(|node| members::founds(&self.plan, *node));
         node::Config {
             controller: configuration::controller(&self.plan, node),
             raft: raft::Config::default(),
@@ -194,8 +211,8 @@ impl Stageplay {
                 wanted: members.wanted(),
                 domain: "".into(),
             }),
-            peers: self.plan.controllers().map(peer).collect(),
-            servers: self.plan.controllers().map(server).collect(),
+            peers: founders().map(peer).collect(),
+            servers: founders().map(server).collect(),
             space: None,
             certificate: Certificate {
                 chain: certificate.chain.clone(),
@@ -259,41 +276,72 @@ fn tag(plan: &Plan, number: u32) -> String {
 
 /// One process of a controller.
 async fn perform(play: Rc<Stageplay>, node: NodeId) -> turmoil::Result {
+    let (orders, mut ordered) = mpsc::channel(ORDERS_EACH * play.plan.steps.len().max(1));
+    play.orders.borrow_mut().insert(node, orders);
+    if !members::founds(&play.plan, node) && !play.joined.borrow().contains(&node) {
+        until_joined(&mut ordered).await;
+        play.joined.borrow_mut().insert(node);
+    }
     let life = turmoil::sim_elapsed().unwrap_or_default();
     let seed = play.seed("controller", node.0, life);
     let host =
         Host::start(Who::Controller(node), seed, play.disks[&node].clone(), play.book.clone());
-    let config = play.node(node);
-    let (orders, mut ordered) = mpsc::channel(play.plan.steps.len().max(1));
-    play.orders.borrow_mut().insert(node, orders);
-    let book = play.book.clone();
+    let (config, plan, book) = (play.node(node), play.plan.clone(), play.book.clone());
+    let shared = Shared { host: host.clone(), book: book.clone(), resource: play.resource.clone() };
     drop(play);
     host.scope(async {
         let running = Node::start(host.clone(), config).await?;
-        loop {
-            let order = tokio::select! {
-                biased;
-                order = ordered.recv() => order,
-                () = running.removed() => break,
-            };
-            match order {
-                Some(Order::Do(command)) => {
-                    // Until it is done, as an operator would.
-                    while running.change_members(command.clone()).await.is_err() {
-                        host.sleep_until(host.now() + Duration::from_secs(1)).await;
-                    }
-                }
-                Some(Order::Stop) => {
-                    running.stop().await;
-                    break;
-                }
-                None => std::future::pending().await,
+        let runners = workers::start(&plan, &shared, node, &running);
+        if until_stopped(&host, &running, &mut ordered).await {
+            for runner in runners {
+                runner.stop().await;
             }
+            running.stop().await;
         }
         book.record(Who::World, Event::Did(&Deed::Left(node)));
         std::future::pending().await
     })
     .await
+}
+
+/// Returns when a controller is to start that has joined.
+async fn until_joined(ordered: &mut mpsc::Receiver<Order>) {
+    loop {
+        match ordered.recv().await {
+            Some(Order::Start) => return,
+            Some(Order::Stop | Order::Do(_) | Order::Have(_)) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Does what the operator of a controller orders, and returns when it is to stop: true if the
+/// operator says so, false if it was removed.
+async fn until_stopped(
+    host: &Host,
+    running: &Node<Host>,
+    ordered: &mut mpsc::Receiver<Order>,
+) -> bool {
+    loop {
+        let order = tokio::select! {
+            biased;
+            order = ordered.recv() => order,
+            () = running.removed() => return false,
+        };
+        match order {
+            Some(Order::Do(command)) => {
+                // Until it is done, as an operator would.
+                while running.change_members(command.clone()).await.is_err() {
+                    host.sleep_until(host.now() + Duration::from_secs(1)).await;
+                }
+            }
+            // One that is down is started by nobody.
+            Some(Order::Have(joins)) => drop(joins.try_send(Order::Start)),
+            Some(Order::Start) => {}
+            Some(Order::Stop) => return true,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// The agents' host.
@@ -391,9 +439,19 @@ fn act(play: &Stageplay, sim: &mut Sim<'_>, cues: &mpsc::Sender<Cue>, deed: Deed
         Deed::Claim(claims) => cue(cues, Cue::Claim(claims)),
         Deed::ControllerPort { .. } => {}
         Deed::LoseItself(_) | Deed::FindItself(_) => {}
+        Deed::Pause(_) | Deed::Resume(_) => {}
         Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle => {}
-        // No plan for this engine has anybody join, and only the engine says who has left.
-        Deed::Join(_) | Deed::Left(_) => {}
+        Deed::Join(node) => {
+            let by = play.plan.controllers().next().unwrap_or(node);
+            let token = TokenHash([node.0 as u8; 32]);
+            let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
+            order(play, by, Order::Do(invite));
+            order(play, by, Order::Do(Command::Join { token, member: members::member(node) }));
+            let joins = play.orders.borrow().get(&node).cloned();
+            joins.into_iter().for_each(|joins| order(play, by, Order::Have(joins)));
+        }
+        // Only the engine says who has left.
+        Deed::Left(_) => {}
     }
 }
 

@@ -3,15 +3,16 @@
 //! The log is readable as soon as it is written, as from the kernel's cache; that it is durable is
 //! said only when the world has let the sync take its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use portcullis::raft::{LogEntry, LogId, Vote};
+use openraft::{EntryPayload, OptionalSend};
+use portcullis::raft::{LeaderId, LogEntry, LogId, Peer, Vote};
+use portcullis_core::NodeId;
 use tokio::sync::oneshot;
 
 use super::{Inbox, Life, Report, Taken, Types, Write};
@@ -87,6 +88,24 @@ impl Disk {
     /// The snapshot that was saved last.
     pub fn snapshot(&self) -> Option<Taken> {
         self.contents().snapshot.clone()
+    }
+
+    /// Appends that this node is the whole cluster, as if all had agreed.
+    pub fn reduce(&self, node: NodeId) {
+        let mut contents = self.contents();
+        let last = contents.entries.last_key_value().map(|(_, entry)| entry.log_id);
+        let last = last.or(contents.purged);
+        let voted = contents.vote.map_or(0, |vote| vote.leader_id().term);
+        let term = last.map_or(0, |last| last.leader_id.term).max(voted) + 1;
+        let (index, id) = (last.map_or(0, |last| last.index + 1), node.0);
+        let nodes = BTreeMap::from([(id, Peer::default())]);
+        let members = openraft::Membership::new(vec![BTreeSet::from([id])], nodes);
+        let members = members.expect("the one voter is a node");
+        let log_id = LogId::new(LeaderId { term, node_id: id }, index);
+        let payload = EntryPayload::Membership(members);
+        contents.entries.insert(index, LogEntry { log_id, payload });
+        contents.synced = index + 1;
+        contents.vote = Some(Vote::new(term, id));
     }
 
     /// openraft's view of it.

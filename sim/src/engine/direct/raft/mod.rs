@@ -68,6 +68,24 @@ pub enum Report {
     Proposed { life: Life, batch: BatchId, proposed: Proposed },
 }
 
+impl Report {
+    /// Whose it is.
+    pub fn life(&self) -> Life {
+        match self {
+            Report::Started { node } => node.life,
+            Report::Letter(letter) => letter.from,
+            Report::Write { life, .. }
+            | Report::Applied { life, .. }
+            | Report::Members { life, .. }
+            | Report::Restored { life, .. }
+            | Report::Role { life, .. }
+            | Report::Changed { life, .. }
+            | Report::Formed { life, .. }
+            | Report::Proposed { life, .. } => *life,
+        }
+    }
+}
+
 /// A message on its way; what it says stays with its sender until it is known to arrive.
 pub struct Letter {
     pub from: Life,

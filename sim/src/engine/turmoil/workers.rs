@@ -1,0 +1,67 @@
+//! The workers that run on one controller alone: production's flag and runner, around a worker that
+//! takes a step now and then and writes to something that all share.
+
+use std::sync::{Arc, Mutex};
+
+use portcullis::env::Env;
+use portcullis::node::Node;
+use portcullis::singular::{Responsible, Runner, runner};
+use portcullis_core::NodeId;
+use portcullis_core::lease::SINGULAR_CONTROLLER;
+
+use super::host::{Book, Host, locked};
+use crate::history::{Event, Who};
+use crate::plan::Plan;
+use crate::singular::{Resource, Single, What, Worker, workers};
+
+/// What every worker is given.
+#[derive(Clone)]
+pub struct Shared {
+    pub host: Host,
+    pub book: Book,
+    pub resource: Arc<Mutex<Resource>>,
+}
+
+/// Strives to run every worker of the plan at a controller.
+pub fn start(plan: &Plan, shared: &Shared, node: NodeId, running: &Node<Host>) -> Vec<Runner> {
+    let Some(set) = plan.settings.singular.clone() else { return Vec::new() };
+    let run = |worker: Worker| {
+        let name = worker.to_string();
+        let responsible = running.responsible(SINGULAR_CONTROLLER, &name);
+        let (flag, shared, every) = (responsible.clone(), shared.clone(), set.step_every);
+        Runner::start(
+            &shared.host.clone(),
+            responsible,
+            runner::Config::new(&name),
+            move |stop, fence| {
+                let (flag, shared) = (flag.clone(), shared.clone());
+                async move {
+                    while holds(&flag, &shared.host, fence) && !stop.is_cancelled() {
+                        step(&shared, node, worker, fence);
+                        tokio::select! {
+                            biased;
+                            () = stop.cancelled() => {}
+                            () = shared.host.sleep_until(shared.host.now() + every) => {}
+                        }
+                    }
+                    stop.cancelled().await;
+                    Ok(())
+                }
+            },
+        )
+    };
+    workers(plan).map(run).collect()
+}
+
+/// Whether the flag is still up under this fence.
+fn holds(flag: &Responsible, host: &Host, fence: u64) -> bool {
+    flag.held(host.now()).is_some_and(|flag| flag.fence == fence)
+}
+
+/// One step of a worker.
+fn step(shared: &Shared, node: NodeId, worker: Worker, fence: u64) {
+    let single = |what| Event::Singular(Single { worker, what });
+    shared.book.record(Who::Controller(node), single(What::Began { fence }));
+    let taken = locked(&shared.resource).write(worker, fence);
+    shared.book.record(Who::World, single(What::Wrote { by: node, fence, taken }));
+}
