@@ -6,6 +6,8 @@
 
 pub mod configuration;
 mod direct;
+mod network;
+mod shell;
 mod turmoil;
 
 use portcullis_core::Time;
