@@ -181,7 +181,7 @@ impl Scenario {
             }
             let pauses = matches!(action, Action::Pause { .. });
             if pauses && self.engines.contains(&Engine::Turmoil) {
-                return refuse("`direct` alone can pause a process".into());
+                return refuse("`turmoil` cannot pause a process".into());
             }
             if self.members.is_none() && action.changes_members() {
                 return refuse("members change only where there is a table `members`".into());
