@@ -177,6 +177,25 @@ pub fn for_agents(all: &[HostPort], space: Option<&str>) -> Vec<HostPort> {
     usable
 }
 
+/// A controller's addresses once its host `from` has become `to`: those at other hosts stay, and each
+/// that is left twice is told once. Space and port stay too, and so does a scope that the former host
+/// did not show by itself.
+pub fn moved(all: &[HostPort], from: &str, to: &str) -> Vec<HostPort> {
+    let mut addresses: Vec<HostPort> = Vec::with_capacity(all.len());
+    for address in all {
+        let mut next = address.clone();
+        if next.value == from {
+            let shown = HostPort::new(to, next.port);
+            next.scope = if next.scope == Scope::of(from) { shown.scope } else { next.scope };
+            (next.value, next.kind) = (shown.value, shown.kind);
+        }
+        if !addresses.iter().any(|known| known.value == next.value && known.port == next.port) {
+            addresses.push(next);
+        }
+    }
+    addresses
+}
+
 /// The addresses to dial, of all controllers: every first one before every second one, so that a
 /// client that goes by the order meets each controller soon.
 pub fn to_dial(servers: &[Vec<HostPort>]) -> Vec<Address> {

@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 
+use crate::mistake::Mistake;
 use crate::seed::Rng;
 use crate::time::micros;
 
@@ -50,7 +51,11 @@ impl Backoff {
     pub fn wait(&mut self, asked: Duration, rng: &mut Rng) -> Duration {
         let bound = micros(self.bound);
         let grown = bound.saturating_mul(u64::from(self.config.growth)) / 100;
+        let grown = if Mistake::NoBackoff.made() { bound } else { grown };
         self.bound = Duration::from_micros(grown).min(self.config.most);
+        if Mistake::NoJitter.made() {
+            return asked.saturating_add(Duration::from_micros(bound));
+        }
         asked.saturating_add(Duration::from_micros(rng.below(bound.saturating_add(1))))
     }
 

@@ -25,6 +25,7 @@ use core::time::Duration;
 use crate::Machine;
 use crate::backoff::{self, Backoff};
 use crate::ids::Address;
+use crate::mistake::Mistake;
 use crate::seed::{Rng, Seed};
 use crate::time::{Time, Timeout};
 
@@ -327,7 +328,7 @@ impl Machine for Dialer {
                     Phase::Idle | Phase::Pausing { .. } | Phase::Dialing { .. } => return,
                 }
                 out.push(Output::Hangup);
-                self.redirects += 1;
+                self.redirects += u32::from(!Mistake::RedirectsForgotten.made());
                 if self.redirects > self.config.redirects_max || to.is_empty() {
                     self.back_off(now, Duration::ZERO);
                 } else {

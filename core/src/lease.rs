@@ -15,6 +15,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mistake::Mistake;
 use crate::time::GlobalTime;
 
 /// Namespace of leadership leases: the lease is an application, the holder a unit.
@@ -246,7 +247,7 @@ impl Leases {
         self.now = self.now.max(entry.now);
         self.expire(&mut applied.released);
         for command in &entry.commands {
-            let outcome = if self.now > command.void_after {
+            let outcome = if self.now > command.void_after && !Mistake::VoidDone.made() {
                 Err(Refusal::Void)
             } else {
                 self.perform(&command.operation, &mut applied.released)
@@ -339,7 +340,9 @@ impl Leases {
 
     fn expire(&mut self, released: &mut Vec<Key>) {
         while let Some(earliest) = self.expiries.first_entry() {
-            if earliest.key().0 > self.now {
+            let late = Mistake::LateExpiry.made() && earliest.key().0 == self.now;
+            let early = Duration::from_secs(u64::from(Mistake::EarlyExpiry.made()));
+            if earliest.key().0 > self.now + early || late {
                 break;
             }
             let key = earliest.remove();
@@ -352,7 +355,7 @@ impl Leases {
         let full = self.held.len() >= LEASES_MAX;
         match operation {
             Operation::Claim { key, holder, duration } => match self.held.get_mut(key) {
-                Some(lease) if lease.holder == *holder => {
+                Some(lease) if lease.holder == *holder || Mistake::ClaimTakes.made() => {
                     Ok(extend(lease, &mut self.expiries, self.now, *duration))
                 }
                 Some(lease) => {
@@ -362,7 +365,7 @@ impl Leases {
                 None => Ok(self.grant(key, holder, *duration)),
             },
             Operation::Extend { key, holder, duration } => match self.held.get_mut(key) {
-                Some(lease) if lease.holder == *holder => {
+                Some(lease) if lease.holder == *holder || Mistake::ExtensionTakes.made() => {
                     Ok(extend(lease, &mut self.expiries, self.now, *duration))
                 }
                 Some(_) | None => Err(Refusal::NotHeld),
@@ -382,7 +385,7 @@ impl Leases {
     }
 
     fn grant(&mut self, key: &Key, holder: &Arc<str>, duration: Duration) -> Done {
-        self.fence += 1;
+        self.fence += u64::from(!Mistake::FenceStill.made());
         let lease = Lease {
             holder: holder.clone(),
             start: self.now,

@@ -20,6 +20,7 @@ pub mod lease;
 pub mod listener;
 pub mod log;
 pub mod members;
+pub mod mistake;
 pub mod pace;
 pub mod queue;
 pub mod readiness;

@@ -78,13 +78,31 @@ pub struct State {
     pub members: Members,
 }
 
-/// Both tables, as snapshots carry them.
+/// Both tables, as snapshots carry them: the members whole, or as [`members::First`] in version 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct Snapshot<M = Members> {
     /// The leases.
     pub leases: lease::Snapshot,
-    /// The members, whole.
-    pub members: Members,
+    /// The members.
+    pub members: M,
+}
+
+impl Snapshot {
+    /// The least version that a member must read to understand it.
+    pub fn version(&self) -> u16 {
+        if self.members.prefers() { 2 } else { 1 }
+    }
+
+    /// The same in version 1, which must be its own.
+    pub fn first(self) -> Snapshot<members::First> {
+        Snapshot { leases: self.leases, members: self.members.into() }
+    }
+}
+
+impl From<Snapshot<members::First>> for Snapshot {
+    fn from(first: Snapshot<members::First>) -> Snapshot {
+        Snapshot { leases: first.leases, members: first.members.into() }
+    }
 }
 
 impl State {

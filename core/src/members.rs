@@ -1,7 +1,7 @@
 //! The replicated table of members: which controllers the cluster has, and who may become one.
 //!
-//! Decides who joins, who is gone for good, how many voters and stand-bys are wanted, and which
-//! version of entries everybody can read (seed 003: "each Dqlite node has a role within the
+//! Decides who joins, who is gone for good, how many voters and stand-bys are wanted, who is to be
+//! one or not, and which version of entries everybody can read (seed 003: "each Dqlite node has a role within the
 //! cluster", and who the nodes are is for the controllers to say). Who has which role is decided by
 //! [`roles`](crate::roles); a controller leaves the cluster here and nowhere else. Like the lease
 //! table it has [`apply`](Members::apply), and its time is the log's.
@@ -20,7 +20,14 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Address, NodeId};
+use crate::mistake::Mistake;
 use crate::time::GlobalTime;
+
+mod first;
+mod preference;
+
+pub use first::First;
+pub use preference::Preference;
 
 /// Most members at a time; the next is refused as [`Refusal::Full`]. Room for Juju's most, seven
 /// controllers, while each is replaced by another.
@@ -35,8 +42,9 @@ pub const NAME_MAX: usize = 255;
 /// Most voters, and most stand-bys, that may be wanted: Juju's most controllers.
 pub const WANTED_MAX: u8 = 7;
 
-/// The versions of log entries that this program reads.
-pub const READS: Versions = Versions { least: 1, most: 1 };
+/// The versions of log entries that this program reads. The second has [`Command::Prefer`], and the
+/// snapshots of whatever came of it.
+pub const READS: Versions = Versions { least: 1, most: 2 };
 
 /// From which version of log entries to which a program reads, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +103,10 @@ impl fmt::Display for TokenHash {
     }
 }
 
+/// The hash of a controller's public key: whoever asks again is known by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeyHash(pub [u8; 32]);
+
 /// An invitation for one controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -104,6 +116,8 @@ pub struct Token {
     pub void_after: GlobalTime,
     /// Who has joined by it. Kept until it is void, so that whoever asks again is told the same.
     pub used_by: Option<NodeId>,
+    /// The key of whoever has joined by it; zeros before.
+    pub key: KeyHash,
 }
 
 /// What is to be done to the table.
@@ -115,14 +129,17 @@ pub enum Command {
     Invite { token: TokenHash, void_after: GlobalTime },
     /// Nobody may join by this token any more.
     Uninvite { token: TokenHash },
-    /// A controller joins by this token. Asked again from the same address, it is told the same.
-    Join { token: TokenHash, member: Member },
+    /// A controller joins by this token. Asked again with the same key, it is told the same, and is
+    /// found at the address that it names then. An address would not do: anybody can name one.
+    Join { token: TokenHash, member: Member, key: KeyHash },
     /// A member has other addresses, another domain, or reads other versions than before.
     Update { node: NodeId, member: Member },
     /// A member leaves for ever.
     Remove { node: NodeId },
     /// So many voters and stand-bys are wanted from now on.
     Want { wanted: Wanted },
+    /// That is wanted of a member's vote from now on, or nothing any more.
+    Prefer { node: NodeId, preference: Option<Preference> },
 }
 
 impl Command {
@@ -136,6 +153,7 @@ impl Command {
             | Command::Update { .. }
             | Command::Remove { .. }
             | Command::Want { .. } => 1,
+            Command::Prefer { .. } => 2,
         }
     }
 }
@@ -149,12 +167,14 @@ impl fmt::Display for Command {
             }
             Command::Invite { token, void_after } => write!(f, "invite by {token} to {void_after}"),
             Command::Uninvite { token } => write!(f, "uninvite {token}"),
-            Command::Join { token, member } => write!(f, "join {} by {token}", member.address),
+            Command::Join { token, member, .. } => write!(f, "join {} by {token}", member.address),
             Command::Update { node, member } => write!(f, "update {node} at {}", member.address),
             Command::Remove { node } => write!(f, "remove {node}"),
             Command::Want { wanted: Wanted { voters, stand_bys } } => {
                 write!(f, "want {voters} voters and {stand_bys} stand-bys")
             }
+            Command::Prefer { node, preference: Some(wish) } => write!(f, "prefer {node} {wish}"),
+            Command::Prefer { node, preference: None } => write!(f, "prefer nothing of {node}"),
         }
     }
 }
@@ -205,6 +225,10 @@ pub enum Refusal {
     Unreadable { writes: u16 },
     /// So many voters or stand-bys cannot be had; see [`Wanted`].
     Unwanted,
+    /// Without its vote there are fewer than are wanted.
+    Needed,
+    /// As many others are to vote as are wanted.
+    Voters,
 }
 
 impl fmt::Display for Refusal {
@@ -225,6 +249,8 @@ impl fmt::Display for Refusal {
             Refusal::Unwanted => {
                 write!(f, "voters must be odd, and neither of the two above {WANTED_MAX}")
             }
+            Refusal::Needed => f.write_str("without its vote there are fewer than are wanted"),
+            Refusal::Voters => f.write_str("as many others are to vote as votes are wanted"),
         }
     }
 }
@@ -249,6 +275,7 @@ pub struct Members {
     /// The name of the next to join. Every name below it that is not joined is gone for ever, so
     /// nothing need be kept of those that were removed.
     next: NodeId,
+    preferences: BTreeMap<NodeId, Preference>,
 }
 
 impl Members {
@@ -264,13 +291,14 @@ impl Members {
             Command::Uninvite { token } => {
                 self.tokens.remove(token).map(|_| Done::Noted).ok_or(Refusal::NoToken)
             }
-            Command::Join { token, member } => self.join(*token, member),
+            Command::Join { token, member, key } => self.join(*token, member, *key),
             Command::Update { node, member } => self.update(*node, member),
             Command::Remove { node } => match self.joined.len() {
                 _ if !self.joined.contains_key(node) => Err(Refusal::NotMember),
                 1 => Err(Refusal::Last),
                 _ => {
                     self.joined.remove(node);
+                    self.preferences.remove(node);
                     Ok(Done::Noted)
                 }
             },
@@ -278,6 +306,7 @@ impl Members {
                 self.wanted = sound(*wanted)?;
                 Ok(Done::Noted)
             }
+            Command::Prefer { node, preference } => self.prefer(*node, *preference),
         }
     }
 
@@ -349,6 +378,7 @@ impl Members {
             tokens: BTreeMap::new(),
             wanted,
             next: NodeId(last.0.saturating_add(1)),
+            preferences: BTreeMap::new(),
         };
         Ok(Done::Noted)
     }
@@ -361,26 +391,29 @@ impl Members {
             return Err(Refusal::UsedToken);
         }
         if void_after >= now {
-            self.tokens.insert(token, Token { made: now, void_after, used_by: None });
+            let invited = Token { made: now, void_after, used_by: None, key: KeyHash([0; 32]) };
+            self.tokens.insert(token, invited);
         }
         Ok(Done::Noted)
     }
 
-    fn join(&mut self, token: TokenHash, member: &Member) -> Outcome {
+    fn join(&mut self, token: TokenHash, member: &Member, key: KeyHash) -> Outcome {
         let invited = *self.tokens.get(&token).ok_or(Refusal::NoToken)?;
         if let Some(node) = invited.used_by {
-            // Whoever did not hear the answer asks again.
-            let same = self.joined.get(&node).is_some_and(|one| one.address == member.address);
-            return if same { Ok(Done::Joined { node }) } else { Err(Refusal::UsedToken) };
+            // Whoever did not hear the answer asks again; but nobody who was removed comes back.
+            if invited.key != key || !self.joined.contains_key(&node) {
+                return Err(Refusal::UsedToken);
+            }
+            return self.update(node, member).map(|_| Done::Joined { node });
         }
         if self.joined.len() >= MEMBERS_MAX {
             return Err(Refusal::Full);
         }
         let node = self.next;
         self.fits(node, member)?;
-        self.next = NodeId(node.0.saturating_add(1));
+        self.next = NodeId(node.0.saturating_add(u64::from(!Mistake::NameReused.made())));
         self.joined.insert(node, member.clone());
-        self.tokens.insert(token, Token { used_by: Some(node), ..invited });
+        self.tokens.insert(token, Token { used_by: Some(node), key, ..invited });
         Ok(Done::Joined { node })
     }
 

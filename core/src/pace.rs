@@ -7,6 +7,7 @@
 use core::mem;
 use core::time::Duration;
 
+use crate::mistake::Mistake;
 use crate::time::{Time, micros};
 
 /// How fast, and how many at once.
@@ -74,7 +75,7 @@ impl Pace {
 
     /// Takes a token if one is there, and says whether it was; a refusal takes nothing.
     pub fn take(&mut self, now: Time) -> bool {
-        if self.ready_at() > now {
+        if self.ready_at() > now && !Mistake::PaceIgnored.made() {
             return false;
         }
         self.full_at = self.full_at.max(now) + self.config.interval;

@@ -4,6 +4,8 @@
 //! flood-gates to the external agents". So there are named conditions, each met or not, and the
 //! agents' door opens once all are met:
 //!
+//! * `bind-address`: where the address of the controller door is read from a file, there is one; see
+//!   [`bind`](crate::bind). Once met it stays so;
 //! * `self-connected`: it has reached itself, by the way that controllers use;
 //! * `led`: a leader is known and can be reached, or this controller leads;
 //! * `caught-up`: its copy of the table has applied what the leader had committed when that was
@@ -29,11 +31,13 @@ pub struct Config {
     /// Log entries that the copy of the table may be behind the leader, once it has caught up. Ten
     /// thousand entries are a few seconds of the busiest log that was measured.
     pub behind_max: u64,
+    /// Whether the address of the controller door is waited for.
+    pub address_awaited: bool,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { behind_max: 10_000 }
+        Config { behind_max: 10_000, address_awaited: false }
     }
 }
 
@@ -52,6 +56,8 @@ pub enum Input {
     Applied { index: u64 },
     /// A worker that the door waits for is stable, or not. The first mention names it.
     Working { worker: Name, stable: bool },
+    /// There is an address for the controller door.
+    Addressed,
 }
 
 impl fmt::Display for Input {
@@ -67,6 +73,7 @@ impl fmt::Display for Input {
             Input::Applied { index } => write!(f, "applied up to {index}"),
             Input::Working { worker, stable: true } => write!(f, "worker {worker} stable"),
             Input::Working { worker, stable: false } => write!(f, "worker {worker} not stable"),
+            Input::Addressed => f.write_str("addressed"),
         }
     }
 }
@@ -90,7 +97,8 @@ impl fmt::Display for Output {
 /// One thing that the agents' door waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// What it is called: `self-connected`, `led`, `caught-up`, or `worker` and the worker's name.
+    /// What it is called: `bind-address`, `self-connected`, `led`, `caught-up`, or `worker` and the
+    /// worker's name.
     pub name: String,
     /// Whether it is met.
     pub met: bool,
@@ -116,6 +124,7 @@ impl Mark {
     }
 }
 
+const BIND_ADDRESS: &str = "bind-address";
 const SELF_CONNECTED: &str = "self-connected";
 const LED: &str = "led";
 const CAUGHT_UP: &str = "caught-up";
@@ -134,6 +143,8 @@ pub struct Readiness {
     target: Option<u64>,
     committed: u64,
     applied: u64,
+    /// None where no address is waited for.
+    address: Option<Mark>,
     self_connected: Mark,
     led: Mark,
     caught_up: Mark,
@@ -144,6 +155,7 @@ impl Readiness {
     /// Nothing is met, and there are no workers.
     pub fn new(config: Config, node: NodeId) -> Readiness {
         Readiness {
+            address: config.address_awaited.then(Mark::default),
             config,
             node,
             itself: false,
@@ -164,6 +176,7 @@ impl Readiness {
         self.self_connected.met
             && self.led.met
             && self.caught_up.met
+            && self.address.is_none_or(|address| address.met)
             && self.workers.values().all(|mark| mark.met)
     }
 
@@ -177,11 +190,12 @@ impl Readiness {
         self.links.iter().filter_map(|(node, up)| up.then_some(*node))
     }
 
-    /// Every condition, those of the workers last.
+    /// Every condition, that of the address first and those of the workers last.
     pub fn conditions(&self) -> Vec<Condition> {
         let own =
             [(SELF_CONNECTED, self.self_connected), (LED, self.led), (CAUGHT_UP, self.caught_up)];
-        let own = own.into_iter().map(|(name, mark)| (String::from(name), mark));
+        let own = self.address.map(|mark| (BIND_ADDRESS, mark)).into_iter().chain(own);
+        let own = own.map(|(name, mark)| (String::from(name), mark));
         let workers = self.workers.iter().map(|(name, mark)| (format!("worker {name}"), *mark));
         let all = own.chain(workers);
         all.map(|(name, Mark { met, since })| Condition { name, met, since }).collect()
@@ -234,6 +248,14 @@ impl Machine for Readiness {
                 }
             }
             Input::Applied { index } => self.applied = self.applied.max(index),
+            Input::Addressed => {
+                if let Some(address) = &mut self.address
+                    && address.set(now, true)
+                {
+                    let name = Name::new(BIND_ADDRESS);
+                    out.push(Output::Condition { name, met: true });
+                }
+            }
             Input::Working { worker, stable } => {
                 let known = self.workers.contains_key(&worker);
                 let mark =

@@ -5,6 +5,8 @@
 //! contract, and the world to its own promises: limits hold, and every ask ends in exactly one
 //! answer.
 
+#[path = "mistakes/mod.rs"]
+mod mistakes;
 #[path = "fuzz/world.rs"]
 mod world;
 
@@ -38,3 +40,8 @@ mod roles;
 mod singular;
 #[path = "fuzz/waiting.rs"]
 mod waiting;
+
+#[test]
+fn every_mistake_is_caught() {
+    mistakes::all_are_caught("fuzz");
+}

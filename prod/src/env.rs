@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::SystemTime;
 
 use openraft::AsyncRuntime;
 use portcullis_core::lease::{Applied, Entry};
@@ -42,6 +43,11 @@ pub trait Env: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = T> + Send {
         async { work() }
     }
+    /// The date by this host's calendar, for the validity of certificates and nothing else; none
+    /// where hosts have no calendar, and certificates are valid for ever.
+    fn today(&self) -> Option<SystemTime> {
+        None
+    }
     /// The root of this host's randomness.
     fn seed(&self) -> Seed;
     /// Binds a port; port 0 lets the host choose. Says which it got.
@@ -71,6 +77,16 @@ pub trait Env: Clone + Send + Sync + 'static {
     }
     /// Opens, or creates, a file of the data folder by its plain name.
     fn open(&self, file: &str) -> io::Result<Self::Disk>;
+    /// What a file of somebody else's looks like from outside, by its path. Refused by hosts without a
+    /// file system. Quick, as a file of this machine is.
+    fn look(&self, _: &Path) -> io::Result<Look> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// All of such a file, and what it looked like then. Refused if it is longer than `most` bytes,
+    /// is no text, or is no file.
+    fn read(&self, _: &Path, _most: u64) -> io::Result<(Look, String)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Bytes of memory that the process of this host uses, and how many it may; none where it has no
     /// process of its own. Cheap enough to ask several times a second.
     fn memory(&self) -> Option<(u64, u64)> {
@@ -93,6 +109,18 @@ pub struct Ends {
     pub from: SocketAddr,
     /// Which address was dialled.
     pub to: SocketAddr,
+}
+
+/// What a file looks like from outside: where this is the same, so is what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// Which file of the file system it is.
+    pub inode: u64,
+    /// How many bytes it has.
+    pub size: u64,
+    /// When anything about it was changed last, in nanoseconds of the file system's own clock: what
+    /// is in it, or who may read it.
+    pub changed: i128,
 }
 
 /// What a process uses of what the machine has.

@@ -18,8 +18,9 @@ use rustix::net::sockopt;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tracing::{debug, trace};
 
-use crate::env::{Ends, Env, Fact, Process};
+use crate::env::{Ends, Env, Fact, Look, Process};
 
+mod files;
 mod local;
 mod stream;
 
@@ -173,6 +174,10 @@ impl Env for Tokio {
         tokio::task::spawn_blocking(work).await.expect("the work does not panic")
     }
 
+    fn today(&self) -> Option<SystemTime> {
+        Some(today())
+    }
+
     fn seed(&self) -> Seed {
         self.host.seed
     }
@@ -236,6 +241,14 @@ impl Env for Tokio {
         FileBackend::new(file).map_err(|error| {
             io::Error::other(format!("{} is in use or damaged: {error}", path.display()))
         })
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        files::look(path)
+    }
+
+    fn read(&self, path: &Path, most: u64) -> io::Result<(Look, String)> {
+        files::read(path, most)
     }
 
     fn memory(&self) -> Option<(u64, u64)> {

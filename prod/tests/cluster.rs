@@ -11,15 +11,18 @@ use std::time::Duration;
 
 use common::World;
 use disk::Disk;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::impls::TokioRuntime;
 use portcullis::env::Env;
 use portcullis::peer::{
     self, Admission, Failure, Handler, Hello, Link, Links, Network, Reply, Request,
 };
 use portcullis::raft::{
-    self, Config, Identity, Leases, Observed, Proposed, Raft, Role, Roles, Store, Table, Writer,
+    self, Config, Identity, Leases, NotWritten, Observed, Proposed, Raft, Role, Roles, Store,
+    Table, Writer,
 };
 use portcullis_core::lease::{Command, Entry, Key, Operation};
+use portcullis_core::members::{self, Done, Member, Preference, Versions, Wanted};
 use portcullis_core::queue::Answer;
 use portcullis_core::{Address, GlobalTime, NodeId};
 use tokio::io::DuplexStream;
@@ -283,6 +286,47 @@ async fn asks_are_answered_and_nobody_waits_for_a_dead_peer() {
     let failed = link.call(&Request::ReadIndex, patience).await.unwrap_err();
     assert_eq!(failed, Failure::Unreachable);
     assert!(cluster.world.now().since(before) < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn nothing_is_written_that_a_member_does_not_read() {
+    let cluster = Cluster::start(quick()).await;
+    let member = |id: u64, most| Member {
+        address: Address::from(format!("host-{id}:1")),
+        api: Vec::new(),
+        domain: "".into(),
+        reads: Versions { least: 1, most },
+    };
+    let members = [(1, 2), (2, 2), (3, 1)].map(|(id, most)| (NodeId(id), member(id, most)));
+    let found = members::Command::Found { members: members.into(), wanted: Wanted::default() };
+    let prefer = members::Command::Prefer { node: NodeId(2), preference: Some(Preference::Vote) };
+    // As an operator does, until it is known what came of it.
+    let propose = async |command: &members::Command| loop {
+        let leader = &cluster.nodes[&cluster.leader().await];
+        let writes = leader.leases.view().members().writes();
+        match raft::propose_members(&leader.raft, writes, command.clone()).await {
+            Err(NotWritten::Definite { .. } | NotWritten::Unknown) => {}
+            done => break done,
+        }
+    };
+    assert_eq!(propose(&found).await, Ok(Ok(Done::Noted)));
+    let logged = async || {
+        let leader = &cluster.nodes[&cluster.leader().await];
+        leader.raft.metrics().borrow_watched().last_log_index
+    };
+    let before = logged().await;
+    let too_new = NotWritten::TooNew { version: 2, writes: 1 };
+    assert_eq!(propose(&prefer).await, Err(too_new));
+    assert_eq!(logged().await, before, "it never reached the log");
+    // The last one is upgraded.
+    let update = members::Command::Update { node: NodeId(3), member: member(3, 2) };
+    assert_eq!(propose(&update).await, Ok(Ok(Done::Noted)));
+    assert_eq!(propose(&prefer).await, Ok(Ok(Done::Noted)));
+    cluster.agree().await;
+    for node in cluster.nodes.values() {
+        let wish = node.leases.view().members().preference(NodeId(2));
+        assert_eq!(wish, Some(Preference::Vote));
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #[path = "live/balanced.rs"]
 mod balanced;
+#[path = "live/bound.rs"]
+mod bound;
 #[path = "live/drain.rs"]
 mod drain;
 #[path = "live/followed.rs"]
@@ -16,6 +18,8 @@ mod hung_up;
 mod memory;
 #[path = "live/moved.rs"]
 mod moved;
+#[path = "live/operated.rs"]
+mod operated;
 #[path = "live/processes.rs"]
 mod processes;
 #[path = "live/proxied.rs"]

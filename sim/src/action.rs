@@ -9,6 +9,7 @@ use std::time::Duration;
 use portcullis_core::NodeId;
 use serde::{Deserialize, Serialize};
 
+use crate::addresses::{Hosts, Written};
 use crate::scenario::runs;
 use crate::settings::{Bytes, duration};
 
@@ -33,6 +34,12 @@ pub enum Action {
     Remove { node: Role },
     /// Direct: the operator switches the controller port on or off, with everything running.
     ControllerPort { node: Role, on: bool },
+    /// Direct: somebody writes the file that says where the controller door is to be bound: hosts, or
+    /// `garbled`, or `gone`. A host becomes one of the controller's.
+    BindFile { node: Role, says: Written },
+    /// Direct: the controller has these hosts, such as `10.0.0.1@mgmt` in the space `mgmt`, and every
+    /// controller is told so by its operator. Nobody answers at those that it had before.
+    ApiAddresses { node: Role, are: Hosts },
     /// Direct: the controller cannot reach itself.
     LoseItself { node: Role },
     /// What is sent is lost, and so are the connections; `one-way`, only from `from` to `to`.
@@ -125,10 +132,17 @@ impl Action {
             | Action::Join { .. }
             | Action::Remove { .. }
             | Action::ControllerPort { .. }
+            | Action::BindFile { .. }
+            | Action::ApiAddresses { .. }
             | Action::Herd
             | Action::RestartAgents
             | Action::Claims(_) => false,
         }
+    }
+
+    /// Whether it is about where controllers are.
+    pub fn moves_controllers(&self) -> bool {
+        matches!(self, Action::BindFile { .. } | Action::ApiAddresses { .. })
     }
 
     /// Whether it is about who belongs to the cluster.
@@ -140,6 +154,8 @@ impl Action {
             | Action::Stop { .. }
             | Action::Pause { .. }
             | Action::ControllerPort { .. }
+            | Action::BindFile { .. }
+            | Action::ApiAddresses { .. }
             | Action::LoseItself { .. }
             | Action::Partition { .. }
             | Action::Hold { .. }
@@ -174,6 +190,8 @@ impl Action {
             | Action::Join { node }
             | Action::Remove { node }
             | Action::ControllerPort { node, .. }
+            | Action::BindFile { node, .. }
+            | Action::ApiAddresses { node, .. }
             | Action::LoseItself { node }
             | Action::SlowDisk { node, .. } => {
                 if !runs(node) {
@@ -213,6 +231,8 @@ impl Action {
             | Action::Join { node }
             | Action::Remove { node }
             | Action::ControllerPort { node, .. }
+            | Action::BindFile { node, .. }
+            | Action::ApiAddresses { node, .. }
             | Action::LoseItself { node }
             | Action::SlowDisk { node, .. } => fill(node),
             Action::Partition { from, to, .. }
@@ -238,6 +258,8 @@ impl fmt::Display for Action {
             Action::ControllerPort { node, on } => {
                 write!(f, "controller-port {node} {}", if *on { "on" } else { "off" })
             }
+            Action::BindFile { node, says } => write!(f, "bind-file {node} {says}"),
+            Action::ApiAddresses { node, are } => write!(f, "api-addresses {node} {are}"),
             Action::LoseItself { node } => write!(f, "lose-itself {node}"),
             Action::Partition { from, to, one_way: false } => write!(f, "partition {from} | {to}"),
             Action::Partition { from, to, one_way: true } => write!(f, "partition {from} > {to}"),
@@ -279,6 +301,14 @@ impl FromStr for Action {
             "remove" => Ok(Action::Remove { node: rest.parse()? }),
             "restart" => Ok(Action::Restart { node: rest.parse()? }),
             "lose-itself" => Ok(Action::LoseItself { node: rest.parse()? }),
+            "bind-file" => {
+                let (node, says) = rest.split_once(' ').unwrap_or((rest, ""));
+                Ok(Action::BindFile { node: node.parse()?, says: says.parse()? })
+            }
+            "api-addresses" => {
+                let (node, are) = rest.split_once(' ').unwrap_or((rest, ""));
+                Ok(Action::ApiAddresses { node: node.parse()?, are: are.parse()? })
+            }
             "controller-port" => match rest.rsplit_once(' ') {
                 Some((node, "on")) => Ok(Action::ControllerPort { node: node.parse()?, on: true }),
                 Some((node, "off")) => {

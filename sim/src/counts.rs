@@ -111,6 +111,12 @@ pub struct Counts {
     pub sent_elsewhere: u64,
     stopping: BTreeSet<NodeId>,
     pub errors: u64,
+    /// Complaints of controllers about their files, doors that moved while they were bound, and lists
+    /// that agents wrote down.
+    pub complaints: u64,
+    pub doors_moved: u64,
+    pub lists_written: u64,
+    bound: BTreeSet<NodeId>,
     /// Changes of voters, and of the leader, that were ordered; processes that ended by themselves.
     pub appointed: u64,
     pub handed_over: u64,
@@ -219,6 +225,7 @@ impl Counts {
             Input::Reconfigured { .. } => self.toggled += 1,
             Input::Started => {
                 self.stopping.remove(&node);
+                self.bound.remove(&node);
             }
             Input::Stopping => {
                 self.stopping.insert(node);
@@ -259,6 +266,7 @@ impl Counts {
             | Input::Linked { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Heard { .. }
             | Input::Memory { .. } => {}
         }
@@ -283,6 +291,8 @@ impl Counts {
             }
             Output::Redirect { .. } if self.stopping.contains(&node) => self.sent_elsewhere += 1,
             Output::Stopped => self.stopped += 1,
+            Output::Complain { .. } => self.complaints += 1,
+            Output::Bind { .. } => self.doors_moved += u64::from(!self.bound.insert(node)),
             Output::Hangup { .. } => self.controllers.entry(node).or_default().hangups += 1,
             Output::Send { ask, .. } => {
                 self.forwarded += 1;
@@ -376,9 +386,9 @@ impl Counts {
         match output {
             agent::Output::Dial { .. } => self.dials += 1,
             agent::Output::Hangup => self.connected(at, facts),
+            agent::Output::Remember { .. } => self.lists_written += 1,
             agent::Output::Login
             | agent::Output::Ping
-            | agent::Output::Remember { .. }
             | agent::Output::Send { .. }
             | agent::Output::Answer { .. }
             | agent::Output::Lead { .. }
@@ -564,6 +574,10 @@ impl fmt::Display for Counts {
         }
         if let Some(singles) = &self.singles {
             row(f, "single workers", &singles.figures())?;
+        }
+        if self.complaints + self.doors_moved > 0 {
+            let moves = [("complaints", self.complaints), ("moved", self.doors_moved)];
+            row(f, "controller doors", &moves)?;
         }
         if self.stopped > 0 {
             let stops = [("stopped", self.stopped), ("sent elsewhere", self.sent_elsewhere)];

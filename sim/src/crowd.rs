@@ -121,6 +121,8 @@ impl Crowd {
             | Output::Hold { .. }
             | Output::Admit { .. }
             | Output::Condition { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Stopped
             | Output::Refuse { .. }
             | Output::Open { .. }

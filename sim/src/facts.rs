@@ -254,6 +254,7 @@ impl Facts {
             | Input::Linked { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Heard { .. }
             | Input::Memory { .. }
             | Input::Stopping => {}
@@ -327,6 +328,8 @@ impl Facts {
             | Output::Accept { .. }
             | Output::Hold { .. }
             | Output::Condition { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Shut { .. }
             | Output::Hangup { .. }
             | Output::Send { .. }
@@ -353,7 +356,7 @@ impl Facts {
             Deed::Left(node) => self.died(at, *node),
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::FindItself(_) | Deed::Resume(_) => self.faults -= 1,
-            Deed::ControllerPort { .. } => {}
+            Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
             }

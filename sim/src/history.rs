@@ -19,6 +19,7 @@ use crate::coverage::Coverage;
 use crate::facts::Facts;
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
+use crate::report::{Gauges, Record};
 use crate::settings::Bytes;
 use crate::singular::Single;
 use crate::stage::{Deed, Parts};
@@ -153,10 +154,10 @@ impl fmt::Display for Hash {
 }
 
 /// One line of the history, as it is kept.
-struct Line {
-    at: Time,
-    who: Who,
-    text: String,
+pub struct Line {
+    pub at: Time,
+    pub who: Who,
+    pub text: String,
 }
 
 impl fmt::Display for Line {
@@ -196,6 +197,8 @@ pub struct History {
     members: bool,
     log: bool,
     converged: Option<Time>,
+    /// What a report needs, if there is to be one.
+    record: Option<Box<Record>>,
     /// Which states it goes through, if anybody wants to know.
     coverage: Option<Coverage>,
 }
@@ -230,6 +233,7 @@ impl History {
             agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
             log,
             converged: None,
+            record: None,
             coverage: None,
         }
     }
@@ -237,6 +241,23 @@ impl History {
     /// Has the run go on whatever breaks.
     pub fn whole(self) -> History {
         History { whole: true, ..self }
+    }
+
+    /// Keeps what a report needs.
+    pub fn recorded(self, plan: &Plan) -> History {
+        History { record: Some(Box::new(Record::new(plan))), ..self }
+    }
+
+    /// Whether anybody wants to be shown [`Gauges`].
+    pub fn is_recorded(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Takes note of what no event tells. It is no part of the history: no check sees it.
+    pub fn show(&mut self, at: Time, node: NodeId, gauges: Gauges) {
+        if let Some(record) = &mut self.record {
+            record.show(at, node, gauges);
+        }
     }
 
     /// Has it take note of the states that it goes through.
@@ -268,9 +289,16 @@ impl History {
             self.keep(at, who);
         }
         self.counts.note(at, who, &event, &self.facts);
+        if let Some(record) = &mut self.record {
+            record.note(at, who, &event, &self.facts);
+        }
         for watched in self.watched.iter_mut().filter(|one| one.always && one.broke.is_none()) {
             if let Err(message) = watched.check.always(at, who, &event, &self.facts) {
-                watched.broke = Some(Break { at, half: Half::Always, message });
+                let broke = Break { at, half: Half::Always, message };
+                if let Some(record) = &mut self.record {
+                    record.broke(watched.check.name(), &broke, &self.lines);
+                }
+                watched.broke = Some(broke);
                 self.enough = true;
             }
         }
@@ -318,6 +346,9 @@ impl History {
                 one.broke = Some(Break { at: now, half: Half::Settled, message });
             }
         }
+        if let Some(record) = &mut self.record {
+            record.end(now);
+        }
         let checks = self.watched.into_iter().map(|one| check::Found {
             name: one.check.name(),
             sentence: one.check.sentence(),
@@ -332,6 +363,7 @@ impl History {
             hash: self.hash,
             coverage: self.coverage,
             lines: self.lines.iter().map(Line::to_string).collect(),
+            record: self.record,
         }
     }
 
@@ -370,6 +402,9 @@ impl History {
             // A reader that has had enough, such as `head`, ends nothing but the printing.
             self.log = writeln!(std::io::stdout(), "{line}").is_ok();
         }
+        if let Some(record) = self.record.as_mut().filter(|record| record.reads()) {
+            record.line(&line);
+        }
         self.lines.push_back(line);
     }
 }
@@ -384,6 +419,7 @@ pub struct Found {
     pub hash: Hash,
     pub coverage: Option<Coverage>,
     pub lines: Vec<String>,
+    pub record: Option<Box<Record>>,
 }
 
 /// A number for what an agent was told. What it leaves out, its controller was told in full.

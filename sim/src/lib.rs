@@ -10,6 +10,7 @@ compile_error!(
 );
 
 mod action;
+mod addresses;
 mod agents;
 mod chaos;
 mod check;
@@ -28,6 +29,7 @@ mod members;
 mod outcome;
 mod picture;
 mod plan;
+mod report;
 mod scenario;
 mod settings;
 mod singles;

@@ -6,6 +6,7 @@ use portcullis_core::members::{Command, Member, READS, Wanted};
 use portcullis_core::{Address, NodeId, roles};
 use serde::{Deserialize, Serialize};
 
+use crate::addresses;
 use crate::plan::Plan;
 use crate::settings::duration;
 
@@ -57,10 +58,19 @@ pub fn founds(plan: &Plan, node: NodeId) -> bool {
     plan.settings.members.as_ref().is_none_or(|members| members.founds(node))
 }
 
-/// A controller as the log has it.
-pub fn member(node: NodeId) -> Member {
-    let address = Address::from(format!("{node}:17022"));
-    let api = vec![Address::from(format!("{node}:17070"))];
+/// A controller as the log has it in the beginning.
+pub fn member(plan: &Plan, node: NodeId) -> Member {
+    let (address, api) = match plan.settings.addresses {
+        Some(_) => {
+            let api =
+                addresses::at_home(node).iter().map(|at| Address::from(at.joined())).collect();
+            (addresses::controller_door(&addresses::home(node)), api)
+        }
+        None => {
+            let at = |port: u16| Address::from(format!("{node}:{port}"));
+            (at(17_022), vec![at(17_070)])
+        }
+    };
     Member { address, api, domain: "".into(), reads: READS }
 }
 
@@ -68,5 +78,5 @@ pub fn member(node: NodeId) -> Member {
 pub fn found(plan: &Plan) -> Command {
     let members = plan.controllers().filter(|node| founds(plan, *node));
     let wanted = plan.settings.members.as_ref().map(Members::wanted).unwrap_or_default();
-    Command::Found { members: members.map(|node| (node, member(node))).collect(), wanted }
+    Command::Found { members: members.map(|node| (node, member(plan, node))).collect(), wanted }
 }

@@ -64,6 +64,9 @@ pub const SOMETIMES: &[Sight] = &[
     ("old_fence_refused", |counts| counts.singles().refused > 0),
     ("paused", |counts| counts.paused > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
+    ("complained", |counts| counts.complaints > 0),
+    ("door_moved", |counts| counts.doors_moved > 0),
+    ("lists_written", |counts| counts.lists_written > 0),
 ];
 
 /// How a check broke.
@@ -145,6 +148,16 @@ impl<'a> Outcome<'a> {
         &self.verdict
     }
 
+    /// What was run.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
+    }
+
+    /// How it was run.
+    pub fn ran(&self) -> Ran {
+        self.ran
+    }
+
     /// What it was judged by.
     pub fn found(&self) -> &Found {
         &self.found
@@ -202,7 +215,8 @@ impl<'a> Outcome<'a> {
     }
 }
 
-fn seen(name: &str, counts: &Counts) -> bool {
+/// Whether the counts tell of something to be seen.
+pub fn seen(name: &str, counts: &Counts) -> bool {
     SOMETIMES.iter().any(|(known, seen)| *known == name && seen(counts))
 }
 

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::action::{Action, Claims, Role};
 use crate::action::{Second, seconds};
+use crate::addresses::Addresses;
 use crate::members::Members;
 use crate::scenario::{Fault, Scenario, Unreadable, Work};
 use crate::settings::{
@@ -54,6 +55,8 @@ pub struct Settings {
     pub controllers: Controllers,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Members>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Addresses>,
     pub agents: Agents,
     pub network: Network,
     pub balance: Balance,
@@ -112,6 +115,7 @@ impl Plan {
             settles_within: scenario.settles_within,
             controllers: scenario.controllers.clone(),
             members: scenario.members.clone(),
+            addresses: scenario.addresses.as_ref().map(|one| one.get_ref().clone()),
             agents: scenario.agents.clone(),
             network: scenario.network.clone(),
             balance: scenario.balance.clone(),

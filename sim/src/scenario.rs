@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::addresses::Addresses;
 use crate::chaos::Chaos;
 use crate::members::Members;
 use crate::plan::{Action, Claims, Role};
@@ -44,6 +45,9 @@ pub struct Scenario {
     pub controllers: Controllers,
     #[serde(default)]
     pub members: Option<Members>,
+    /// Where controllers are, if they can be elsewhere.
+    #[serde(default)]
+    pub addresses: Option<Spanned<Addresses>>,
     #[serde(default)]
     pub agents: Agents,
     #[serde(default)]
@@ -159,6 +163,16 @@ impl Scenario {
                 fits.map_err(|message| (front.span(), message.to_string()))?;
             }
         }
+        if let Some(addresses) = &self.addresses {
+            let refuse = |message: &str| Err((addresses.span(), message.to_owned()));
+            if self.engines.iter().any(|engine| *engine != Engine::Direct) {
+                return refuse("`direct` alone knows of hosts");
+            }
+            let files = addresses.get_ref().bind_files;
+            if files && (self.members.is_none() || self.controllers.controller_api_port == 0) {
+                return refuse("`bind-files` need a table `members` and a `controller-api-port`");
+            }
+        }
         for fault in &self.fault {
             let refuse = |message: String| Err((fault.span(), message));
             let Fault { at, between, lasts, action } = fault.get_ref();
@@ -185,6 +199,9 @@ impl Scenario {
             }
             if self.members.is_none() && action.changes_members() {
                 return refuse("members change only where there is a table `members`".into());
+            }
+            if self.addresses.is_none() && action.moves_controllers() {
+                return refuse("controllers move only where there is a table `addresses`".into());
             }
         }
         for workload in &self.workload {

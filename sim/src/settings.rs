@@ -361,6 +361,10 @@ pub struct Policy {
     pub majorities: bool,
     /// Whether what single workers work upon refuses an older fence than it has seen.
     pub fenced: bool,
+    /// Direct, with a table `addresses`: whether nobody is ever told, and nobody writes, that
+    /// controllers are nowhere. Without it a controller is told of by its addresses in
+    /// `juju-mgmt-space` alone, and agents write what they are told (LP 1888453).
+    pub keeps_lists: bool,
 }
 
 /// What the one door does with those who come before a controller is connected to itself and knows a
@@ -397,6 +401,7 @@ impl Default for Policy {
             counts_from_asking: true,
             majorities: true,
             fenced: true,
+            keeps_lists: true,
         }
     }
 }

@@ -30,6 +30,20 @@ impl Spread {
         self.longest = self.longest.max(took);
     }
 
+    /// Counts all that another has counted.
+    pub fn merge(&mut self, other: &Spread) {
+        for (micros, count) in &other.buckets {
+            *self.buckets.entry(*micros).or_default() += count;
+        }
+        self.count += other.count;
+        self.longest = self.longest.max(other.longest);
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// What this many of a hundred do not exceed; zero if there is none.
     pub fn percent(&self, share: u64) -> Duration {
         let rank = (self.count * share).div_ceil(100);

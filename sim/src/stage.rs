@@ -11,6 +11,7 @@ use std::time::Duration;
 use portcullis_core::{NodeId, Time};
 
 use crate::action::{Action, Claims, Group, Role, Second};
+use crate::addresses::{Hosts, Written};
 use crate::plan::Plan;
 use crate::settings::Bytes;
 
@@ -62,6 +63,10 @@ pub enum Deed {
     Resume(NodeId),
     /// The operator switches the controller port on or off.
     ControllerPort { node: NodeId, on: bool },
+    /// Somebody writes the file that says where the controller door is to be bound.
+    BindFile { node: NodeId, says: Written },
+    /// From now on the controller has these hosts, and no others.
+    ApiAddresses { node: NodeId, are: Hosts },
     /// From now on the controller cannot reach itself.
     LoseItself(NodeId),
     /// It can again.
@@ -118,6 +123,8 @@ impl Deed {
             | Deed::Pause(_)
             | Deed::Resume(_)
             | Deed::ControllerPort { .. }
+            | Deed::BindFile { .. }
+            | Deed::ApiAddresses { .. }
             | Deed::LoseItself(_)
             | Deed::FindItself(_)
             | Deed::SlowDisk { .. }
@@ -143,6 +150,8 @@ impl fmt::Display for Deed {
             Deed::Resume(node) => write!(f, "resume {node}"),
             Deed::ControllerPort { node, on: true } => write!(f, "controller port of {node} on"),
             Deed::ControllerPort { node, on: false } => write!(f, "controller port of {node} off"),
+            Deed::BindFile { node, says } => write!(f, "bind file of {node} says {says}"),
+            Deed::ApiAddresses { node, are } => write!(f, "api addresses of {node} are {are}"),
             Deed::LoseItself(node) => write!(f, "{node} loses itself"),
             Deed::FindItself(node) => write!(f, "{node} finds itself"),
             Deed::Cut { from, to } => write!(f, "cut {from} > {to}"),
@@ -260,6 +269,14 @@ impl Stage {
             Action::ControllerPort { node, on } => {
                 let port = |node| Deed::ControllerPort { node, on: *on };
                 return out.extend(self.nodes(node, parts).map(port));
+            }
+            Action::BindFile { node, says } => {
+                let written = |node| Deed::BindFile { node, says: says.clone() };
+                return out.extend(self.nodes(node, parts).map(written));
+            }
+            Action::ApiAddresses { node, are } => {
+                let moved = |node| Deed::ApiAddresses { node, are: are.clone() };
+                return out.extend(self.nodes(node, parts).map(moved));
             }
             Action::Restart { node } => {
                 let states = nodes(node, State::Down);

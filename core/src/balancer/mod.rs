@@ -32,6 +32,7 @@ use alloc::vec::Vec;
 
 use crate::Machine;
 use crate::ids::{ConnectionId, NodeId};
+use crate::mistake::Mistake;
 use crate::seed::{Rng, Seed};
 use crate::time::{Time, Timeout};
 pub use words::{Config, Input, Load, Output, Policy};
@@ -136,6 +137,8 @@ impl Balancer {
         assert!(!config.tell_every.is_zero(), "a count would be told without end");
         assert!(config.stale_after > config.tell_every, "every count would be stale");
         assert!(config.relief_until < config.relief_from, "relief would never end");
+        let forever = if Mistake::StaleCount.made() { 1_000 } else { 1 };
+        let config = Config { stale_after: config.stale_after * forever, ..config };
         Balancer {
             config,
             node,
@@ -190,6 +193,10 @@ impl Balancer {
     fn target(&self) -> Option<NodeId> {
         let share = self.share()?;
         let below = self.takers().filter(|(_, peer)| peer.agents() < share);
+        if Mistake::SurplusToFullest.made() {
+            let most = self.takers().max_by_key(|(node, peer)| (peer.agents(), *node));
+            return most.map(|(node, _)| node);
+        }
         below.min_by_key(|(node, peer)| (peer.agents(), *node)).map(|(node, _)| node)
     }
 
@@ -219,6 +226,7 @@ impl Balancer {
         self.shedding = match self.config.policy {
             Policy::Shed | Policy::Redirect => self.share().is_some_and(|share| {
                 let (now, surplus) = (self.agents(), self.config.surplus_of(share));
+                let surplus = if Mistake::NoHysteresis.made() { 1 } else { surplus };
                 let told = self.told.unwrap_or(now);
                 // The others have grown too since they told their counts.
                 let own = now.min(told);
@@ -265,6 +273,7 @@ impl Balancer {
         let takers = self.takers().filter(|(_, peer)| peer.agents() < share).count().max(1);
         let givers = 1 + self.peers.values().filter(|peer| peer.agents() > share).count();
         let times = u32::try_from(givers.div_ceil(takers)).unwrap_or(u32::MAX);
+        let times = if Mistake::MovedAtOnce.made() { 0 } else { times };
         self.move_at = now + self.config.moves_rate.saturating_mul(times);
     }
 
@@ -294,7 +303,8 @@ impl Balancer {
         };
         let wanted = self.relief || (self.shedding && targeted);
         let (since, _) = self.agents.first().filter(|_| wanted)?;
-        Some((since + self.config.move_again_after).max(self.move_at))
+        let rest = self.config.move_again_after * u32::from(!Mistake::NoHysteresis.made());
+        Some((since + rest).max(self.move_at))
     }
 
     /// What falls due next.

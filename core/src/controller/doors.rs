@@ -7,7 +7,7 @@ use crate::Machine;
 use crate::ids::{AskId, ConnectionId, Door, NodeId};
 use crate::sessions::{self, Why};
 use crate::time::Time;
-use crate::{admission, balancer, listener, readiness};
+use crate::{admission, balancer, bind, listener, readiness};
 
 impl Controller {
     /// Somebody was let in; whoever slips in while this controller stops is hung up.
@@ -87,6 +87,34 @@ impl Controller {
             (false, false) | (true, true) => return,
         };
         self.listen(now, input, out);
+    }
+
+    /// The file that says where the controller door is to be bound was looked at.
+    pub(super) fn offered(&mut self, now: Time, offer: bind::Input, out: &mut Vec<Output>) {
+        let mut orders = Vec::new();
+        if let Some(bind) = &mut self.bind {
+            bind.handle(now, offer, &mut orders);
+        }
+        self.addressed(now, orders, out);
+    }
+
+    /// Passes on where the controller door is to be, before it is ordered open there.
+    pub(super) fn addressed(
+        &mut self,
+        now: Time,
+        orders: Vec<bind::Output>,
+        out: &mut Vec<Output>,
+    ) {
+        for order in orders {
+            match order {
+                bind::Output::Bind { host } => {
+                    out.push(Output::Bind { host });
+                    self.prepare(now, readiness::Input::Addressed, out);
+                    self.listen(now, listener::Input::Addressed, out);
+                }
+                bind::Output::Complain { lack } => out.push(Output::Complain { lack }),
+            }
+        }
     }
 
     pub(super) fn listen(&mut self, now: Time, input: listener::Input, out: &mut Vec<Output>) {

@@ -18,6 +18,7 @@ use core::time::Duration;
 
 use super::{Controller, Output, Place};
 use crate::ids::{AskId, ConnectionId, NodeId};
+use crate::mistake::Mistake;
 use crate::sessions::{Party, Why};
 use crate::time::{Time, Timeout, micros};
 use crate::{balancer, listener};
@@ -150,6 +151,9 @@ impl Controller {
     fn send_away(&mut self, connection: ConnectionId, out: &mut Vec<Output>) {
         let Some(drain) = &mut self.drain else { return };
         drain.told.insert(connection);
+        if Mistake::DrainForgets.made() {
+            return;
+        }
         let party = self.sessions.get(connection).and_then(|(_, party)| party);
         let to = if party == Some(Party::Agent) { drain.target() } else { None };
         out.push(match to {

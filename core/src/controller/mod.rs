@@ -11,6 +11,7 @@ mod drain;
 mod words;
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
@@ -18,6 +19,7 @@ use core::time::Duration;
 use crate::Machine;
 use crate::admission::Admission;
 use crate::balancer::{self, Balancer};
+use crate::bind::Bind;
 use crate::clock::{self, Anchor, Clock};
 use crate::forward::{self, Forward};
 use crate::ids::{AskId, ConnectionId, NodeId};
@@ -53,6 +55,8 @@ pub struct Controller {
     admission: Admission,
     listener: Listener,
     readiness: Readiness,
+    /// None where no file says where to be bound.
+    bind: Option<Bind>,
     sessions: Sessions,
     balancer: Balancer,
     queue: Queue,
@@ -74,12 +78,17 @@ impl Controller {
     /// A controller that has not started; it draws from this seed.
     pub fn new(config: Config, seed: Seed) -> Controller {
         assert!(config.asks_per_connection_max > 0, "nobody could ever ask");
+        let address_awaited = config.bind.is_some();
         Controller {
             node: config.node,
             asks_per_connection_max: config.asks_per_connection_max,
             admission: Admission::new(config.admission, config.listener.logins_max),
-            listener: Listener::new(config.listener),
-            readiness: Readiness::new(config.readiness, config.node),
+            listener: Listener::new(listener::Config { address_awaited, ..config.listener }),
+            readiness: Readiness::new(
+                readiness::Config { address_awaited, ..config.readiness },
+                config.node,
+            ),
+            bind: config.bind.map(Bind::new),
             sessions: Sessions::new(config.sessions),
             balancer: Balancer::new(config.balancer, config.node, seed),
             queue: Queue::new(config.queue),
@@ -105,6 +114,11 @@ impl Controller {
         &self.readiness
     }
 
+    /// Where the controller door is to be bound, if a file says it.
+    pub fn bind(&self) -> Option<&Bind> {
+        self.bind.as_ref()
+    }
+
     /// The front of the log here, for its figures.
     pub fn queue(&self) -> &Queue {
         &self.queue
@@ -126,6 +140,8 @@ impl Controller {
             },
             api_door: self.listener.phase().into(),
             conditions: self.readiness.conditions(),
+            bound: self.bind.as_ref().and_then(Bind::bound).map(String::from),
+            lack: self.bind.as_ref().and_then(Bind::lack).cloned(),
             held: self.listener.held(),
             draining: self.drain.as_ref().map(Drain::left),
             connections: self.sessions.len(),
@@ -392,6 +408,7 @@ impl Machine for Controller {
             Input::Working { worker, stable } => {
                 self.prepare(now, readiness::Input::Working { worker, stable }, out);
             }
+            Input::Offered { offer } => self.offered(now, offer, out),
             // Whoever stops sends agents elsewhere by its own list.
             Input::Heard { .. } if self.drain.is_some() => {}
             Input::Heard { from, load } => {
@@ -416,6 +433,7 @@ impl Machine for Controller {
             self.forward.poll_timeout(),
             self.waits.poll_timeout(),
             self.clock.poll_timeout(),
+            self.bind.as_ref().and_then(Machine::poll_timeout),
             self.drain.as_ref().and_then(Drain::poll_timeout),
         ]
         .into_iter()
@@ -454,6 +472,12 @@ impl Machine for Controller {
         let mut orders = Vec::new();
         self.waits.handle_timeout(now, &mut orders);
         self.waited(now, orders, out);
+
+        let mut orders = Vec::new();
+        if let Some(bind) = &mut self.bind {
+            bind.handle_timeout(now, &mut orders);
+        }
+        self.addressed(now, orders, out);
 
         self.drain_on(now, out);
         self.finish(out);

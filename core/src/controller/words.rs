@@ -8,6 +8,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::balancer::Load;
+use crate::bind::{self, Lack};
 use crate::ids::{AskId, BatchId, ConnectionId, Door, Name, NodeId};
 use crate::lease::{Entry, Key, Operation, Outcome};
 use crate::listener::Kind;
@@ -30,6 +31,9 @@ pub struct Config {
     pub listener: listener::Config,
     /// What the agents' door waits for.
     pub readiness: readiness::Config,
+    /// How the file is followed that says where the controller door is to be bound; none where no
+    /// file says it.
+    pub bind: Option<bind::Config>,
     /// The connections.
     pub sessions: sessions::Config,
     /// Which agents go elsewhere.
@@ -58,6 +62,7 @@ impl Config {
             admission: admission::Config::default(),
             listener: listener::Config::default(),
             readiness: readiness::Config::default(),
+            bind: None,
             sessions: sessions::Config::default(),
             balancer: balancer::Config::default(),
             queue: queue::Config::default(),
@@ -147,6 +152,9 @@ pub enum Input {
     /// A worker of the embedding program is stable, or not. The API door waits for it from its
     /// first mention on, which so belongs before `Started`.
     Working { worker: Name, stable: bool },
+    /// The file that says where the controller door is to be bound was looked at. Not heard where
+    /// there is none.
+    Offered { offer: bind::Input },
     /// Another controller has told its load.
     Heard { from: NodeId, load: Load },
     /// The process uses so many bytes of memory, and dies at the limit, which is above zero.
@@ -202,6 +210,7 @@ impl fmt::Display for Input {
             Input::Committing { index } => write!(f, "committed up to {index}"),
             Input::Working { worker, stable: true } => write!(f, "worker {worker} stable"),
             Input::Working { worker, stable: false } => write!(f, "worker {worker} not stable"),
+            Input::Offered { offer } => write!(f, "bind address {offer}"),
             Input::Heard { from, load } => write!(f, "{from} has {load}"),
             Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
             Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
@@ -258,6 +267,13 @@ pub enum Output {
     Answer { ask: AskId, answer: Answer },
     /// Tell the operator that a condition of the API door is met, or no more.
     Condition { name: Name, met: bool },
+    /// From here on the controller door is bound at this host, in place of any other: what is
+    /// ordered open is opened there. Tell the other controllers once it is.
+    Bind { host: String },
+    /// Tell the operator what is wrong with the file that says where the controller door is to be
+    /// bound: what is waited for, or what was left aside because there is an address. Once for each
+    /// reason.
+    Complain { lack: Lack },
     /// Nothing is left to be done, or no time to do it in: the process may end. Ordered once.
     Stopped,
 }
@@ -288,6 +304,8 @@ impl fmt::Display for Output {
             Output::Condition { name, met } => {
                 readiness::Output::Condition { name: name.clone(), met: *met }.fmt(f)
             }
+            Output::Bind { host } => write!(f, "bind {host}"),
+            Output::Complain { lack } => write!(f, "complain: {lack}"),
             Output::Stopped => f.write_str("stopped"),
         }
     }
@@ -304,6 +322,10 @@ pub struct Status {
     pub api_door: String,
     /// What it waits for, and since when that is met or not.
     pub conditions: Vec<Condition>,
+    /// Where the controller door is to be bound, if a file says so and has said it.
+    pub bound: Option<String>,
+    /// What is wrong with that file, if anything.
+    pub lack: Option<Lack>,
     /// Connections held at the API door; at most `listener.held_max`.
     pub held: usize,
     /// Agents and users that are still here while this controller stops; none unless it does.

@@ -3,6 +3,8 @@
 //! Seed 002: "we compound the issue more by retrying, so more load is applied." Whatever goes wrong,
 //! a controller adds no more than this share to the load that its clients bring.
 
+use crate::mistake::Mistake;
+
 /// How much may be saved and spent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -49,9 +51,9 @@ impl Budget {
 
     /// Takes one retry if it is there, and says whether it was.
     pub fn spend(&mut self) -> bool {
-        let there = self.saved >= 100;
+        let there = self.saved >= 100 || Mistake::BudgetIgnored.made();
         if there {
-            self.saved -= 100;
+            self.saved = self.saved.saturating_sub(100);
             self.spent += 1;
         } else {
             self.denied += 1;

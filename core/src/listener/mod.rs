@@ -13,7 +13,8 @@
 //!    └──Started (one door for all, as Juju without the key)──────────────────┘
 //!  any ──Stopping──▶ Closed
 //!
-//!  controller port: bound from Waiting on, if there is one; may be turned on and off at any time
+//!  controller port: bound from Waiting on, if there is one and it has its address; may be turned
+//!                   on and off at any time, and moved: the former is shut once the next is bound
 //!  API port:        bound while Open; from Waiting on if it holds (controllers first)
 //!
 //!  at a port that holds
@@ -37,6 +38,7 @@ use alloc::vec::Vec;
 
 use crate::Machine;
 use crate::ids::Door;
+use crate::mistake::Mistake;
 use crate::pace::Pace;
 use crate::sessions::Why;
 use crate::time::{Time, Timeout};
@@ -66,6 +68,8 @@ pub struct Listener {
     ports: [Port; 2],
     permits: [Option<Permit>; 2],
     held: Held,
+    /// Whether the controller door has another address since it was last ordered open.
+    moved: bool,
     /// Whether memory is short.
     crowded: bool,
     connections: usize,
@@ -86,6 +90,8 @@ impl Listener {
         assert!(config.memory_max <= 100, "beyond the limit there is no memory");
         assert!(config.memory_again <= config.memory_max, "memory would be short and not short");
         assert!(config.controller_connections_max > 0, "no controller could ever come in");
+        let times = if Mistake::AdmissionOff.made() { 10 } else { 1 };
+        let config = Config { logins_max: config.logins_max * times, ..config };
         Listener {
             pace: Pace::new(config.pace),
             allowed: config.logins_max,
@@ -95,6 +101,7 @@ impl Listener {
             ports: [Port::Shut; 2],
             permits: [None; 2],
             held: Held::default(),
+            moved: false,
             crowded: false,
             connections: 0,
             logins: 0,
@@ -137,7 +144,7 @@ impl Listener {
     }
 
     fn bound(&self, door: Door) -> bool {
-        self.ports[door as usize] == Port::Bound
+        self.ports[door as usize].listens()
     }
 
     /// Whether the door's port is to be bound as things are.
@@ -145,7 +152,8 @@ impl Listener {
         let starts = matches!(self.phase, Phase::Waiting | Phase::Settling { .. });
         match door {
             Door::Controller => {
-                self.config.controller_door && (starts || self.phase == Phase::Open)
+                let addressed = self.config.controller_door && !self.config.address_awaited;
+                addressed && (starts || self.phase == Phase::Open)
             }
             Door::Api => self.phase == Phase::Open || self.config.controllers_first && starts,
         }
@@ -155,26 +163,40 @@ impl Listener {
     fn arrange(&mut self, out: &mut Vec<Output>) {
         for door in DOORS {
             let port = self.ports[door as usize];
+            let moved = door == Door::Controller && self.moved;
             self.ports[door as usize] = match (port, self.wanted(door)) {
-                (Port::Shut, true) => {
-                    out.push(Output::Open { door });
-                    Port::Binding
+                (Port::Shut, true) => self.open(door, Port::Binding, out),
+                (Port::Bound | Port::MovesAgain(_), true) if moved => {
+                    self.open(door, Port::Moving, out)
                 }
-                (Port::Bound, false) => {
-                    self.permits[door as usize] = None;
-                    out.push(Output::Shut { door });
-                    Port::Shut
-                }
+                (Port::Bound | Port::MovesAgain(_), false) => self.shut(door, Port::Shut, out),
+                // Where it is to be it may yet be bound, and is shut then.
+                (Port::Moving, false) => self.shut(door, Port::Binding, out),
                 (Port::Again(_), false) => Port::Shut,
-                (Port::Shut | Port::Binding, _) | (Port::Again(_) | Port::Bound, true) => port,
+                (Port::Shut | Port::Binding, _)
+                | (Port::Again(_) | Port::Bound | Port::Moving | Port::MovesAgain(_), true) => port,
             };
         }
+    }
+
+    fn open(&mut self, door: Door, port: Port, out: &mut Vec<Output>) -> Port {
+        if door == Door::Controller {
+            self.moved = false;
+        }
+        out.push(Output::Open { door });
+        port
+    }
+
+    fn shut(&mut self, door: Door, port: Port, out: &mut Vec<Output>) -> Port {
+        self.permits[door as usize] = None;
+        out.push(Output::Shut { door });
+        port
     }
 
     /// Whether one more of those who are no controllers may come in, apart from the pace.
     fn room(&self) -> bool {
         let coming = usize::from(self.permits[Door::Api as usize] == Some(Permit::Accept));
-        self.phase == Phase::Open
+        (self.phase == Phase::Open || Mistake::HoldForgotten.made())
             && !self.crowded
             && self.connections + coming < self.config.connections_max
             && self.logins + coming < self.allowed.min(self.config.logins_max)
@@ -261,10 +283,12 @@ impl Listener {
     fn phase_ends(&self) -> Option<Timeout> {
         match self.phase {
             Phase::Settling { since } => {
-                Some(Timeout { at: since + self.config.open_delay, why: "open the api door" })
+                let delay = self.config.open_delay * u32::from(!Mistake::DelayForgotten.made());
+                Some(Timeout { at: since + delay, why: "open the api door" })
             }
             Phase::Open => {
-                let lost = self.lost.filter(|_| self.two_phases())?;
+                let shuts = self.two_phases() && !Mistake::LossIgnored.made();
+                let lost = self.lost.filter(|_| shuts)?;
                 Some(Timeout { at: lost + self.config.lost_max, why: "shut the api door" })
             }
             Phase::Idle | Phase::Waiting | Phase::Closed => None,
@@ -315,16 +339,28 @@ impl Machine for Listener {
                     self.phase = Phase::Waiting;
                 }
             }
-            Input::Opened { door } => self.ports[door as usize] = Port::Bound,
+            Input::Opened { door } => {
+                if self.ports[door as usize] == Port::Moving {
+                    // The permit has gone with the former port.
+                    self.permits[door as usize] = None;
+                }
+                self.ports[door as usize] = Port::Bound;
+            }
             Input::NotOpened { door } => {
-                self.ports[door as usize] = Port::Again(now + self.config.bind_again);
+                let again = now + self.config.bind_again;
+                let port = &mut self.ports[door as usize];
+                *port = if *port == Port::Moving {
+                    Port::MovesAgain(again)
+                } else {
+                    Port::Again(again)
+                };
             }
             Input::Connected { door: Door::Controller } => {
                 self.permits[Door::Controller as usize] = None;
                 self.controllers += 1;
             }
             Input::Connected { door: Door::Api } => {
-                self.permits[Door::Api as usize] = None;
+                self.permits[Door::Api as usize].take_if(|_| !Mistake::PermitLeak.made());
                 self.connections += 1;
                 self.logins += 1;
             }
@@ -341,7 +377,7 @@ impl Machine for Listener {
             Input::Disconnected { door: Door::Controller, .. } => self.controllers -= 1,
             Input::Disconnected { door: Door::Api, logged_in } => {
                 self.connections -= 1;
-                self.logins -= usize::from(!logged_in);
+                self.logins -= usize::from(!logged_in && !Mistake::LoginLeak.made());
             }
             Input::Memory { used, limit } => {
                 let percent = u128::from(used) * 100 / u128::from(limit.max(1));
@@ -350,6 +386,10 @@ impl Machine for Listener {
                 self.crowded = percent >= u128::from(most);
             }
             Input::Allowed { logins } => self.allowed = logins,
+            Input::Addressed => {
+                self.config.address_awaited = false;
+                self.moved = true;
+            }
             Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
                 let config = self.config.clone();
                 let next =
@@ -372,8 +412,8 @@ impl Machine for Listener {
         let paced =
             self.wants_pace().then(|| Timeout { at: self.pace.ready_at(), why: "next permit" });
         let again = self.ports.iter().filter_map(|port| match port {
-            Port::Again(at) => Some(Timeout { at: *at, why: "bind again" }),
-            Port::Shut | Port::Binding | Port::Bound => None,
+            Port::Again(at) | Port::MovesAgain(at) => Some(Timeout { at: *at, why: "bind again" }),
+            Port::Shut | Port::Binding | Port::Bound | Port::Moving => None,
         });
         let timeouts = [self.phase_ends(), paced].into_iter().chain(again.map(Some));
         timeouts.chain([self.held_ends()]).fold(None, Timeout::earlier)
@@ -382,10 +422,12 @@ impl Machine for Listener {
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
         self.turn(now);
         for port in &mut self.ports {
-            if let Port::Again(at) = *port
-                && at <= now
-            {
-                *port = Port::Shut;
+            match *port {
+                Port::Again(at) if at <= now => *port = Port::Shut,
+                // Only the controller door ever moves.
+                Port::MovesAgain(at) if at <= now => self.moved = true,
+                Port::Shut | Port::Binding | Port::Bound | Port::Moving => {}
+                Port::Again(_) | Port::MovesAgain(_) => {}
             }
         }
         while self.held_ends().is_some_and(|due| due.at <= now) {

@@ -24,6 +24,9 @@ pub struct Config {
     /// Whether the API port is bound at once, and holds everybody but controllers until the API
     /// door is open.
     pub controllers_first: bool,
+    /// Whether the controller door waits for its address before it is bound for the first time; see
+    /// [`bind`](crate::bind).
+    pub address_awaited: bool,
     /// Wait between stable and opening the API door (`api-port-open-delay`, 2 s in Juju). Unless
     /// there is but one door for all.
     pub open_delay: Duration,
@@ -61,6 +64,7 @@ impl Default for Config {
         Config {
             controller_door: true,
             controllers_first: false,
+            address_awaited: false,
             open_delay: Duration::from_secs(2),
             lost_max: Duration::from_secs(30),
             pace: pace::Config::default(),
@@ -135,6 +139,8 @@ pub enum Input {
     Memory { used: u64, limit: u64 },
     /// So many may be logging in at once, by what the controller is measured to serve.
     Allowed { logins: usize },
+    /// There is an address for the controller door, or another one than before.
+    Addressed,
     /// The operator has changed the pace, the delay or the doors.
     Reconfigured {
         pace: pace::Config,
@@ -162,6 +168,7 @@ impl fmt::Display for Input {
             Input::Disconnected { door, .. } => write!(f, "disconnected at {door}"),
             Input::Memory { used, limit } => write!(f, "memory {used} of {limit}"),
             Input::Allowed { logins } => write!(f, "allowed {logins} logins at once"),
+            Input::Addressed => f.write_str("addressed"),
             Input::Reconfigured { pace, open_delay, controller_door, controllers_first } => {
                 let pace::Config { burst, interval } = pace;
                 write!(f, "reconfigured: {burst}, then one in {interval:?}, delay {open_delay:?}")?;
@@ -177,7 +184,8 @@ impl fmt::Display for Input {
 /// What must be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Bind the door's port, and say how it went.
+    /// Bind the door's port, and say how it went. One that is bound elsewhere goes on listening
+    /// there until it is bound here.
     Open { door: Door },
     /// Let exactly one connection in at the door.
     Accept { door: Door },

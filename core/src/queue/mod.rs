@@ -25,8 +25,9 @@ use core::time::Duration;
 use crate::Machine;
 use crate::clock::Anchor;
 use crate::ids::{AskId, BatchId, NodeId};
-use crate::lease::{Command, Entry, Refusal};
-use crate::time::{Time, Timeout, micros};
+use crate::lease::{Command, Done, Entry, Refusal};
+use crate::mistake::Mistake;
+use crate::time::{GlobalTime, Time, Timeout, micros};
 use lanes::{Lanes, Turn, Waiting};
 pub use lanes::{OPERATION_BYTES, renews, size};
 pub use words::{Answer, Config, Input, Output};
@@ -166,6 +167,7 @@ impl Queue {
         loop {
             let full = self.waiting.len() >= waiting_max
                 || self.waiting.bytes() + bytes > waiting_bytes_max;
+            let full = full && !Mistake::QueueUnlimited.made();
             let newest = self.waiting.makes_way().filter(|_| full && renews);
             let Some(newest) = newest else { return !full };
             self.answer(newest, self.overloaded(false), out);
@@ -201,7 +203,8 @@ impl Queue {
         let Role::Leader(anchor) = self.role else { return None };
         self.batches += 1;
         let batch = BatchId(self.batches);
-        let count = self.waiting.len().min(self.config.batch_max);
+        let most = if Mistake::BatchUnlimited.made() { usize::MAX } else { self.config.batch_max };
+        let count = self.waiting.len().min(most);
         let mut room = self.config.batch_bytes_max;
         let full = self.full();
         let mut flight = Flight { asks: Vec::with_capacity(count), since: now, full };
@@ -217,8 +220,20 @@ impl Queue {
         }
         self.flying += flight.asks.len();
         self.flights.insert(batch, flight);
+        if Mistake::EarlyGrant.made() {
+            self.grant_early(batch, out);
+        }
         out.push(Output::Propose { batch, entry });
         Some(batch)
+    }
+
+    /// See [`Mistake::EarlyGrant`].
+    fn grant_early(&mut self, batch: BatchId, out: &mut Vec<Output>) {
+        let asks = self.flights.get(&batch).map(|flight| flight.asks.clone());
+        for ask in asks.unwrap_or_default() {
+            let done = Done::Granted { fence: batch.0, expiry: GlobalTime(u64::MAX) };
+            self.answer(ask, Answer::Done { index: 0, done }, out);
+        }
     }
 
     /// Takes a batch out of flight.
@@ -236,6 +251,9 @@ impl Queue {
         self.deadlines.remove(&(state.deadline, ask));
         if let Place::Waiting { turn } = state.place {
             self.waiting.remove(turn);
+        }
+        if Mistake::DoubleAnswer.made() {
+            out.push(Output::Answer { ask, answer: answer.clone() });
         }
         out.push(Output::Answer { ask, answer });
     }
@@ -277,6 +295,7 @@ impl Machine for Queue {
             Input::Asked { ask, operation, renews, patience } => {
                 self.asked(now, Waiting { ask, operation }, renews, patience, out);
             }
+            Input::Cancelled { .. } if Mistake::CancelLost.made() => {}
             Input::Cancelled { ask } => {
                 let answer = match self.asks.get(&ask).map(|ask| &ask.place) {
                     Some(Place::Waiting { .. }) => Answer::Cancelled,
@@ -286,7 +305,8 @@ impl Machine for Queue {
                 self.answer(ask, answer, out);
             }
             Input::Advance => {
-                if self.advance.is_none() {
+                let waits = Mistake::ClockWaits.made() && !self.flights.is_empty();
+                if self.advance.is_none() && !waits {
                     self.advance = self.propose(now, out);
                 }
             }
@@ -320,8 +340,10 @@ impl Machine for Queue {
             }
             Input::Lost { batch } => {
                 let Some(flight) = self.land(batch) else { return };
+                let denied = Mistake::UnknownDenied.made();
                 for ask in flight.asks {
-                    self.answer(ask, Answer::Unknown, out);
+                    let answer = if denied { Answer::Expired } else { Answer::Unknown };
+                    self.answer(ask, answer, out);
                 }
                 self.propose_while_room(now, out);
             }
@@ -329,7 +351,8 @@ impl Machine for Queue {
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
-        self.deadlines.first().map(|(at, _)| Timeout { at: *at, why: "an ask's deadline" })
+        let first = self.deadlines.first().filter(|_| !Mistake::DeadlineForgotten.made());
+        first.map(|(at, _)| Timeout { at: *at, why: "an ask's deadline" })
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use super::{Output, Picture};
 use crate::ids::NodeId;
-use crate::members::Versions;
+use crate::members::{Preference, Versions};
+use crate::mistake::Mistake;
 
 /// What is known at one moment.
 pub(super) struct Choice<'a> {
@@ -52,20 +53,24 @@ impl Choice<'_> {
     /// Whether a change to these voters can be made, and leaves a majority that is there.
     fn safe(&self, voters: &BTreeSet<NodeId>) -> bool {
         let Picture { voters: present, before, .. } = self.picture;
-        [present, voters].into_iter().chain(before).all(|voters| self.quorum(voters))
+        let mut all = [present, voters].into_iter().chain(before);
+        Mistake::QuorumForgotten.made() || all.all(|voters| self.quorum(voters))
     }
 
-    /// Gives the lead to another if this controller stops, is no member any more, or does not write
-    /// what every member reads.
+    /// Gives the lead to another if this controller stops, is no member any more, does not write what
+    /// every member reads, or is to have no vote.
     fn hand_over(&self) -> Option<Output> {
         let writes = self.picture.members.writes();
         let fit = self.joined(self.me) && self.reads.contain(writes);
-        if fit && !self.leaving.contains(&self.me) {
+        let must = !fit || self.leaving.contains(&self.me);
+        let chosen = self.voters();
+        if !must && (chosen.is_empty() || chosen.contains(&self.me)) {
             return None;
         }
         let fit = |node: &NodeId| {
             let member = self.picture.members.get(*node);
             *node != self.me
+                && (must || chosen.contains(node))
                 && !self.leaving.contains(node)
                 && member.is_some_and(|member| member.reads.contain(writes))
                 && self.able(*node)
@@ -99,7 +104,12 @@ impl Choice<'_> {
         !self.lost.contains(&node) && !self.leaving.contains(&node)
     }
 
-    /// Gives the log to one more member if there are too few that have it.
+    /// Whether that is wanted of its vote.
+    fn wished(&self, node: NodeId, wish: Preference) -> bool {
+        self.picture.members.preference(node) == Some(wish)
+    }
+
+    /// Gives the log to one more member if there are too few that have it, or if it is to vote.
     fn add(&self) -> Option<Output> {
         let Picture { voters, learners, members, heard, .. } = self.picture;
         let sound = self.replicas().filter(|node| self.sound(*node)).count();
@@ -108,10 +118,9 @@ impl Choice<'_> {
             spare && self.sound(*node) && self.steady.contains(node) && heard.contains(node)
         };
         let mut spares = members.iter().map(|(node, _)| node).filter(fits);
-        if sound >= self.replicas_wanted() {
-            return None;
-        }
-        spares.next().map(|node| Output::Add { node })
+        let due = sound < self.replicas_wanted();
+        let due = |node: &NodeId| due || self.wished(*node, Preference::Vote);
+        spares.find(due).map(|node| Output::Add { node })
     }
 
     fn appoint(&self) -> Option<Output> {
@@ -120,9 +129,10 @@ impl Choice<'_> {
         due.then_some(Output::Appoint { voters })
     }
 
-    /// Who is to vote. An odd number; first of all the leader; then who can be counted upon, in as
-    /// many failure domains as there are, those with a vote before others; and if those are too
-    /// few, voters that are silent or leave, whom nobody can replace.
+    /// Who is to vote. An odd number; first of all whom the operator prefers, and the leader; then who
+    /// can be counted upon, in as many failure domains as there are, those with a vote before others;
+    /// then who is not to vote; and if those are too few, voters that are silent or leave, whom
+    /// nobody can replace.
     fn voters(&self) -> BTreeSet<NodeId> {
         let Picture { members, voters, learners, .. } = self.picture;
         let votes = |node: NodeId| voters.contains(&node);
@@ -142,9 +152,12 @@ impl Choice<'_> {
                 domain.filter(|domain| !domain.is_empty())
             };
             let rank = |node: &NodeId| {
-                let sound = self.sound(*node);
+                let (sound, itself) = (self.sound(*node), Mistake::DemotesItself.made());
                 let together = crowd(node).and_then(|domain| domains.get(domain)).unwrap_or(&0_u32);
-                (!sound, *node != self.me, *together, !votes(*node), *node)
+                let wishes = [Preference::NoVote, Preference::Vote];
+                let [last, first] = wishes.map(|wish| self.wished(*node, wish));
+                let elsewhere = (*node != self.me) != itself;
+                (!sound, last, !first, elsewhere, *together, !votes(*node), *node)
             };
             let left = candidates.iter().copied().filter(|node| !chosen.contains(node));
             let Some(next) = left.min_by_key(rank) else { break };
@@ -157,12 +170,13 @@ impl Choice<'_> {
     }
 
     /// Takes the log from who is no member any more, or from one more than is wanted: a silent one
-    /// first.
+    /// first, and nobody who is to vote.
     fn drop_surplus(&self) -> Option<Output> {
         let learners = || self.picture.learners.iter().copied();
         if let Some(node) = learners().find(|node| !self.joined(*node)) {
             return Some(Output::Drop { node });
         }
+        let learners = || learners().filter(|node| !self.wished(*node, Preference::Vote));
         let wanted = self.replicas_wanted();
         let lost = learners().rfind(|node| !self.sound(*node));
         let surplus = match lost {

@@ -5,7 +5,8 @@
 //! that are heard and have the log would be no majority, and no step at all because others are
 //! merely silent: only the table of members makes a cluster smaller. A vote moves when its holder
 //! was silent for `silent_max`, leaves, or is no member any more, and only to who was heard without a
-//! break for `steady_min` and has the log.
+//! break for `steady_min` and has the log. Or it moves because an operator wants it elsewhere
+//! ([`Preference`](crate::members::Preference)), which changes who is chosen and no step of the way.
 //!
 //! ```text
 //!            Led               Look, Seen               one change
@@ -15,6 +16,7 @@
 //! ```
 
 mod choice;
+mod parting;
 mod words;
 
 use alloc::boxed::Box;
@@ -25,6 +27,7 @@ use crate::Machine;
 use crate::ids::NodeId;
 use crate::time::{Time, Timeout};
 use choice::Choice;
+pub use parting::Stays;
 pub use words::{Config, Input, Names, Output, Picture};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

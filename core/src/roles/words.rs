@@ -5,6 +5,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::fmt;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::NodeId;
 use crate::members::{Members, READS, Versions};
 
@@ -49,7 +51,7 @@ impl Config {
 }
 
 /// How the cluster stands, as its leader sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// Who belongs to it, and how many of each role are wanted.
     pub members: Members,

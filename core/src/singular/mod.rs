@@ -30,6 +30,7 @@ use crate::Machine;
 use crate::backoff::{self, Backoff};
 use crate::controller::Request;
 use crate::lease::{Done, Key, Operation, Refusal};
+use crate::mistake::Mistake;
 use crate::queue::Answer;
 use crate::seed::{Rng, Seed};
 use crate::time::{Time, Timeout};
@@ -191,7 +192,8 @@ impl Singular {
 
     fn granted(&mut self, now: Time, asked_at: Time, fence: u64, out: &mut Vec<Output>) {
         let Config { duration, renew_after, stop_within, .. } = &self.config;
-        let until = asked_at + (*duration - *duration / SKEW);
+        let times = 1 + u32::from(Mistake::FlagTooLong.made());
+        let until = asked_at + (*duration - *duration / SKEW) * times;
         if until - *stop_within <= now {
             // So slow that nothing may be begun under it. What is raised is lowered by its own time.
             return self.rest(now, Duration::ZERO);

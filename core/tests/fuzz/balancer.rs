@@ -350,6 +350,24 @@ impl Three {
 }
 
 #[test]
+fn the_surplus_goes_to_whoever_has_the_fewest() {
+    crate::mistakes::choose();
+    let config = Config { policy: Policy::Redirect, ..Config::default() };
+    let (mut machine, mut orders) = (Balancer::new(config, SELF, Seed(1)), Vec::new());
+    for number in 1..=100 {
+        let connection = ConnectionId(number);
+        machine.handle(Time(0), Input::LoggedIn { connection }, &mut orders);
+    }
+    for (from, agents) in [(NodeId(2), 60), (NodeId(3), 10)] {
+        let load = Load { agents, room: 1_000 };
+        machine.handle(Time(0), Input::Heard { from, load }, &mut orders);
+    }
+    let connection = ConnectionId(101);
+    machine.handle(Time(0), Input::LoggedIn { connection }, &mut orders);
+    assert_eq!(orders.last(), Some(&Output::Redirect { connection, to: NodeId(3) }));
+}
+
+#[test]
 fn three_become_even_however_they_start() {
     for seed in 0..20 {
         let mut rng = Seed(seed).child("start", 0).rng();

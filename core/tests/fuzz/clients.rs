@@ -8,7 +8,7 @@ use portcullis_core::dialer::{self, Dialer, Manner};
 use portcullis_core::lease::{Done, Key, Refusal};
 use portcullis_core::queue::Answer;
 use portcullis_core::tracker::{self, Tracker};
-use portcullis_core::{Address, GlobalTime, Rng, Seed, Time, backoff};
+use portcullis_core::{Address, GlobalTime, Machine as _, Rng, Seed, Time, backoff};
 
 use crate::world::{World, chance, run};
 
@@ -217,6 +217,24 @@ impl World for Network {
 #[test]
 fn dialer() {
     run::<Network>("dialer");
+}
+
+/// Controllers that send a client round in a circle have it wait in the end.
+#[test]
+fn nobody_follows_redirects_without_end() {
+    crate::mistakes::choose();
+    let config = dialer::Config::default();
+    let (most, to) = (config.redirects_max, vec![Address::new("a:1")]);
+    let (mut machine, mut orders) = (Dialer::new(config, to.clone(), Seed(1)), Vec::new());
+    machine.handle(Time(0), dialer::Input::Started, &mut orders);
+    let due = |machine: &Dialer| machine.poll_timeout().expect("it dials again");
+    let now = due(&machine).at;
+    for _ in 0..=most {
+        machine.handle_timeout(now, &mut orders);
+        machine.handle(now, dialer::Input::Connected, &mut orders);
+        machine.handle(now, dialer::Input::Redirected { to: to.clone() }, &mut orders);
+    }
+    assert_eq!(due(&machine).why, "back off", "{most} redirects are enough");
 }
 
 struct Rival {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use portcullis_core::addresses::Scope;
 use portcullis_core::balancer::{Load, Policy};
+use portcullis_core::bind::{self, Candidate, Lack};
 use portcullis_core::controller::{Config, Controller, Input, Output, Request};
 use portcullis_core::lease::{Entry, Leases};
 use portcullis_core::queue::Answer;
@@ -17,6 +19,9 @@ const SELF: NodeId = NodeId(1);
 struct Cluster {
     config: Config,
     binding: BTreeSet<Door>,
+    /// Which doors listen, and where the controller door is to.
+    open: BTreeSet<Door>,
+    host: Option<String>,
     permits: BTreeMap<Door, u64>,
     connections: BTreeMap<ConnectionId, (Door, Option<Party>)>,
     /// Who proved who it is, and waits to be let in.
@@ -52,6 +57,7 @@ impl World for Cluster {
         let mut config = Config::new(SELF);
         config.listener.connections_max = rng.below(5) as usize + 1;
         config.listener.controller_door = chance(80, rng);
+        config.bind = chance(50, rng).then(bind::Config::default);
         config.queue.waiting_max = rng.below(4) as usize + 1;
         config.queue.flights_max = rng.below(2) as usize + 1;
         config.queue.batch_max = rng.below(3) as usize + 1;
@@ -66,6 +72,8 @@ impl World for Cluster {
         let world = Cluster {
             config: config.clone(),
             binding: BTreeSet::new(),
+            open: BTreeSet::new(),
+            host: None,
             permits: BTreeMap::new(),
             connections: BTreeMap::new(),
             proved: BTreeMap::new(),
@@ -92,7 +100,9 @@ impl World for Cluster {
     }
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<Input> {
-        let input = match rng.below(24) {
+        let input = match rng.below(26) {
+            24 => Some(Input::Offered { offer: offer(rng) }),
+            25 => None,
             20 => {
                 let load = Load { agents: rng.below(4), room: rng.below(3) };
                 Some(Input::Heard { from: NodeId(rng.below(2) + 2), load })
@@ -131,6 +141,8 @@ impl World for Cluster {
             match order {
                 Output::Open { door } => {
                     assert!(self.binding.insert(door), "{door} is being opened already");
+                    let addressed = self.config.bind.is_none() || self.host.is_some();
+                    assert!(door == Door::Api || addressed, "{door} opens nowhere");
                     let waits = self.config.listener.controller_door && !self.api_failed;
                     if door == Door::Api && waits {
                         let since = self.stable_since.expect("the api door waits for stability");
@@ -146,10 +158,16 @@ impl World for Cluster {
                     let settled = self.stable_since.is_some_and(|since| since + delay <= now);
                     let lost = !settled && door == Door::Api;
                     assert!(self.stopping || lost, "nobody asked to shut {door}");
+                    assert!(self.open.remove(&door), "{door} is not open");
                     self.permits.insert(door, 0);
                 }
                 Output::Hold { .. } | Output::Admit { .. } => panic!("nobody is held here"),
-                Output::Condition { .. } => {}
+                Output::Bind { host } => {
+                    assert!(self.config.bind.is_some(), "nobody asked where to be bound");
+                    assert_ne!(self.host.as_ref(), Some(&host), "bound to what it is bound to");
+                    self.host = Some(host);
+                }
+                Output::Condition { .. } | Output::Complain { .. } => {}
                 Output::Stopped => {
                     assert!(self.stopping && !self.stopped, "it stops once, when it is told to");
                     self.stopped = true;
@@ -221,6 +239,9 @@ impl World for Cluster {
         assert!(status.retries <= most, "{} retries outrun the budget", status.retries);
         assert!(status.parked <= self.config.waits.waits_max, "too many are parked");
         assert_eq!(status.leader, self.leader);
+        assert_eq!(status.bound, self.host);
+        let addressed = |name: &str| name != "bind-address" || self.host.is_some();
+        assert!(status.conditions.iter().all(|one| !one.met || addressed(&one.name)));
         for ask in self.asks.open() {
             let party = self.connections.get(&ask.connection);
             assert!(party.is_some(), "{ask} outlived its connection");
@@ -254,6 +275,17 @@ impl World for Cluster {
     }
 }
 
+/// What the file that says where to be bound is found to say.
+fn offer(rng: &mut Rng) -> bind::Input {
+    let candidate = |host: &str| Candidate { host: host.into(), scope: Scope::of(host) };
+    match rng.below(4) {
+        0 => bind::Input::NotRead { lack: Lack::NoFile },
+        1 => bind::Input::Read { candidates: Vec::new() },
+        2 => bind::Input::Read { candidates: vec![candidate("10.0.0.1")] },
+        _ => bind::Input::Read { candidates: vec![candidate("10.0.0.2")] },
+    }
+}
+
 impl Cluster {
     fn agents(&self) -> Vec<ConnectionId> {
         let others = |(connection, (_, party)): (&ConnectionId, &(Door, Option<Party>))| {
@@ -276,6 +308,10 @@ impl Cluster {
         let door = draw_of(&self.binding, rng)?;
         self.binding.remove(&door);
         if chance(70, rng) {
+            // One that has moved was not given the permit of its former self.
+            if !self.open.insert(door) {
+                self.permits.insert(door, 0);
+            }
             return Some(Input::Opened { door });
         }
         self.api_failed |= door == Door::Api;

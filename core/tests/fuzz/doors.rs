@@ -19,6 +19,11 @@ struct Outside {
     ready: bool,
     binding: BTreeSet<Door>,
     bound: BTreeSet<Door>,
+    /// Whether the controller door has its address, and whether another one than it was opened at.
+    addressed: bool,
+    moved: bool,
+    /// Those that are bound where they are to be only once they were shut where they were.
+    late: BTreeSet<Door>,
     /// Permits that are out; those to stand at the door apart.
     permits: BTreeMap<Door, usize>,
     holds: usize,
@@ -42,6 +47,7 @@ impl World for Outside {
         let config = listener::Config {
             controller_door: chance(70, rng),
             controllers_first: chance(50, rng),
+            address_awaited: chance(50, rng),
             open_delay: Duration::from_millis(rng.below(4_000)),
             lost_max: Duration::from_millis(rng.below(20_000)),
             pace: pace::Config { burst: rng.below(4) as u32 + 1, interval },
@@ -62,6 +68,9 @@ impl World for Outside {
             ready: false,
             binding: BTreeSet::new(),
             bound: BTreeSet::new(),
+            addressed: !config.address_awaited,
+            moved: false,
+            late: BTreeSet::new(),
             permits: BTreeMap::new(),
             holds: 0,
             standing: BTreeMap::new(),
@@ -78,7 +87,11 @@ impl World for Outside {
 
     fn draw(&mut self, now: Time, rng: &mut Rng) -> Option<listener::Input> {
         self.reckon(now);
-        match rng.below(21) {
+        match rng.below(22) {
+            21 => {
+                (self.addressed, self.moved) = (true, true);
+                Some(listener::Input::Addressed)
+            }
             20 => {
                 self.allowed = rng.below(5) as usize + 1;
                 Some(listener::Input::Allowed { logins: self.allowed })
@@ -135,7 +148,8 @@ impl World for Outside {
             match order {
                 listener::Output::Open { door } => {
                     assert!(self.started && !self.stopped, "a door opens only in between");
-                    assert!(!self.bound.contains(&door), "{door} is open already");
+                    let moves = door == Door::Controller && std::mem::take(&mut self.moved);
+                    assert!(moves || !self.bound.contains(&door), "{door} is open already");
                     assert!(self.binding.insert(door), "{door} is being opened already");
                     assert!(self.may_open(door), "{door} opens early, or is not there");
                 }
@@ -181,7 +195,8 @@ impl World for Outside {
                 }
                 listener::Output::Shut { door } => {
                     assert!(!self.may_open(door), "nobody asked to shut {door}");
-                    assert!(self.bound.remove(&door), "{door} is not open");
+                    let open = self.bound.remove(&door) || self.late.remove(&door);
+                    assert!(open, "{door} is not open");
                     self.permits.insert(door, 0);
                     self.holds *= usize::from(door != Door::Api);
                 }
@@ -219,12 +234,13 @@ impl World for Outside {
         let mut inputs = vec![listener::Input::Stopping];
         inputs.extend(late);
         self.stopped = true;
+        self.late = self.binding.intersection(&self.bound).copied().collect();
         self.bound.append(&mut self.binding);
         inputs
     }
 
     fn settled(&self, machine: &Listener) {
-        assert!(self.bound.is_empty(), "{:?} stayed open", self.bound);
+        assert!(self.bound.is_empty() && self.late.is_empty(), "{:?} stayed open", self.bound);
         assert!(self.standing.is_empty(), "{:?} stand there forever", self.standing);
         assert_eq!(portcullis_core::Machine::poll_timeout(machine), None, "nothing is waited for");
     }
@@ -250,7 +266,7 @@ impl Outside {
 
     fn may_open(&self, door: Door) -> bool {
         let there = match door {
-            Door::Controller => self.config.controller_door,
+            Door::Controller => self.config.controller_door && self.addressed,
             Door::Api => self.config.controllers_first || self.ready,
         };
         there && !self.stopped
@@ -306,9 +322,12 @@ impl Outside {
         let door = draw_of(&self.binding, rng)?;
         self.binding.remove(&door);
         if chance(70, rng) {
+            // One that has moved was not given the permit of its former self.
+            self.permits.insert(door, 0);
             self.bound.insert(door);
             Some(listener::Input::Opened { door })
         } else {
+            self.moved |= door == Door::Controller && self.bound.contains(&door);
             Some(listener::Input::NotOpened { door })
         }
     }

@@ -232,6 +232,7 @@ fn neither_lane_starves_the_other() {
 /// However full the queue is, the clock gets its entry at once, with the time of asking.
 #[test]
 fn an_advance_never_waits_behind_claims() {
+    crate::mistakes::choose();
     use portcullis_core::Machine;
     for seed in 0..200 {
         let mut rng = portcullis_core::Seed(seed).child("advance", 0).rng();

@@ -102,6 +102,7 @@ fn waits_stay_within_their_law() {
 /// The seeds tell of herds that return in step: the draws must be spread over the whole bound.
 #[test]
 fn waits_are_spread_over_their_bound() {
+    crate::mistakes::choose();
     let mut tenths = [0_u32; 10];
     for client in 0..10_000 {
         let mut rng = Seed(7).child("client", client).rng();
@@ -110,6 +111,20 @@ fn waits_are_spread_over_their_bound() {
         tenths[(wait / 300_000).min(9)] += 1;
     }
     assert!(tenths.iter().all(|count| (850..1_150).contains(count)), "{tenths:?}");
+}
+
+/// Who fails again waits longer: after three failures eight times as long, on the average.
+#[test]
+fn waits_grow_with_each_failure() {
+    crate::mistakes::choose();
+    let (mut first, mut fourth) = (Duration::ZERO, Duration::ZERO);
+    for client in 0..1_000 {
+        let mut rng = Seed(7).child("client", client).rng();
+        let mut backoff = Backoff::new(backoff::Config::default());
+        let waits = [(); 4].map(|()| backoff.wait(Duration::ZERO, &mut rng));
+        (first, fourth) = (first + waits[0], fourth + waits[3]);
+    }
+    assert!(fourth > first * 6, "{fourth:?} after three failures, {first:?} before them");
 }
 
 #[test]

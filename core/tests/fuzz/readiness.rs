@@ -11,6 +11,8 @@ const SELF: NodeId = NodeId(1);
 
 struct Surroundings {
     behind_max: u64,
+    /// Whether there is an address; none where none is waited for.
+    addressed: Option<bool>,
     itself: bool,
     up: BTreeMap<NodeId, bool>,
     leader: Option<NodeId>,
@@ -27,8 +29,10 @@ impl World for Surroundings {
 
     fn new(rng: &mut Rng) -> (Surroundings, Readiness) {
         let behind_max = rng.below(5);
+        let address_awaited = chance(50, rng);
         let world = Surroundings {
             behind_max,
+            addressed: address_awaited.then_some(false),
             itself: false,
             up: BTreeMap::new(),
             leader: None,
@@ -38,11 +42,15 @@ impl World for Surroundings {
             workers: BTreeMap::new(),
             told: BTreeMap::new(),
         };
-        (world, Readiness::new(Config { behind_max }, SELF))
+        (world, Readiness::new(Config { behind_max, address_awaited }, SELF))
     }
 
     fn draw(&mut self, _: Time, rng: &mut Rng) -> Option<Input> {
-        Some(match rng.below(6) {
+        Some(match rng.below(7) {
+            6 => {
+                self.addressed = self.addressed.map(|_| true);
+                Input::Addressed
+            }
             0 => {
                 self.itself = chance(80, rng);
                 Input::Reached { itself: self.itself }
@@ -91,6 +99,7 @@ impl World for Surroundings {
         if machine.ready() {
             let up = |node| self.up.get(&node).copied().unwrap_or(true);
             assert!(self.itself && up(SELF), "not connected to itself");
+            assert_ne!(self.addressed, Some(false), "without an address");
             let leader = self.leader.expect("somebody leads");
             assert!(leader == SELF || up(leader), "the leader cannot be reached");
             assert!(self.workers.values().all(|stable| *stable), "a worker is not stable");
@@ -105,6 +114,7 @@ impl World for Surroundings {
         let workers = self.workers.keys().cloned();
         let workers = workers.map(|worker| Input::Working { worker, stable: true });
         [
+            Input::Addressed,
             Input::Reached { itself: true },
             Input::Linked { to: SELF, up: true },
             Input::Led { leader: Some(SELF) },

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_core::members::{
-    Command, Done, MEMBERS_MAX, Member, Members, Standing, TOKENS_MAX, TokenHash, Versions, Wanted,
+    Command, Done, KeyHash, MEMBERS_MAX, Member, Members, Preference, Standing, TOKENS_MAX,
+    TokenHash, Versions, Wanted,
 };
 use portcullis_core::roles::{Config, Input, Output, Picture, Roles};
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Rng, Seed, Time};
@@ -20,6 +21,10 @@ fn draw_member(id: u64, rng: &mut Rng) -> Member {
         domain: domain.into(),
         reads: Versions { least: 1, most: 1 },
     }
+}
+
+fn draw_preference(rng: &mut Rng) -> Option<Preference> {
+    [None, Some(Preference::Vote), Some(Preference::NoVote)][rng.below(3) as usize]
 }
 
 /// One cluster, led by controller 1 or by nobody that matters here.
@@ -132,14 +137,17 @@ impl Cluster {
     /// Members come and go.
     fn change_members(&mut self, rng: &mut Rng) {
         let names: BTreeSet<NodeId> = self.picture.members.iter().map(|(node, _)| node).collect();
-        let command = if chance(50, rng) {
+        let command = if chance(30, rng) {
+            let Some(node) = draw_of(&names, rng) else { return };
+            Command::Prefer { node, preference: draw_preference(rng) }
+        } else if chance(50, rng) {
             self.tokens = self.tokens.wrapping_add(1);
             let token = TokenHash([self.tokens; 32]);
             let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
             // With too many tokens, nobody joins any more.
             let _ = self.picture.members.apply(GlobalTime(0), &invite);
             let id = 100 + u64::from(self.tokens);
-            Command::Join { token, member: draw_member(id, rng) }
+            Command::Join { token, member: draw_member(id, rng), key: KeyHash([0; 32]) }
         } else {
             let Some(node) = draw_of(&names, rng) else { return };
             Command::Remove { node }
@@ -244,6 +252,7 @@ fn a_cluster_that_is_well_comes_to_rest() {
         }
         let me = cluster.picture.members.get(ME).is_some();
         let (mut roles, mut orders, mut quiet) = (Roles::new(Config::new(ME)), Vec::new(), 0);
+        let mut hands_over = false;
         roles.handle(Time(0), Input::Led, &mut orders);
         for second in 0..200 {
             cluster.catch_up();
@@ -256,13 +265,14 @@ fn a_cluster_that_is_well_comes_to_rest() {
             quiet += 1;
             for order in std::mem::take(&mut orders) {
                 quiet = 0;
+                hands_over = matches!(order, Output::HandOver { .. });
                 cluster.judge(&order);
                 cluster.perform(&order);
                 roles.handle(now, Input::Changed, &mut Vec::new());
             }
         }
         let Picture { voters, learners, members, .. } = &cluster.picture;
-        if !me {
+        if !me || hands_over {
             // It orders nothing but that another leads, until that one does.
             continue;
         }
@@ -287,14 +297,18 @@ fn members() {
             let token = TokenHash([rng.below(80) as u8; 32]);
             let mut member = draw_member(rng.below(30), &mut rng);
             member.reads.most = rng.below(3) as u16 + 1;
-            let command = match rng.below(12) {
+            let command = match rng.below(14) {
+                11 | 12 => Command::Prefer { node, preference: draw_preference(&mut rng) },
                 0 => Command::Found {
                     members: [(node, member.clone())].into(),
                     wanted: Wanted::default(),
                 },
                 1..4 => Command::Invite { token, void_after: GlobalTime(now + rng.below(100)) },
                 4 => Command::Uninvite { token },
-                5..8 => Command::Join { token, member: member.clone() },
+                5..8 => {
+                    let key = KeyHash([rng.below(2) as u8; 32]);
+                    Command::Join { token, member: member.clone(), key }
+                }
                 8 => Command::Update { node, member: member.clone() },
                 9..11 => Command::Remove { node },
                 _ => Command::Want {
@@ -304,10 +318,10 @@ fn members() {
             let before = members.clone();
             let outcome = members.apply(GlobalTime(now), &command);
             match (&command, outcome) {
-                (Command::Join { token, .. }, Ok(Done::Joined { node })) => {
+                (Command::Join { token, key, .. }, Ok(Done::Joined { node })) => {
                     assert!(!removed.contains(&node), "seed {seed}: {node} is back");
-                    let first = *by_token.entry(*token).or_insert(node);
-                    assert_eq!(first, node, "seed {seed}: two by one token");
+                    let first = *by_token.entry(*token).or_insert((node, *key));
+                    assert_eq!(first, (node, *key), "seed {seed}: two by one token");
                 }
                 (Command::Invite { token, .. }, Ok(_)) => drop(by_token.remove(token)),
                 (Command::Remove { node }, Ok(_)) => drop(removed.insert(*node)),
@@ -323,6 +337,9 @@ fn members() {
             assert!(members.wanted().voters % 2 == 1, "seed {seed}: even voters are wanted");
             for node in &removed {
                 assert_eq!(members.standing(*node), Standing::Removed, "seed {seed}");
+            }
+            for node in (0..30).map(NodeId).filter(|node| members.preference(*node).is_some()) {
+                assert_eq!(members.standing(node), Standing::Joined, "seed {seed}: of a stranger");
             }
             let writes = members.writes();
             let reads = |(_, member): (NodeId, &Member)| member.reads.contain(writes);

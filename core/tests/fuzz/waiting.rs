@@ -208,6 +208,7 @@ fn waits() {
 /// Whoever waits for a lease that stays free is woken, the oldest first, a few at a time.
 #[test]
 fn a_lease_that_stays_free_wakes_everybody_in_time() {
+    crate::mistakes::choose();
     use portcullis_core::Machine;
     for seed in 0..100 {
         let mut rng = portcullis_core::Seed(seed).child("wakes", 0).rng();
@@ -243,6 +244,7 @@ fn a_lease_that_stays_free_wakes_everybody_in_time() {
             }
             let Some(due) = machine.poll_timeout() else { break };
             now = due.at;
+            assert!(now.since(Time(0)) <= gap * rounds, "seed {seed}: somebody is never woken");
             machine.handle_timeout(now, &mut orders);
         }
         assert_eq!(woken, asks, "seed {seed}: not all, or not the oldest first");

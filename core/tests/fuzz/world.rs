@@ -7,6 +7,8 @@ use std::time::Duration;
 use portcullis_core::lease::{Key, Operation};
 use portcullis_core::{AskId, ConnectionId, Machine, Rng, Seed, Time};
 
+use crate::mistakes::choose;
+
 /// Worlds drawn for each machine.
 const SEEDS: u64 = 150;
 /// Inputs told in each.
@@ -39,6 +41,7 @@ pub trait World: Sized {
 
 /// Puts many worlds of one kind through their steps.
 pub fn run<W: World>(name: &str) {
+    choose();
     for seed in 0..SEEDS {
         let mut rng = Seed(seed).child(name, 0).rng();
         let (world, machine) = W::new(&mut rng);

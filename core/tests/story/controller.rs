@@ -1,4 +1,6 @@
+use portcullis_core::addresses::Scope;
 use portcullis_core::balancer::{Load, Policy};
+use portcullis_core::bind::{self, Candidate, Lack};
 use portcullis_core::controller::{Config, Controller, Input, Request};
 use portcullis_core::lease::{Done, Outcome, Refusal};
 use portcullis_core::listener::Kind;
@@ -357,4 +359,26 @@ fn whoever_logs_in_during_a_stop_is_sent_on() {
 #[test]
 fn stop() {
     served().tell(followed(OTHER)).tell(Input::Stopping).run_until("5s").reads("controller/stop");
+}
+
+/// What the file that says where the controller door is to be bound is found to say.
+fn offered(hosts: &[&str]) -> Input {
+    let candidate = |host: &&str| Candidate { host: (*host).into(), scope: Scope::of(host) };
+    Input::Offered {
+        offer: bind::Input::Read { candidates: hosts.iter().map(candidate).collect() },
+    }
+}
+
+#[test]
+fn a_controller_waits_for_its_address_and_moves_with_it() {
+    let config = Config { bind: Some(bind::Config::default()), ..Config::new(SELF) };
+    let mut story = Story::of(Controller::new(config, Seed(7)));
+    story.tell(Input::Started);
+    story.tell(Input::Offered { offer: bind::Input::NotRead { lack: Lack::NoFile } });
+    story.at("30s").tell(offered(&["10.0.0.1"])).tell(Input::Opened { door: Door::Controller });
+    connect(&mut story, 1, Door::Controller, Party::Controller(SELF));
+    story.tell(followed(OTHER)).tell(COMMITTING).run_until("40s").ask("door", door);
+    story.tell(offered(&[])).tell(offered(&["10.0.0.2"])).run_until("45s");
+    story.tell(Input::Opened { door: Door::Controller }).ask("door", door);
+    story.reads("controller/a_controller_waits_for_its_address_and_moves_with_it");
 }

@@ -407,3 +407,24 @@ fn a_port_bound_after_the_stop_is_shut() {
         .tell(Input::Opened { door: CONTROLLER })
         .reads("listener/a_port_bound_after_the_stop_is_shut");
 }
+
+#[test]
+fn a_door_that_moves_is_shut_once_the_next_is_bound() {
+    let mut story = story(Config { address_awaited: true, ..Config::default() });
+    story.tell(Input::Started).tell(Input::Addressed).tell(Input::Opened { door: CONTROLLER });
+    story.tell(Input::Connected { door: CONTROLLER });
+    story.at("10s").tell(Input::Addressed).tell(Input::NotOpened { door: CONTROLLER });
+    story.run_until("14s").tell(Input::Opened { door: CONTROLLER });
+    story.tell(Input::Connected { door: CONTROLLER });
+    story.reads("listener/a_door_that_moves_is_shut_once_the_next_is_bound");
+}
+
+#[test]
+fn a_door_that_moves_twice_at_once_ends_where_it_was_last_to_be() {
+    let mut story = story(Config { address_awaited: true, ..Config::default() });
+    story.tell(Input::Addressed).tell(Input::Started).tell(Input::Addressed);
+    story.tell(Input::Opened { door: CONTROLLER }).tell(Input::Opened { door: CONTROLLER });
+    story.at("1s").tell(Input::Addressed).tell(doors(false, false));
+    story.tell(Input::Opened { door: CONTROLLER });
+    story.reads("listener/a_door_that_moves_twice_at_once_ends_where_it_was_last_to_be");
+}

@@ -3,7 +3,8 @@ use std::fmt;
 
 use portcullis_core::log::{Applied, Entry, State};
 use portcullis_core::members::{
-    API_ADDRESSES_MAX, Command, Member, Members, NAME_MAX, TOKENS_MAX, TokenHash, Versions, Wanted,
+    API_ADDRESSES_MAX, Command, KeyHash, Member, Members, NAME_MAX, Preference, TOKENS_MAX,
+    TokenHash, Versions, Wanted,
 };
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Time, Timeout, lease};
 
@@ -43,7 +44,11 @@ impl Machine for Cluster {
                 }
             }
             Input::Snapshot => {
-                let restored = State::restore(self.0.snapshot());
+                let snapshot = self.0.snapshot();
+                let restored = State::restore(match snapshot.version() {
+                    1 => snapshot.first().into(),
+                    _ => snapshot,
+                });
                 assert_eq!(restored, self.0, "a snapshot loses nothing");
                 self.0 = restored;
             }
@@ -78,8 +83,15 @@ fn invite(byte: u8, until: &str) -> Command {
     Command::Invite { token: token(byte), void_after: GlobalTime(time(until).0) }
 }
 
+/// Each host has a key of its own.
 fn join(byte: u8, address: &str) -> Command {
-    Command::Join { token: token(byte), member: member(address, (1, 1)) }
+    join_by(byte, address, address)
+}
+
+fn join_by(byte: u8, address: &str, host: &str) -> Command {
+    let mut key = [0; 32];
+    key[..host.len()].copy_from_slice(host.as_bytes());
+    Command::Join { token: token(byte), member: member(address, (1, 1)), key: KeyHash(key) }
 }
 
 fn found() -> Command {
@@ -137,6 +149,22 @@ fn who_joins_by_a_token_is_the_only_one() {
 }
 
 #[test]
+fn whoever_asks_again_is_known_by_its_key() {
+    story()
+        .tell(at("0s", found()))
+        .tell(at("1s", invite(7, "60s")))
+        .tell(at("2s", join_by(7, "host-4:17022", "one")))
+        .tell(at("3s", join_by(7, "host-4:17022", "other")))
+        .tell(at("4s", join_by(7, "host-4b:17022", "one")))
+        .tell(at("5s", join_by(7, "host-1:17022", "one")))
+        .ask("members", list)
+        .tell(at("6s", Command::Remove { node: NodeId(4) }))
+        .tell(at("7s", join_by(7, "host-4b:17022", "one")))
+        .ask("standings", standings)
+        .reads("members/whoever_asks_again_is_known_by_its_key");
+}
+
+#[test]
 fn a_token_that_was_taken_back_or_is_old_lets_nobody_in() {
     story()
         .tell(at("0s", found()))
@@ -187,6 +215,39 @@ fn a_rolling_upgrade_writes_what_the_last_one_reads() {
         .tell(at("8s", join(1, "host-4:17022")))
         .ask("members", list)
         .reads("members/a_rolling_upgrade_writes_what_the_last_one_reads");
+}
+
+#[test]
+fn a_wish_stands_until_it_is_taken_back_or_its_member_leaves() {
+    let prefer = |id, preference| Command::Prefer { node: NodeId(id), preference };
+    let (vote, none) = (Some(Preference::Vote), Some(Preference::NoVote));
+    let wished = |cluster: &Cluster| {
+        let wish = |id| cluster.0.members.preference(NodeId(id));
+        let wishes = (1..=4).filter_map(|id| Some(format!("{id} {}", wish(id)?)));
+        let version = cluster.0.snapshot().version();
+        format!("{}; snapshot of version {version}", wishes.collect::<Vec<_>>().join(", "))
+    };
+    story()
+        .tell(at("0s", found()))
+        .tell(at("1s", prefer(1, none)))
+        .tell(at("2s", invite(1, "60s")))
+        .tell(at("3s", join(1, "host-4:17022")))
+        .ask("wishes", wished)
+        .tell(at("4s", prefer(1, none)))
+        .tell(at("5s", prefer(2, none)))
+        .tell(at("6s", prefer(2, vote)))
+        .tell(Input::Snapshot)
+        .ask("wishes", wished)
+        .tell(at("7s", Command::Want { wanted: Wanted { voters: 1, stand_bys: 3 } }))
+        .tell(at("8s", prefer(3, vote)))
+        .tell(at("9s", prefer(2, None)))
+        .tell(at("10s", prefer(3, vote)))
+        .tell(at("11s", prefer(5, vote)))
+        .ask("wishes", wished)
+        .tell(at("12s", Command::Remove { node: NodeId(1) }))
+        .tell(at("13s", prefer(3, None)))
+        .ask("wishes", wished)
+        .reads("members/a_wish_stands_until_it_is_taken_back_or_its_member_leaves");
 }
 
 #[test]

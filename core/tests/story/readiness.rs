@@ -7,7 +7,7 @@ const SELF: NodeId = NodeId(1);
 const OTHER: NodeId = NodeId(2);
 
 fn story() -> Story<Readiness> {
-    Story::of(Readiness::new(Config { behind_max: 10 }, SELF))
+    Story::of(Readiness::new(Config { behind_max: 10, ..Config::default() }, SELF))
 }
 
 fn ready(readiness: &Readiness) -> String {
@@ -89,4 +89,18 @@ fn workers_are_waited_for_from_their_first_mention_on() {
         .ask("ready", ready)
         .ask("conditions", |readiness| format!("{:?}", readiness.conditions()))
         .reads("readiness/workers_are_waited_for_from_their_first_mention_on");
+}
+
+#[test]
+fn an_address_is_waited_for_where_a_file_says_it() {
+    let config = Config { address_awaited: true, ..Config::default() };
+    Story::of(Readiness::new(config, SELF))
+        .tell(Input::Reached { itself: true })
+        .tell(Input::Led { leader: Some(SELF) })
+        .ask("ready", ready)
+        .at("5s")
+        .tell(Input::Addressed)
+        .ask("ready", ready)
+        .tell(Input::Addressed)
+        .reads("readiness/an_address_is_waited_for_where_a_file_says_it");
 }

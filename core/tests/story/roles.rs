@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use portcullis_core::members::{Command, Members, Versions, Wanted};
+use portcullis_core::members::{Command, Members, Preference, Versions, Wanted};
 use portcullis_core::roles::{Config, Input, Picture, Roles};
 use portcullis_core::{GlobalTime, NodeId};
 
@@ -216,6 +216,82 @@ fn a_surplus_is_taken_away_and_a_lack_is_filled() {
     story.tell(Input::Changed);
     sees(&mut story, "61s", &silent(picture(&members, [1, 2, 3], [4, 5]), [4]));
     story.reads("roles/a_surplus_is_taken_away_and_a_lack_is_filled");
+}
+
+fn prefer(members: &mut Members, id: u64, preference: Preference) {
+    change(members, Command::Prefer { node: NodeId(id), preference: Some(preference) });
+}
+
+#[test]
+fn who_is_to_vote_gets_the_log_and_a_vote_wherever_it_stands() {
+    let mut members = members(5, &["a", "b", "c", "c", "c"]);
+    change(&mut members, Command::Want { wanted: wanted(3, 1) });
+    prefer(&mut members, 5, Preference::Vote);
+    let mut story = story();
+    sees(&mut story, "0s", &picture(&members, [1, 2, 3], [4]));
+    sees(&mut story, "4s", &picture(&members, [1, 2, 3], [4]));
+    story.tell(Input::Changed);
+    let mut behind = picture(&members, [1, 2, 3], [4, 5]);
+    behind.matched.insert(NodeId(5), 10);
+    sees(&mut story, "5s", &behind);
+    story.tell(Input::Changed);
+    sees(&mut story, "6s", &picture(&members, [1, 2, 3], [5]));
+    story.tell(Input::Changed);
+    sees(&mut story, "7s", &picture(&members, [1, 2, 5], [3]));
+    sees(&mut story, "9s", &picture(&members, [1, 2, 5], [3]));
+    story.reads("roles/who_is_to_vote_gets_the_log_and_a_vote_wherever_it_stands");
+}
+
+#[test]
+fn who_is_not_to_vote_hands_the_lead_over_first() {
+    let mut members = members(4, &[]);
+    prefer(&mut members, 1, Preference::NoVote);
+    let mut story = story();
+    sees(&mut story, "0s", &picture(&members, [1, 2, 3], [4]));
+    sees(&mut story, "4s", &picture(&members, [1, 2, 3], [4]));
+    story.tell(Input::Followed).tell(Input::Led);
+    prefer(&mut members, 1, Preference::Vote);
+    prefer(&mut members, 2, Preference::NoVote);
+    sees(&mut story, "5s", &picture(&members, [1, 2, 3], [4]));
+    sees(&mut story, "9s", &picture(&members, [1, 2, 3], [4]));
+    story.tell(Input::Changed);
+    // The others are too few: it votes after all.
+    sees(&mut story, "10s", &silent(picture(&members, [1, 3, 4], [2]), [4]));
+    sees(&mut story, "30s", &silent(picture(&members, [1, 3, 4], [2]), [4]));
+    story.tell(Input::Changed);
+    story.reads("roles/who_is_not_to_vote_hands_the_lead_over_first");
+}
+
+#[test]
+fn a_member_stays_while_those_that_are_left_could_decide_nothing() {
+    let says = |seen: &Picture, id| match seen.stays(NodeId(id)) {
+        None => format!("{id} may go"),
+        Some(stays) => format!("{id} stays: {stays}"),
+    };
+    let mut lines = Vec::new();
+    let mut judge = |what: &str, seen: &Picture, ids: std::ops::RangeInclusive<u64>| {
+        let said: Vec<String> = ids.map(|id| says(seen, id)).collect();
+        lines.push(format!("{what}: {seen}\n  {}", said.join("\n  ")));
+    };
+    let whole = picture(&members(4, &[]), [1, 2, 3], [4]);
+    judge("all are heard", &whole, 1..=5);
+    judge("a voter is silent", &silent(whole.clone(), [3]), 1..=4);
+    judge(
+        "five, of whom two are silent",
+        &silent(picture(&members(5, &[]), [1, 2, 3, 4, 5], []), [4, 5]),
+        1..=5,
+    );
+    let one = picture(&members(2, &[]), [1], [2]);
+    judge("one votes", &one, 1..=2);
+    judge("one votes, the other is silent", &silent(one, [2]), 1..=2);
+    judge("alone", &picture(&members(1, &[]), [1], []), 1..=1);
+    let mut torn = picture(&members(5, &[]), [1, 4, 5], [2, 3]);
+    torn.before = Some(set([1, 2, 3]));
+    judge("between two sets", &silent(torn, [3]), 1..=5);
+    super::snapshot(
+        "roles/a_member_stays_while_those_that_are_left_could_decide_nothing",
+        &lines.join("\n"),
+    );
 }
 
 #[test]

@@ -40,8 +40,15 @@ pub const FACADES: &[Facade] = &[
     facade("Agent", &[3], Scope::Model, ADDRESSES),
     facade("AllWatcher", &[3], Scope::Model, &["Next", "Stop"]),
     facade("Client", &[6, 7, 8], Scope::Model, &["WatchAll"]),
+    facade(
+        "Cluster",
+        &[1],
+        Scope::Anywhere,
+        &["Demote", "HandOver", "Members", "Promote", "Remove", "Want"],
+    ),
     facade("Controller", &[11, 12], Scope::Controller, &["ControllerAPIInfoForModels"]),
     facade("HighAvailability", &[2], Scope::Anywhere, &["EnableHA"]),
+    facade("Invitations", &[1], Scope::Anywhere, &["Invite", "List", "Revoke"]),
     facade(
         "LeadershipService",
         &[2],

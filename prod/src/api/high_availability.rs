@@ -1,19 +1,22 @@
 //! `HighAvailability` version 2: how a user asks for more controllers.
 //!
-//! The controllers are those of every configuration file, so all that can be asked for is what
-//! there is. Whoever asks for another number is told how to get it.
+//! It says how many are to vote. Machines are not ours to start, so more than there are members cannot
+//! be had: whoever asks for that is told how to add some, and nothing changes. With fewer, votes are
+//! taken and nobody is removed.
 
+use portcullis_core::NodeId;
+use portcullis_core::members::{Command, WANTED_MAX, Wanted};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Handler;
+use super::operate::{changed, seen, users_only};
 use super::session::Caller;
-use super::told::{denied, with_result};
-use crate::credentials::Identity;
+use super::told::with_result;
 use crate::rpc::{self, Error, Request, code, nullable};
 
-/// How many controllers are meant by 0 where there are fewer, as in Juju.
-const USUAL: i64 = 3;
+/// How many controllers are meant by 0 where fewer are to vote, as in Juju.
+const USUAL: u8 = 3;
 
 #[derive(Deserialize)]
 struct Specs {
@@ -29,34 +32,45 @@ struct Spec {
 }
 
 /// `EnableHA`: at most one wish, as in Juju.
-pub(super) fn enable<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc::Outcome {
-    match &*caller.identity {
-        Identity::User(_) => {}
-        Identity::Unit { .. } | Identity::Machine(_) | Identity::Controller(_) => {
-            return Err(denied());
-        }
-    }
+pub(super) async fn enable<H: Handler>(caller: &Caller<'_, H>, request: &Request) -> rpc::Outcome {
+    users_only(caller)?;
     let Specs { specs } = request.given()?;
     if specs.len() > 1 {
         return Err(Error::new("only one controller spec is supported", code::NOT_SUPPORTED));
     }
-    let machines = caller.cluster().machines();
-    Ok(with_result(specs.iter().map(|spec| maintained(spec.num_controllers, &machines))))
+    let mut results = Vec::new();
+    for Spec { num_controllers } in &specs {
+        results.push(want(caller, *num_controllers).await);
+    }
+    Ok(with_result(results.into_iter()))
 }
 
-fn maintained(wanted: i64, machines: &[String]) -> Result<Value, Error> {
+/// Has so many vote. Nobody is added or removed, so all are maintained.
+async fn want<H: Handler>(caller: &Caller<'_, H>, wanted: i64) -> Result<Value, Error> {
     if wanted < 0 || (wanted != 0 && wanted % 2 == 0) {
         let message = "number of controllers must be odd and non-negative";
         return Err(Error::new(message, code::NOT_VALID));
     }
-    let present = i64::try_from(machines.len()).expect("there are a few controllers");
-    let wanted = if wanted == 0 { present.max(USUAL) } else { wanted };
-    if wanted != present {
+    let Ok(wanted @ 0..=WANTED_MAX) = u8::try_from(wanted) else {
+        let message = format!("number of controllers must be at most {WANTED_MAX}");
+        return Err(Error::new(message, code::NOT_VALID));
+    };
+    let members = seen(caller).await?.picture.members;
+    let Wanted { voters, stand_bys } = members.wanted();
+    let wanted = if wanted == 0 { voters.max(USUAL) } else { wanted };
+    let present = members.len();
+    if usize::from(wanted) > present {
+        let lack = usize::from(wanted) - present;
         let message = format!(
-            "there are {present} controllers; to have {wanted}, list as many [[peer]] in the \
-             configuration of each"
+            "there are {present} controllers; to have {wanted}, add {lack} \
+             (`portcullis cluster add`) and ask again"
         );
         return Err(Error::new(message, code::NOT_SUPPORTED));
     }
-    Ok(json!({ "maintained": machines }))
+    if wanted != voters {
+        let wanted = Wanted { voters: wanted, stand_bys };
+        changed(caller.handler.change_members(Command::Want { wanted }).await)?;
+    }
+    let machine = |(node, _): (NodeId, _)| format!("machine-{}", node.0);
+    Ok(json!({ "maintained": members.iter().map(machine).collect::<Vec<_>>() }))
 }

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::pages::{self, Page, plain};
 use super::{Handler, Place};
+use crate::join;
 use crate::rpc::{Limits, Socket, end};
 
 /// Bytes of a request's head, and so of what is kept while one arrives. At least 8 KiB for hyper.
@@ -40,8 +41,13 @@ where
 {
     let place = OnceLock::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let (place, (head, _)) = (&place, request.into_parts());
-        Box::pin(async move { Ok::<_, Infallible>(answer(handler, &head, place).await) })
+        let (place, (head, body)) = (&place, request.into_parts());
+        Box::pin(async move {
+            if head.uri.path() == join::PATH {
+                return Ok(pages::join(handler, &head.method, body).await);
+            }
+            Ok::<_, Infallible>(answer(handler, &head, place).await)
+        })
     });
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_MAX)

@@ -117,6 +117,12 @@ pub struct StatusReport {
     /// What the API door waits for.
     #[serde(default)]
     pub conditions: Vec<ConditionReport>,
+    /// Where the controller door is to be bound, if a file says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind_address: Option<String>,
+    /// What is wrong with that file, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bind_address_lack: Option<String>,
     /// Connections through both doors.
     pub connections: usize,
     /// Agents among them, which is what is balanced.
@@ -258,6 +264,8 @@ impl From<Status> for StatusReport {
             leader: status.leader.map(|node| node.0),
             api_door: status.api_door,
             conditions: status.conditions.into_iter().map(ConditionReport::from).collect(),
+            bind_address: status.bound,
+            bind_address_lack: status.lack.map(|lack| lack.to_string()),
             connections: status.connections,
             agents: status.agents,
             shedding: status.shedding,

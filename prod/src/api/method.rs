@@ -8,8 +8,8 @@ use super::facades::FACADES;
 use super::session::Caller;
 use super::watchers::Watched;
 use super::{
-    Cluster, Handler, Login, Place, SERVER_VERSION, changes, high_availability, leadership, leases,
-    models, pins, raft_lease, singular, whereabouts,
+    Cluster, Handler, Login, Place, SERVER_VERSION, changes, high_availability, invitations,
+    leadership, leases, models, operate, pins, raft_lease, singular, whereabouts,
 };
 use crate::credentials::Identity;
 use crate::rpc::{self, Error, Request, code, nullable};
@@ -97,7 +97,12 @@ pub(super) async fn call<H: Handler>(caller: &Caller<'_, H>, request: &Request) 
         ("Client", "WatchAll") => models::watch(caller),
         ("AllWatcher", "Next") => models::next(caller, request).await,
         ("AllWatcher", "Stop") => caller.stop(Watched::Model, request),
-        ("HighAvailability", "EnableHA") => high_availability::enable(caller, request),
+        ("HighAvailability", "EnableHA") => high_availability::enable(caller, request).await,
+        ("Cluster", "Members") => operate::members(caller).await,
+        ("Cluster", _) => operate::change(caller, request).await,
+        ("Invitations", "Invite") => invitations::invite(caller, request).await,
+        ("Invitations", "List") => invitations::list(caller).await,
+        ("Invitations", "Revoke") => invitations::revoke(caller, request).await,
         ("Portcullis", "ClaimMany") => leases::ask_many(caller, "Claim", request).await,
         ("Portcullis", "ExtendMany") => leases::ask_many(caller, "Extend", request).await,
         ("Portcullis", "List") => leases::list(caller, request).await,

@@ -10,10 +10,12 @@ mod facades;
 mod high_availability;
 mod history;
 mod http;
+mod invitations;
 mod leadership;
 mod leases;
 mod method;
 mod models;
+mod operate;
 mod outcome;
 pub(crate) mod pages;
 mod pins;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use portcullis_core::addresses::{self, HostPort};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Key, Lease};
+use portcullis_core::members::{self, Command, Token, TokenHash};
 use portcullis_core::queue::Answer;
 use portcullis_core::{AskId, ConnectionId, GlobalTime, NodeId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,14 +42,20 @@ use tokio::sync::watch;
 
 use crate::credentials::Identity;
 use crate::env::Env;
+use crate::join::{Asked as Joining, Granted, Refused};
 use crate::metrics::Metrics;
+use crate::peer::NotLed;
+use crate::raft::NotWritten;
+use crate::raft::membership::Seen;
 use crate::rpc::{self, Farewell};
 
 pub use facades::FACADES;
 pub use history::{CHANGES_MAX, Found, History, Mark};
+pub use invitations::{INVITED_FOR_MAX, Invitation, Invitations, Invited};
 pub use leases::{
     Asked, ConditionReport, LeaseItem, LeaseList, NAME_MAX, Named, Responsibility, StatusReport,
 };
+pub use operate::{MemberReport, MembersReport, Role, Target, WantedParams};
 pub use outcome::Outcome;
 
 /// The version that clients are told. libjuju refuses any whose major is not 3.
@@ -305,6 +314,8 @@ pub struct Health {
     pub api_door: &'static str,
     /// What it must be to be ready, by name, and whether it is; in the order in which it comes true.
     pub conditions: Vec<(String, bool)>,
+    /// What is wrong with the file that says where the controller door is to be bound, if anything.
+    pub lack: Option<String>,
     /// Connections through the API door, for whoever stands before several controllers.
     pub connections: u64,
 }
@@ -366,10 +377,37 @@ pub trait Handler: Send + Sync + 'static {
     /// The controller's figures; none while it closes.
     fn status(&self) -> impl Future<Output = Option<Status>> + Send;
 
+    /// How the cluster stands, by its leader; nothing if there is none, or it gives no answer.
+    fn members(&self) -> impl Future<Output = Option<Seen>> + Send;
+
+    /// Has a command about the members done.
+    fn change_members(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<members::Outcome, NotWritten>> + Send;
+
+    /// Has the lead handed over to that voter; whether it took it, [`members`](Handler::members) says.
+    fn lead(&self, to: NodeId) -> impl Future<Output = Result<(), NotLed>> + Send;
+
     /// What must run on one controller and may run on this one; nothing where that is of no
     /// interest.
     fn responsible(&self) -> Vec<Responsibility> {
         Vec::new()
+    }
+
+    /// Lets one more controller into the cluster, or says why not; nobody, where controllers are no
+    /// members.
+    fn join(&self, asked: Joining) -> impl Future<Output = Result<Granted, Refused>> + Send {
+        let what = format!("nobody joins {} here", asked.cluster);
+        async { Err(Refused::Broken { what }) }
+    }
+
+    /// The invitations that there are, and the time of the table, with everything acknowledged
+    /// before; none if there is no leader to ask how far that is.
+    fn invitations(
+        &self,
+    ) -> impl Future<Output = Option<(GlobalTime, Vec<(TokenHash, Token)>)>> + Send {
+        async { None }
     }
 
     /// How the controller is.

@@ -1,12 +1,13 @@
 //! What is answered to plain HTTP: how the controller is, and its metrics.
 
 use data_encoding::BASE64;
-use http_body_util::Full;
-use hyper::body::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Response, StatusCode};
 
 use super::{Handler, Health, Introspected, Login, Place, Standing};
+use crate::join::{self, Asked, Refused};
 use crate::metrics;
 
 /// The body of every answer.
@@ -16,7 +17,7 @@ pub type Page = Response<Full<Bytes>>;
 const AUTHORIZATION_MAX: usize = 2_048;
 
 /// `/health`: Juju's word in the first line, then a line for each condition of readiness, `holds` or
-/// `waits`, what the API door does, and a line with the number of connections. Anybody may ask: it names nothing but the
+/// `waits`, what is wrong with a `bind-address-file`, what the API door does, and a line with the number of connections. Anybody may ask: it names nothing but the
 /// controller's own state.
 pub fn health(health: &Health) -> Page {
     let (status, word) = match health.standing {
@@ -29,6 +30,9 @@ pub fn health(health: &Health) -> Page {
         text.push_str(if *holds { "holds " } else { "waits " });
         text.push_str(condition);
         text.push('\n');
+    }
+    if let Some(lack) = &health.lack {
+        text.push_str(&format!("bind-address {lack}\n"));
     }
     text.push_str(&format!("api-door {}\n", health.api_door));
     text.push_str(&format!("connections {}\n", health.connections));
@@ -74,6 +78,42 @@ pub(super) async fn introspection<H: Handler>(
             let realm = HeaderValue::from_static("Basic realm=\"juju\"");
             page.headers_mut().insert(WWW_AUTHENTICATE, realm);
             page
+        }
+    }
+}
+
+/// `/portcullis/join`: one more controller, by a token. It has no account, so it is no facade.
+pub(super) async fn join<H: Handler>(handler: &H, method: &Method, body: Incoming) -> Page {
+    if method != Method::POST {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "this is asked for by POST\n");
+    }
+    let malformed = |what: String| Refused::Malformed { what };
+    let asked = match Limited::new(body, join::REQUEST_MAX).collect().await {
+        Ok(body) => serde_json::from_slice::<Asked>(&body.to_bytes())
+            .map_err(|error| malformed(error.to_string())),
+        Err(_) => Err(malformed(format!("it is over {} bytes, or broke off", join::REQUEST_MAX))),
+    };
+    let granted = match asked {
+        Ok(asked) => handler.join(asked).await,
+        Err(malformed) => Err(malformed),
+    };
+    let (status, text) = match &granted {
+        Ok(granted) => (StatusCode::OK, serde_json::to_vec(granted)),
+        Err(refused) => (status(refused), serde_json::to_vec(refused)),
+    };
+    let mut page = plain(status, text.expect("texts and numbers are JSON"));
+    page.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    page
+}
+
+fn status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::Malformed { .. } => StatusCode::BAD_REQUEST,
+        Refused::NoToken | Refused::UsedToken => StatusCode::FORBIDDEN,
+        Refused::OtherCluster { .. } | Refused::Refused { .. } => StatusCode::CONFLICT,
+        Refused::TryAgain { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refused::NoKey { .. } | Refused::NoLeader | Refused::Unknown | Refused::Broken { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
         }
     }
 }

@@ -57,6 +57,9 @@ impl Display for Meaning<'_> {
                 nets.join(", ")
             )?;
         }
+        if let Some(file) = &config.bind_address_file {
+            writeln!(f, "  bind address     of the controller door, as {} says", file.display())?;
+        }
         if let Some(file) = &config.ports_file {
             writeln!(f, "  ports            written to {}", file.display())?;
         }

@@ -24,6 +24,8 @@ pub enum Exit {
     Violated = 6,
     /// A lease was lost, and what ran under it was stopped.
     Lost = 7,
+    /// This controller was removed from its cluster, and must not be started again as it is.
+    Removed = 8,
 }
 
 impl From<Exit> for ExitCode {

@@ -6,17 +6,22 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod agent;
+mod bootstrap;
 mod check_config;
 mod client;
 mod client_file;
+mod cluster;
 mod dev;
+mod drawn;
 mod exit;
 mod files;
 mod front;
 mod hash_password;
+mod join;
 mod lease;
 mod load;
 mod log;
+mod made;
 mod run;
 mod status;
 
@@ -47,7 +52,8 @@ Exit codes:
   4  no controller could be reached
   5  the controllers are overloaded; come back when they say
   6  `load` saw a lease held by two: a bug of the controllers
-  7  `lease hold` lost its lease, and stopped the program";
+  7  `lease hold` lost its lease, and stopped the program
+  8  `run` was removed from the cluster: it must not be started again with this data";
 
 #[derive(Subcommand)]
 enum Command {
@@ -65,6 +71,34 @@ Stops on Ctrl-C or SIGTERM: lets agents go within drain-max, hands the lead over
 at once. SIGHUP reads the file again.
 `portcullis check-config FILE` says beforehand whether the file is right.")]
     Run(run::Arguments),
+    /// Make the first controller of a cluster
+    ///
+    /// Makes an authority, the controller's certificate and its configuration, and a client file for
+    /// you, all in one folder that must be empty. Nothing is started.
+    #[command(after_help = "\
+Example:
+  portcullis bootstrap --data-dir /var/lib/portcullis --address 10.0.0.1
+  portcullis run --config /var/lib/portcullis/controller.toml
+  export PORTCULLIS_CLIENT=/var/lib/portcullis/client.toml
+  portcullis cluster add                          a token, for the next controller to join by
+
+Whoever has the folder's ca.key can make controllers. Every controller that joins is handed it, and
+can let others join; take ca-key out of a controller's file, and its ca.key away, and it cannot.")]
+    Bootstrap(bootstrap::Arguments),
+    /// Join a cluster as one more controller, by a token
+    ///
+    /// `portcullis cluster add` prints the token; it counts once. Makes a key that never leaves this
+    /// host, is told its number, its certificate and what all configurations have in common, and
+    /// writes its files into a folder that must be empty. If it breaks off, the same command goes on.
+    #[command(after_help = "\
+Examples:
+  portcullis join TOKEN --data-dir /var/lib/portcullis --run
+  ssh a portcullis cluster add | portcullis join - --data-dir /var/lib/portcullis --address 10.0.0.2
+
+Whoever answers must prove to have the certificate authority that the token names: nobody else is
+told its secret. A token that was used, has expired, was revoked or is for another cluster ends it
+with exit code 2, and with 3 nobody can say: the same command finds out.")]
+    Join(join::Arguments),
     /// Balance connections over controllers, or over any servers that speak TLS
     ///
     /// A proxy that passes TLS through: clients see the backends' own certificates, and the front
@@ -86,6 +120,8 @@ net.ipv4.ip_local_port_range is widened.")]
     Front(front::Arguments),
     /// Show how the controllers are
     Status(status::Arguments),
+    /// Look after the members of the cluster: who there is, who votes, who leaves
+    Cluster(cluster::Arguments),
     /// Claim, extend, give up, hold or list leases
     Lease(lease::Arguments),
     /// Run one agent: it keeps a connection, and its file's addresses
@@ -160,8 +196,11 @@ pub fn main() -> ExitCode {
     let ended = log::start(&arguments.log).and_then(|()| match arguments.command {
         Command::Dev(arguments) => dev::dev(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Bootstrap(arguments) => bootstrap::bootstrap(&arguments),
+        Command::Join(arguments) => join::join(&arguments),
         Command::Front(arguments) => front::front(&arguments),
         Command::Status(arguments) => status::status(&arguments),
+        Command::Cluster(arguments) => cluster::cluster(&arguments),
         Command::Lease(arguments) => lease::lease(&arguments),
         Command::Agent(arguments) => agent::agent(&arguments),
         Command::Load(arguments) => load::load(&arguments),
@@ -214,6 +253,14 @@ mod tests {
             "portcullis lease hold backup --namespace n --for 30s --keep -- ./backup.sh -v",
             "portcullis lease hold backup --once --holder me --stop-within 2s -- sleep 1",
             "portcullis lease list --as mysql/0 --within 5s --log debug",
+            "portcullis cluster list --json --watch",
+            "portcullis cluster remove controller-3 --no-wait",
+            "portcullis cluster promote 4 --wait 5s",
+            "portcullis cluster demote machine-2 --undo",
+            "portcullis cluster want --voters 5 --stand-bys 1 --client FILE",
+            "portcullis cluster lead 2",
+            "portcullis cluster recover --config FILE --force",
+            "portcullis cluster recover --data-dir DIR --json",
             "portcullis load --processes 300 --leases 200 --units 3 --claim 1m --renew 30s",
             "portcullis load --claimers 64 --duration 30s --json - --multiplex 8",
             "portcullis load --agents 30000 --until-even --agents-per-process 9000 --duration 1h",
@@ -221,6 +268,14 @@ mod tests {
             "portcullis dev --balance redirect --moves-rate 5ms --move-again-after 61s",
             "portcullis hash-password --drawn",
             "portcullis agent --config FILE --as mysql/0 --lead --json",
+            "portcullis bootstrap --data-dir DIR --address 10.0.0.1 --address a.example",
+            "portcullis bootstrap --data-dir DIR --api-port 1 --controller-port 0",
+            "portcullis join TOKEN --data-dir DIR --domain zone-a --run --within 1m",
+            "portcullis join - --data-dir DIR --api-port 1 --address 10.0.0.2",
+            "portcullis cluster add --for 1h --client FILE",
+            "portcullis cluster add --list --json",
+            "portcullis cluster add --revoke 0a1b",
+            "portcullis cluster renew-certificate --config FILE",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -237,10 +292,16 @@ mod tests {
         assert_eq!(parse("portcullis load --claimers 1 --herd").err(), Some(ArgumentConflict));
         use clap::error::ErrorKind::MissingRequiredArgument;
         assert_eq!(parse("portcullis lease hold x").err(), Some(MissingRequiredArgument));
+        let both = "portcullis cluster add --list --revoke 0a";
+        assert_eq!(parse(both).err(), Some(ArgumentConflict));
+        assert_eq!(parse("portcullis join TOKEN").err(), Some(MissingRequiredArgument));
         let torn = "portcullis lease hold x --once --keep -- true";
         assert_eq!(parse(torn).err(), Some(ArgumentConflict));
         let both = "portcullis front --config FILE --listen 127.0.0.1:0 --backend a:1";
         assert_eq!(parse(both).err(), Some(ArgumentConflict));
         assert_eq!(parse("portcullis status --quickly").err(), Some(UnknownArgument));
+        assert_eq!(parse("portcullis cluster want").err(), Some(MissingRequiredArgument));
+        assert_eq!(parse("portcullis cluster want --voters 8").err(), Some(ValueValidation));
+        assert_eq!(parse("portcullis cluster remove mysql/0").err(), Some(ValueValidation));
     }
 }

@@ -111,6 +111,9 @@ fn shown(address: &Address, report: &StatusReport) -> String {
     if report.clock_lag > 2.0 {
         add(format!(", clock {:.1}s behind", report.clock_lag));
     }
+    if let Some(lack) = &report.bind_address_lack {
+        add(format!("\n{:<21} bind-address-file: {lack}", ""));
+    }
     for ConditionReport { name, since, .. } in report.conditions.iter().filter(|one| !one.met) {
         add(format!("\n{:<21} waits for {name}, since {since:.1}s after its start", ""));
     }

@@ -11,7 +11,8 @@ use super::fault::Meaning;
 use super::signed;
 use super::{
     CONTROLLER_CONNECTIONS_LEAST, Config, ControllerDoor, ITEMS_MOST, MESSAGE_MAX_LEAST,
-    MESSAGE_MAX_MOST, OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST, RATELIMIT_RATE_MAX,
+    MESSAGE_MAX_MOST, Mode, OPERATION_BYTES_MAX, PEERS_MAX, PER_CONNECTION_MOST,
+    RATELIMIT_RATE_MAX,
 };
 use crate::credentials::{Hashed, Identity};
 use crate::tokio_env::LOCAL_PATH_MAX;
@@ -64,6 +65,7 @@ impl Faults {
 
 fn doors(config: &Config, faults: &mut Faults) {
     controller_door(config, faults);
+    bind_address_file(config, faults);
     faults.check(
         config.controller_api_port == 0 || config.controller_api_port != config.api_port,
         "controller-api-port",
@@ -87,6 +89,17 @@ fn doors(config: &Config, faults: &mut Faults) {
         "agent-ratelimit-rate",
         "must be above zero and at most 1min",
     );
+}
+
+/// Refuses a file that says where to be bound, where nothing could be bound there.
+fn bind_address_file(config: &Config, faults: &mut Faults) {
+    let for_peers = matches!(config.mode(), Mode::TwoDoors | Mode::TwoDoorsControllersFirst);
+    let says = "needs a controller-api-port for peers: that is what is bound there";
+    faults.check(config.bind_address_file.is_none() || for_peers, "bind-address-file", says);
+    let everywhere = config.bind_address_file.is_none() || config.bind_address.is_unspecified();
+    let says = "must be \"0.0.0.0\" or \"::\" beside a bind-address-file: agents find api-port at \
+                whatever address that says";
+    faults.check(everywhere, "bind-address", says);
 }
 
 /// Refuses what contradicts itself about how controllers come in.
@@ -145,7 +158,8 @@ fn controller_door(config: &Config, faults: &mut Faults) {
 
 fn files(config: &Config, faults: &mut Faults) {
     let tls = &config.tls;
-    for (key, path) in [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)] {
+    let named = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)];
+    for (key, path) in named.into_iter().chain(tls.ca_key.iter().map(|path| ("ca-key", path))) {
         let says = format!("there is no file {}", path.display());
         faults.check(path.is_file(), &format!("tls.{key}"), says);
     }

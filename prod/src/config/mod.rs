@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use portcullis_core::admission::{self, Accept};
 use portcullis_core::forward::{self, budget};
-use portcullis_core::{NodeId, clock, controller, listener, pace, queue, sessions, waits};
+use portcullis_core::{NodeId, bind, clock, controller, listener, pace, queue, sessions, waits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -28,6 +28,7 @@ mod limits;
 mod members;
 mod node;
 mod reload;
+mod shared;
 mod signed;
 
 pub use api_address::ApiAddress;
@@ -39,6 +40,7 @@ pub use limits::{
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
 pub use members::Members;
+pub use shared::shared;
 pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
 /// Most controllers of one cluster: Juju's bound too.
@@ -63,11 +65,23 @@ pub struct Config {
     /// UUID of the whole cluster, the same in every controller's file; agents see it as the
     /// controller tag.
     pub controller_uuid: String,
+    /// Whether this controller has joined a cluster by a token: then it founds none, whatever its
+    /// data folder holds. `portcullis join` writes it; default `false`.
+    #[serde(default)]
+    pub joined: bool,
     /// Folder of the raft log, made on first start. Only this controller may use it.
     pub data_dir: PathBuf,
     /// Address that both doors are bound to. Default `0.0.0.0`, which is all of IPv4, as in Juju.
     #[serde(default = "default::bind_address")]
     pub bind_address: IpAddr,
+    /// File that says at which address `controller-api-port` is to be bound, written and rewritten by
+    /// somebody else: YAML as Juju's controller charm writes it, or TOML if its name ends in `.toml`;
+    /// looked at once a second. Until it has one address for this controller that door is not bound,
+    /// and nobody is let in; another one is moved to while everything runs, and where
+    /// `api-addresses` have the host of `controller-address`, they follow. None by default. Only
+    /// with a controller door for peers, and a `bind-address` that is every address.
+    #[serde(default)]
+    pub bind_address_file: Option<PathBuf>,
     /// Port of the API door, for agents and users: 0 to 65535, default 17070 (Juju). With 0 the
     /// kernel chooses, and `run --print-ports` says which.
     #[serde(default = "default::api_port")]
@@ -161,6 +175,9 @@ pub struct Config {
     /// Machine agents.
     #[serde(default, rename = "machine")]
     pub machines: Vec<Machine>,
+    /// The file that this was read from.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// PEM files, read at start.
@@ -173,6 +190,10 @@ pub struct Tls {
     pub cert: PathBuf,
     /// Private key of that certificate.
     pub key: PathBuf,
+    /// Private key of the authority. With it this controller lets others join and hands it on to
+    /// them; without it, the default, it refuses, and another has to.
+    #[serde(default)]
+    pub ca_key: Option<PathBuf>,
 }
 
 /// Where one controller is.
@@ -291,20 +312,28 @@ pub struct Machine {
 impl Config {
     /// Reads and checks a file, and the presence of the files that it names.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
+        Config::load_with(file, |_| ())
+    }
+
+    /// The same with what the command line says set before it is checked.
+    pub fn load_with(file: &Path, set: impl FnOnce(&mut Config)) -> Result<Config, ConfigError> {
         let text = text_of(file)?;
         let wrong = |faults| ConfigError::Wrong { file: file.to_owned(), faults };
         let source = fault::Source::read(&text).map_err(|fault| wrong(vec![fault]))?;
         let mut config: Config = source.decode().map_err(|fault| wrong(vec![fault]))?;
+        config.file = file.to_owned();
         let folder = file.parent().unwrap_or(Path::new(""));
-        let Tls { ca, cert, key } = &mut config.tls;
-        for path in [&mut config.data_dir, ca, cert, key] {
+        let Tls { ca, cert, key, ca_key } = &mut config.tls;
+        for path in [&mut config.data_dir, ca, cert, key].into_iter().chain(ca_key) {
             *path = folder.join(&*path);
         }
         config.controller_socket = config.controller_socket.map(|path| config.data_dir.join(path));
         config.ports_file = config.ports_file.map(|path| folder.join(path));
+        config.bind_address_file = config.bind_address_file.map(|path| folder.join(path));
         for path in config.moved.iter_mut().filter_map(|moved| moved.ca.as_mut()) {
             *path = folder.join(&*path);
         }
+        set(&mut config);
         let faults = check::faults(&config);
         match faults.is_empty() {
             true => Ok(config),
@@ -400,6 +429,7 @@ impl Config {
                 ..defaults.waits
             },
             balancer: self.balance.balancer(),
+            bind: self.bind_address_file.as_ref().map(|_| bind::Config::default()),
             asks_per_connection_max: self.limits.asks_per_connection_max,
             drain_max: self.limits.drain_max,
             clock_interval: self.raft.clock_interval,
@@ -410,10 +440,13 @@ impl Config {
 
 /// Reads any other TOML file, with errors of the same form.
 pub fn read<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigError> {
-    let text = text_of(file)?;
-    fault::Source::read(&text)
-        .and_then(|source| source.decode())
+    decode(&text_of(file)?)
         .map_err(|fault| ConfigError::Wrong { file: file.to_owned(), faults: vec![fault] })
+}
+
+/// Decodes a text of any other TOML file.
+pub(crate) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
+    fault::Source::read(text)?.decode()
 }
 
 fn text_of(file: &Path) -> Result<String, ConfigError> {

@@ -3,10 +3,10 @@
 use portcullis_core::NodeId;
 use portcullis_core::addresses::HostPort;
 
-use super::Config;
+use super::{Config, shared};
 use crate::api;
 use crate::credentials::{Credentials, Hashed, Identity};
-use crate::tls::{self, Certificate};
+use crate::tls::{self, Authority, Certificate};
 use crate::{node, raft, rpc};
 
 impl Config {
@@ -34,10 +34,12 @@ impl Config {
                 ..api::Config::default()
             },
             doors,
+            bind_file: self.bind_address_file.clone(),
             metrics: self.metrics_address,
             proxied: self.proxy_protocol.clone(),
             cluster: self.controller_uuid.clone(),
             membership: Some(self.members.membership(NodeId(self.controller_id))),
+            joining: self.joining()?,
             peers,
             servers,
             space,
@@ -46,6 +48,18 @@ impl Config {
             models,
             moved,
         })
+    }
+
+    /// How this controller came in, and what it lets others join with.
+    fn joining(&self) -> Result<node::Joining, tls::Error> {
+        let issuer = match &self.tls.ca_key {
+            Some(key) => Some(Authority::load(&self.tls.ca, key)?),
+            None => None,
+        };
+        let file = self.file.clone();
+        let shared = move || shared(&file).map_err(|error| error.to_string());
+        let issuer = issuer.map(|authority| node::Issuer::new(authority, shared));
+        Ok(node::Joining { joined: self.joined, issuer })
     }
 
     /// Everybody who may log in.

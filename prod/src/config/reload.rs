@@ -41,8 +41,10 @@ impl Config {
         let differ = [
             ("controller-id", self.controller_id != other.controller_id),
             ("controller-uuid", self.controller_uuid != other.controller_uuid),
+            ("joined", self.joined != other.joined),
             ("data-dir", self.data_dir != other.data_dir),
             ("bind-address", self.bind_address != other.bind_address),
+            ("bind-address-file", self.bind_address_file != other.bind_address_file),
             ("api-port", self.api_port != other.api_port),
             ("accept", self.accept != other.accept),
             ("proxy-protocol", self.proxy_protocol != other.proxy_protocol),

@@ -432,6 +432,19 @@ fn an_address_may_say_where_it_leads() {
 }
 
 #[test]
+fn a_file_may_say_where_the_controller_door_is() {
+    let keys = "api-port = 17070\nbind-address-file = \"controller.conf\"\n";
+    let good = load(&GOOD.replacen("api-port = 17070\n", keys, 1)).expect("it is good");
+    assert!(good.bind_address_file.is_some_and(|file| file.ends_with("controller.conf")));
+    let one_door = "bind-address-file = \"f\"\ncontroller-api-port = 0\n";
+    let says = said("controller-api-port = 17071\n", one_door);
+    assert!(says.contains("bind-address-file: needs a controller-api-port for peers"), "{says}");
+    let one = "bind-address = \"10.0.0.1\"\nbind-address-file = \"f\"\napi-port = 17070\n";
+    let says = said("api-port = 17070\n", one);
+    assert!(says.contains("bind-address: must be \"0.0.0.0\" or \"::\" beside"), "{says}");
+}
+
+#[test]
 fn what_takes_a_restart_is_named() {
     let good = load(GOOD).expect("it is good");
     let keys = |from: &str, to: &str| {

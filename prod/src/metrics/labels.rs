@@ -3,6 +3,7 @@
 //! Every value comes from a list of ours: whoever connects can make no new series.
 
 use openraft::AsyncRuntime;
+use portcullis_core::bind::Lack;
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{Operation, Outcome, Refusal};
 use portcullis_core::queue::Answer;
@@ -157,7 +158,7 @@ pub fn why(why: sessions::Why) -> &'static str {
 }
 
 /// Everything that [`peer_request`] says.
-pub const PEER_REQUESTS: [&str; 12] = [
+pub const PEER_REQUESTS: [&str; 14] = [
     "ping",
     "append",
     "vote",
@@ -170,6 +171,8 @@ pub const PEER_REQUESTS: [&str; 12] = [
     "load",
     "members",
     "leaving",
+    "look",
+    "lead",
 ];
 
 /// What a controller asks of another.
@@ -187,6 +190,8 @@ pub fn peer_request<R: AsyncRuntime>(request: &peer::Request<R>) -> &'static str
         peer::Request::Load(_) => "load",
         peer::Request::Members(_) => "members",
         peer::Request::Leaving => "leaving",
+        peer::Request::Look => "look",
+        peer::Request::Lead { .. } => "lead",
     }
 }
 
@@ -197,5 +202,19 @@ pub fn failure(failure: peer::Failure) -> &'static str {
         peer::Failure::Busy => "busy",
         peer::Failure::TooLarge => "too-large",
         peer::Failure::Lost | peer::Failure::Timeout => "lost",
+    }
+}
+
+/// Everything that [`lack`] says.
+pub const LACKS: [&str; 5] = ["no-file", "unreadable", "no-address", "ambiguous", "unusable"];
+
+/// What is wrong with the file that says where to be bound.
+pub fn lack(lack: &Lack) -> &'static str {
+    match lack {
+        Lack::NoFile => "no-file",
+        Lack::Unreadable { .. } => "unreadable",
+        Lack::NoAddress => "no-address",
+        Lack::Ambiguous { .. } => "ambiguous",
+        Lack::Unusable { .. } => "unusable",
     }
 }

@@ -44,17 +44,23 @@ pub enum Limit {
     PeerCalls,
     /// Connections to the metrics address.
     Scrapes,
+    /// Joins with a token that nobody knows, of late.
+    FailedJoins,
     /// Files that the process has open.
     Files,
     /// Bytes of memory that the process uses.
     Memory,
     /// How long asks are willing to wait: refused are those that all before them would outlast.
     Patience,
+    /// Members of the cluster.
+    Members,
+    /// Tokens that somebody may join by, or has, and that are not void.
+    Tokens,
 }
 
 impl Limit {
     /// Each of them, in the order of the type.
-    pub const ALL: [Limit; 23] = [
+    pub const ALL: [Limit; 26] = [
         Limit::Connections,
         Limit::Logins,
         Limit::Held,
@@ -75,9 +81,12 @@ impl Limit {
         Limit::Inbox,
         Limit::PeerCalls,
         Limit::Scrapes,
+        Limit::FailedJoins,
         Limit::Files,
         Limit::Memory,
         Limit::Patience,
+        Limit::Members,
+        Limit::Tokens,
     ];
 
     /// The label's value: the name that the limit has in configuration or code.
@@ -103,9 +112,12 @@ impl Limit {
             Limit::Inbox => "inbox_max",
             Limit::PeerCalls => "calls_max",
             Limit::Scrapes => "scrapes_max",
+            Limit::FailedJoins => "failed_joins_max",
             Limit::Files => "files_max",
             Limit::Memory => "memory_max",
             Limit::Patience => "patience_max",
+            Limit::Members => "members_max",
+            Limit::Tokens => "tokens_max",
         }
     }
 
@@ -124,7 +136,10 @@ impl Limit {
             | Limit::Watchers
             | Limit::Message
             | Limit::PeerCalls
-            | Limit::Patience => true,
+            | Limit::FailedJoins
+            | Limit::Patience
+            | Limit::Members
+            | Limit::Tokens => true,
             // These let it wait instead, in the backlog, in the queue or with whoever sends it; or
             // the kernel sees to them.
             Limit::Connections

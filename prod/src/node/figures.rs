@@ -3,13 +3,15 @@
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::lease::{LEASES_MAX, PINS_MAX};
+use portcullis_core::members::{MEMBERS_MAX, TOKENS_MAX};
 use portcullis_core::readiness::Condition;
 use portcullis_core::{Door, NodeId, controller};
 
 use super::{Config, INBOX_MAX, METRICS_CONNECTIONS_MAX, Readiness, Serve};
 use crate::api::{Health, Standing};
 use crate::env::{Env, Process};
-use crate::metrics::{Limit, Sheet};
+use crate::join;
+use crate::metrics::{Limit, Sheet, labels};
 use crate::peer;
 
 /// The bounds of all limits that are known when a controller starts.
@@ -39,6 +41,9 @@ pub fn bounds(config: &Config) -> Vec<(Limit, u64)> {
         (Limit::Inbox, INBOX_MAX),
         (Limit::PeerCalls, peer.calls_max),
         (Limit::Scrapes, METRICS_CONNECTIONS_MAX),
+        (Limit::FailedJoins, join::FAILED_MAX as usize),
+        (Limit::Members, MEMBERS_MAX),
+        (Limit::Tokens, TOKENS_MAX),
     ];
     known.into_iter().map(|(limit, bound)| (limit, bound as u64)).collect()
 }
@@ -47,7 +52,7 @@ impl<E: Env> Serve<E> {
     /// How the controller is, and what it is ready by or waits for.
     pub fn health(&self) -> Health {
         let ports = self.ports.borrow().clone();
-        let Readiness { open, api_door, conditions } = self.readiness.borrow().clone();
+        let Readiness { open, api_door, conditions, lack } = self.readiness.borrow().clone();
         let standing = match open {
             _ if self.stopping.is_cancelled() => Standing::Stopping,
             true => Standing::Running,
@@ -57,11 +62,13 @@ impl<E: Env> Serve<E> {
         let mut conditions: Vec<_> = named.collect();
         if self.doors.borrow().controller.is_some() {
             let bound = ports.controller.is_some();
-            conditions.insert(0, ("controller-door-open".to_owned(), bound));
+            let addressed = usize::from(self.bind_file.is_some());
+            let place = addressed.min(conditions.len());
+            conditions.insert(place, ("controller-door-open".to_owned(), bound));
         }
         conditions.push(("api-door-open".to_owned(), open));
         let connections = self.metrics.connections(Door::Api);
-        Health { standing, api_door, conditions, connections }
+        Health { standing, api_door, conditions, lack, connections }
     }
 
     /// Everything that Prometheus wants to know.
@@ -74,6 +81,7 @@ impl<E: Env> Serve<E> {
         self.table(&mut sheet);
         self.doors(&mut sheet);
         self.responsibilities(&mut sheet);
+        self.certificate(&mut sheet);
         self.process(process, &mut sheet);
         self.metrics.text(&sheet)
     }
@@ -89,6 +97,7 @@ impl<E: Env> Serve<E> {
             ] {
                 self.metrics.used(limit, used as u64);
             }
+            bind_file(&status, sheet);
             lease_manager(&status, sheet);
             admission(&status, sheet);
         }
@@ -96,6 +105,7 @@ impl<E: Env> Serve<E> {
         let calls = self.peers.all().map(|(_, link)| link.calls()).max();
         self.metrics.used(Limit::Inbox, inbox as u64);
         self.metrics.used(Limit::PeerCalls, calls.unwrap_or_default() as u64);
+        self.metrics.used(Limit::FailedJoins, self.joining.failed(self.env.now()).into());
     }
 
     fn log(&self, sheet: &mut Sheet) {
@@ -152,10 +162,14 @@ impl<E: Env> Serve<E> {
     }
 
     fn table(&self, sheet: &mut Sheet) {
-        let (leases, pins, global) = {
+        let (leases, pins, global, members, tokens) = {
             let view = self.leases.view();
-            (view.len() as u64, view.pins_most() as u64, view.now())
+            let members = view.members();
+            let (members, tokens) = (members.len(), members.tokens().count());
+            (view.len() as u64, view.pins_most() as u64, view.now(), members, tokens)
         };
+        self.metrics.used(Limit::Members, members as u64);
+        self.metrics.used(Limit::Tokens, tokens as u64);
         self.metrics.used(Limit::Leases, leases);
         self.metrics.used(Limit::Pins, pins);
         sheet.gauge(
@@ -210,6 +224,18 @@ impl<E: Env> Serve<E> {
         );
     }
 
+    fn certificate(&self, sheet: &mut Sheet) {
+        let left = self.env.today().zip(self.validity).map(|(now, validity)| validity.left(now));
+        if let Some(left) = left {
+            sheet.gauge(
+                "portcullis_certificate_seconds",
+                "Time until this controller's certificate, or its authority's, expires; below zero \
+                 once it has",
+                left,
+            );
+        }
+    }
+
     fn process(&self, process: Option<Process>, sheet: &mut Sheet) {
         let Some(Process { memory, memory_max, files, files_max }) = process else { return };
         self.metrics.used(Limit::Memory, memory);
@@ -229,6 +255,17 @@ impl<E: Env> Serve<E> {
         );
         sheet.gauge("process_max_fds", "Files that the process may have open", files_max);
     }
+}
+
+/// What is wrong with the file that says where the controller door is to be bound.
+fn bind_file(status: &controller::Status, sheet: &mut Sheet) {
+    let reason = status.lack.as_ref().map(labels::lack);
+    sheet.gauges(
+        "portcullis_bind_address_lack",
+        "1 for what is wrong with bind-address-file; /health and the log have it in full",
+        "reason",
+        labels::LACKS.map(|each| (each.to_owned(), truth(reason == Some(each)))),
+    );
 }
 
 /// What the machine alone knows of its asks and its clock.

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use portcullis_core::addresses::HostPort;
-use portcullis_core::members::{Command, Member, Outcome, READS, Standing, Wanted};
+use portcullis_core::members::{Command, Member, Outcome, READS, Refusal, Standing, Wanted};
 use portcullis_core::roles::{self, Roles};
 use portcullis_core::{Address, NodeId, Time};
 use tokio::sync::{mpsc, watch};
@@ -19,10 +18,10 @@ use tracing::{info, warn};
 
 use super::own::{ROLE_ADJUSTER, leading};
 use super::peers::firsts;
-use super::{Config, Serve};
-use crate::api::Cluster;
+use super::{Config, HEIR_LOOKED_AT, Serve};
 use crate::drive::{Shell, drive};
 use crate::env::Env;
+use crate::metrics::Limit;
 use crate::peer::{Reply, Request};
 use crate::raft::{self, NotWritten, membership};
 use crate::singular::{Runner, runner};
@@ -183,7 +182,7 @@ async fn follow<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
         // It dials itself, whatever it is to the others: that shows that its own door works.
         let own = known.peers.get(&serve.node).cloned();
         wanted.entry(serve.node).or_insert(own.unwrap_or_else(|| Address::new("")));
-        tell_addresses(&serve);
+        serve.tell_servers();
         if wanted != linked {
             serve.peers.follow(&wanted);
             linked = wanted;
@@ -196,41 +195,28 @@ async fn follow<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
     }
 }
 
-/// An API address as agents are told of it; nothing if it is no `host:port`.
-fn host_port(address: &Address) -> Option<HostPort> {
-    let (host, port) = address.as_str().rsplit_once(':')?;
-    Some(HostPort::new(host, port.parse().ok()?))
-}
-
-/// Tells agents and users of members that the configuration does not know, and no more of those that
-/// are gone.
-fn tell_addresses<E: Env>(serve: &Serve<E>) {
-    let members = serve.leases.view().members().clone();
-    serve.cluster.send_if_modified(|cluster| {
-        let mut servers = cluster.servers.clone();
-        servers.retain(|node, _| members.standing(*node) != Standing::Removed);
-        for (node, member) in members.iter() {
-            let told = || member.api.iter().filter_map(host_port).collect();
-            servers.entry(node).or_insert_with(told);
-        }
-        let changed = servers != cluster.servers;
-        if changed {
-            *cluster = Arc::new(Cluster { servers, ..(**cluster).clone() });
-        }
-        changed
-    });
-}
-
 /// Has the log say of this controller what its configuration says: its addresses, its failure domain
-/// and the versions that it reads.
+/// and the versions that it reads. Where its door is to be bound by a file, that says the address.
 async fn own<E: Env>(serve: Arc<Serve<E>>, known: Arc<Known>) {
     let Some(mine) = known.members.get(&serve.node) else { return };
+    let mut bound = serve.bound.subscribe();
     loop {
-        serve.env.sleep_until(serve.env.now() + LOOKED_AT).await;
+        let soon = serve.env.now() + LOOKED_AT;
+        tokio::select! {
+            biased;
+            changed = bound.changed() => if changed.is_err() { return },
+            () = serve.env.sleep_until(soon) => {}
+        }
+        let bound = *bound.borrow_and_update();
+        if bound.is_none() && serve.bind_file.is_some() {
+            continue;
+        }
+        let at = bound.map(|at| Address::from(at.to_string()));
         // What agents are told may change while it runs.
-        let told = serve.cluster.borrow().servers.get(&serve.node).cloned().unwrap_or_default();
+        let told = serve.servers().remove(&serve.node).unwrap_or_default();
         let api = told.iter().map(|at| Address::from(at.joined())).collect();
-        let mine = Member { api, ..mine.clone() };
+        let address = at.unwrap_or_else(|| mine.address.clone());
+        let mine = Member { address, api, ..mine.clone() };
         let differs = {
             let view = serve.leases.view();
             view.members().get(serve.node).is_some_and(|said| *said != mine)
@@ -272,9 +258,32 @@ async fn watch_standing<E: Env>(serve: Arc<Serve<E>>, removed: watch::Sender<boo
     }
 }
 
+/// Hands over what this controller has: the lead as the machine does, and then its vote.
+pub async fn step_back<E: Env>(serve: &Serve<E>) {
+    // Refused only when the controller is closing.
+    let _ = serve.roles.send(roles::Input::Stopping).await;
+    let mut metrics = serve.raft.metrics();
+    let mut leads = metrics.borrow_watched().current_leader == Some(serve.node.0);
+    // Whoever stops at the same time takes nothing over, and is soon not reached any more.
+    while leads {
+        let soon = serve.env.now() + HEIR_LOOKED_AT;
+        tokio::select! {
+            biased;
+            changed = metrics.changed() => if changed.is_err() { return },
+            () = serve.env.sleep_until(soon) => {}
+        }
+        let metrics = metrics.borrow_watched();
+        let other = metrics.current_leader.is_some_and(|leader| leader != serve.node.0);
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let heir = |node: u64| node != serve.node.0 && serve.peers.reaches(NodeId(node));
+        leads = !other && voters.any(heir);
+    }
+    leave(serve).await;
+}
+
 /// Gives this controller's vote to a stand-by, if there is one that can be reached. Ends when it has
 /// been taken.
-pub async fn leave<E: Env>(serve: &Serve<E>) {
+async fn leave<E: Env>(serve: &Serve<E>) {
     let mut metrics = serve.raft.metrics();
     let (votes, leader) = {
         let metrics = metrics.borrow_watched();
@@ -301,11 +310,18 @@ pub async fn leave<E: Env>(serve: &Serve<E>) {
 }
 
 impl<E: Env> Serve<E> {
+    /// Puts a command about the members into the log, if this controller leads and all read it.
+    pub async fn propose_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        let writes = self.leases.view().members().writes();
+        raft::propose_members(&self.raft, writes, command).await
+    }
+
     /// Has a command about the members done, here or by the leader. Unknown after
     /// [`COMMAND_WITHIN`].
     pub async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        let invites = matches!(command, Command::Invite { .. });
         let done = async {
-            match raft::propose_members(&self.raft, command.clone()).await {
+            match self.propose_members(command.clone()).await {
                 Err(NotWritten::Definite { leader: Some(leader) }) => {
                     let unreached = NotWritten::Definite { leader: Some(leader) };
                     let link = self.peers.get(leader).ok_or(unreached)?;
@@ -320,10 +336,14 @@ impl<E: Env> Serve<E> {
                 done => done,
             }
         };
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             done = done => done,
             () = self.env.sleep_until(self.env.now() + COMMAND_WITHIN) => Err(NotWritten::Unknown),
+        };
+        if done == Ok(Err(Refusal::Full)) {
+            self.metrics.refused(if invites { Limit::Tokens } else { Limit::Members });
         }
+        done
     }
 }

@@ -6,12 +6,16 @@
 //!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
 //! ```
 
+mod bound;
+mod certificates;
 mod cut;
 mod door;
 mod figures;
+mod joining;
 pub mod members;
 mod metrics_port;
 mod news;
+mod operate;
 mod own;
 mod peers;
 mod ports;
@@ -19,10 +23,12 @@ mod proxied;
 mod readiness;
 mod serve;
 mod shell;
+mod whereabouts;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +50,9 @@ use crate::peer;
 use crate::raft::{self, Raft, Role, Roles, Store, Table};
 use crate::singular::Responsible;
 use crate::tls::{self, Certificate};
+use certificates::Seldom;
 use cut::Cut;
+use joining::Desk;
 use members::{Known, Membership};
 use news::News;
 use own::Own;
@@ -53,10 +61,12 @@ use serve::Serve;
 use shell::{Arrival, Greeting, Surroundings};
 use worker::Workers;
 
+pub use joining::{Issuer, Joining};
 pub use own::{GLOBAL_CLOCK_UPDATER, RAFT_LEADERSHIP, ROLE_ADJUSTER};
 pub use peers::Addresses;
 pub use ports::{At, Doors, Ports};
 pub use readiness::Readiness;
+pub use whereabouts::Whereabouts;
 pub use worker::Worker;
 
 pub use proxied::Net;
@@ -98,6 +108,9 @@ pub struct Config {
     pub api: api::Config,
     /// Where to listen.
     pub doors: Doors,
+    /// The file that says where the controller door is to be bound, if one does: then `controller` has
+    /// a `bind`, and `doors` say the port alone.
+    pub bind_file: Option<PathBuf>,
     /// Where to show metrics to whoever asks, by plain HTTP.
     pub metrics: Option<SocketAddr>,
     /// Fronts, whose connections to the API door begin with a PROXY header.
@@ -107,6 +120,8 @@ pub struct Config {
     /// How the members of the cluster are looked after; without it they and their roles stay as the
     /// log was founded.
     pub membership: Option<Membership>,
+    /// Whether this controller has joined, and how it lets others join.
+    pub joining: Joining,
     /// Every controller of the cluster, this one included, with the addresses that controllers
     /// dial, best first: those that found it. From then on the log says who they are.
     pub peers: Addresses,
@@ -181,6 +196,7 @@ impl<E: Env> Node<E> {
         config.controller.listener.controller_door = config.doors.controller.is_some();
         config.controller.listener.controllers_first = config.doors.controllers_first;
         let node = config.controller.node;
+        let validity = env.today().map(|now| config.certificate.check(now)).transpose()?;
         let identity = raft::Identity { cluster: config.cluster.clone(), node };
         let metrics = Arc::new(Metrics::new(figures::bounds(&config)));
         let disk = env.open(STORE).map_err(Error::Disk)?;
@@ -192,7 +208,13 @@ impl<E: Env> Node<E> {
         let (ports_out, ports) = watch::channel(Ports::default());
         let limits = peer::Config::new(node, &config.cluster);
         let addresses = watch::Sender::new(config.peers.clone());
-        let links = Peers::link(&env, &config, limits.clone(), &addresses, &ports)?;
+        let bind_file = config.bind_file.clone();
+        let bind_file =
+            bind_file.map(|path| bound::BindFile { path, others: watch::Sender::default() });
+        let offered = bind_file.as_ref().map(|file| file.others.subscribe());
+        let around =
+            peers::Around { addresses: addresses.subscribe(), ports: ports.clone(), offered };
+        let links = Peers::link(&env, &config, limits.clone(), around)?;
         let raft = Raft::new(
             node.0,
             Arc::new(config.raft.openraft()?),
@@ -201,7 +223,8 @@ impl<E: Env> Node<E> {
             table,
         );
         let raft = raft.await.map_err(|error| Error::Raft(error.to_string()))?;
-        if config.peers.contains_key(&node) {
+        let founds = !config.joining.joined && config.peers.contains_key(&node);
+        if founds {
             found(&raft, &peers::firsts(&config.peers)).await;
         }
 
@@ -211,7 +234,10 @@ impl<E: Env> Node<E> {
         let serve = Arc::new(Serve {
             env: env.clone(),
             node,
-            joins: !config.peers.contains_key(&node),
+            joins: !founds,
+            joining: Desk::new(config.joining.issuer),
+            validity,
+            mistrusts: Seldom::default(),
             limits: config.controller.clone(),
             metrics,
             inbox,
@@ -230,6 +256,12 @@ impl<E: Env> Node<E> {
             news: news.clone(),
             own: Own::default(),
             ports: ports.clone(),
+            bind_file,
+            bound: watch::Sender::default(),
+            whereabouts: watch::Sender::new(Whereabouts::new(
+                config.servers.clone(),
+                &config.peers,
+            )),
             readiness: watch::Sender::default(),
             addresses,
             workers: Workers::default(),
@@ -259,6 +291,7 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
         env.spawn(serve.clone().until_closing(linked(serve.clone())));
         env.spawn(serve.clone().until_closing(committed(serve.clone())));
+        env.spawn(serve.clone().until_closing(certificates::watch(serve.clone())));
         // What the table had when it was opened is in no news.
         let index = serve.leases.view().index();
         if let Some(index) = index {
@@ -270,6 +303,7 @@ impl<E: Env> Node<E> {
             serve.tell(Input::Working { worker, stable: false }).await;
         }
         env.spawn(serve.clone().until_closing(worker::deliver(serve.clone())));
+        env.spawn(serve.clone().until_closing(bound::watch(serve.clone())));
         if env.memory().is_some() {
             env.spawn(serve.clone().until_closing(memory(serve.clone())));
         }
@@ -351,11 +385,15 @@ impl<E: Env> Node<E> {
                 }
             }
         });
+        let known: Vec<NodeId> = self.serve.cluster.borrow().servers.keys().copied().collect();
+        self.serve.whereabouts.send_modify(|whereabouts| {
+            servers.retain(|node, _| known.contains(node));
+            whereabouts.servers.extend(servers);
+            whereabouts.dialled_at(&peers);
+        });
+        let servers = self.serve.servers();
         self.serve.cluster.send_if_modified(|cluster| {
-            let mut next = Cluster { space, models, moved, ..(**cluster).clone() };
-            for (node, known) in &mut next.servers {
-                *known = servers.remove(node).unwrap_or_else(|| known.clone());
-            }
+            let next = Cluster { servers, space, models, moved, ..(**cluster).clone() };
             let changed = next != **cluster;
             *cluster = Arc::new(next);
             changed
@@ -395,9 +433,9 @@ impl<E: Env> Node<E> {
         }
         let until = serve.env.now() + HAND_OVER_WITHIN;
         let handed_over = async {
-            hand_over(&serve).await;
-            if self.removed.is_some() {
-                members::leave(&serve).await;
+            match self.removed.is_some() {
+                true => members::step_back(&serve).await,
+                false => hand_over(&serve).await,
             }
         };
         tokio::select! {

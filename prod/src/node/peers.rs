@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -20,6 +21,17 @@ use crate::tls;
 
 /// Every controller, with the addresses that others dial, best first.
 pub type Addresses = BTreeMap<NodeId, Vec<Address>>;
+
+/// What is known of where controllers are, by those who change it.
+#[derive(Clone)]
+pub struct Around {
+    /// By the configuration, best first.
+    pub addresses: watch::Receiver<Addresses>,
+    /// What this controller has bound.
+    pub ports: watch::Receiver<Ports>,
+    /// By the file that says where controller doors are to be bound, if there is one.
+    pub offered: Option<watch::Receiver<BTreeMap<NodeId, IpAddr>>>,
+}
 
 /// What became of an ask that was handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,20 +68,19 @@ impl<E: Env> Peers<E> {
         env: &E,
         config: &Config,
         limits: peer::Config,
-        addresses: &watch::Sender<Addresses>,
-        ports: &watch::Receiver<Ports>,
+        around: Around,
     ) -> Result<Links<E>, Error> {
         let me = config.controller.node;
         let tls = config.certificate.peer_client()?;
-        let (env, addresses, ports) = (env.clone(), addresses.subscribe(), ports.clone());
+        let env = env.clone();
         let links = Links::new(move |node, address: Address| {
             let (host, tls) = (env.clone(), tls.clone());
-            let (addresses, ports) = (addresses.clone(), ports.clone());
+            let around = around.clone();
             let dial = move |failed| {
                 let (host, tls) = (host.clone(), tls.clone());
                 let to = match node == me {
-                    true => own(&ports.borrow(), failed),
-                    false => turn(addresses.borrow().get(&node), &address, failed).map(To::Address),
+                    true => own(&around.ports.borrow(), failed),
+                    false => around.turn(node, &address, failed).map(To::Address),
                 };
                 async move {
                     let stream = match to.ok_or(io::ErrorKind::NotConnected)? {
@@ -188,14 +199,33 @@ pub fn firsts(addresses: &Addresses) -> BTreeMap<NodeId, Address> {
     addresses.iter().filter_map(first).collect()
 }
 
-/// The address whose turn it is after so many dials that failed: those of the configuration, then
-/// the one in the log, which may be newer.
-fn turn(configured: Option<&Vec<Address>>, logged: &Address, failed: usize) -> Option<Address> {
+impl Around {
+    /// The address whose turn it is after so many dials that failed; `logged` is the one in the log.
+    fn turn(&self, node: NodeId, logged: &Address, failed: usize) -> Option<Address> {
+        let offered = self.offered.as_ref().and_then(|file| file.borrow().get(&node).copied());
+        turn(self.addresses.borrow().get(&node), logged, offered, failed)
+    }
+}
+
+/// Whoever the file offers another address is there or soon will be; one in the log that the
+/// configuration does not have is the member's own word. The configuration is right about the rest.
+fn turn(
+    configured: Option<&Vec<Address>>,
+    logged: &Address,
+    offered: Option<IpAddr>,
+    failed: usize,
+) -> Option<Address> {
     let configured = configured.into_iter().flatten();
+    let offered = offered.and_then(|ip| {
+        let (_, port) = logged.as_str().rsplit_once(':')?;
+        Some(Address::from(SocketAddr::new(ip, port.parse().ok()?).to_string()))
+    });
     let newer =
         std::iter::once(logged).filter(|logged| !configured.clone().any(|at| at == *logged));
-    let all: Vec<&Address> = configured.clone().chain(newer).collect();
-    all.get(failed % all.len()).map(|at| (*at).clone())
+    let mut all: Vec<&Address> = offered.iter().chain(newer).collect();
+    all.extend(configured.filter(|at| offered.as_ref() != Some(at)));
+    all.dedup();
+    all.get(failed.checked_rem(all.len())?).map(|at| (*at).clone())
 }
 
 /// Where this host reaches itself: at its controller door if it has one, or else at the API door.

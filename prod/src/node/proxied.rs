@@ -120,6 +120,7 @@ impl<E: Env> Serve<E> {
         };
         if let Err(error) = &arrived {
             debug!(%connection, %door, ?from, %error, "handshake failed");
+            self.mistrusted(door, from, error);
         }
         arrived
     }

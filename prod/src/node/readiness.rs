@@ -18,6 +18,8 @@ pub struct Readiness {
     pub api_door: &'static str,
     /// What must be so before agents are let in, and since when it is or is not.
     pub conditions: Vec<Condition>,
+    /// What is wrong with the file that says where the controller door is to be bound, if anything.
+    pub lack: Option<String>,
 }
 
 impl Readiness {
@@ -30,7 +32,7 @@ impl Readiness {
     pub(super) fn of(machine: &Controller) -> Readiness {
         let api_door = machine.listener().phase();
         let conditions = machine.readiness().conditions();
-        Readiness { open: api_door == OPEN, api_door, conditions }
+        Readiness { open: api_door == OPEN, api_door, conditions, lack: None }
     }
 }
 
@@ -41,6 +43,9 @@ impl fmt::Display for Readiness {
         for name in self.waits() {
             write!(f, "{between} {name}")?;
             between = ",";
+        }
+        if let Some(lack) = &self.lack {
+            write!(f, "; {lack}")?;
         }
         Ok(())
     }

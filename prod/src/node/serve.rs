@@ -2,38 +2,47 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
+use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Input, Request, Status};
 use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
-use portcullis_core::members::Standing;
+use portcullis_core::members::{Command, Outcome, Standing, Token, TokenHash};
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
+use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, roles};
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::bound::BindFile;
+use super::certificates::Seldom;
 use super::news::News;
 use super::own::Own;
 use super::peers::Peers;
 use super::worker::Workers;
-use super::{Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, metrics_port};
+use super::{
+    Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, Whereabouts, metrics_port,
+};
 use crate::api::{
     self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
     Pins, Place, Query, Responsibility, Verdict, Watch,
 };
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
+use crate::join;
 use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, Reply};
-use crate::raft::{self, Leases, Raft};
-use crate::tls::{Arrived, Hello};
+use crate::peer::{self, Admission, NotLed, Reply};
+use crate::raft::membership::Seen;
+use crate::raft::{self, Leases, NotWritten, Raft};
+use crate::tls::{Arrived, Hello, Validity};
 
 /// Longest time for the first words of a connection that is held at the door; whoever needs longer is
 /// hung up on. A dial of Juju's agents, with everything, takes 10 s at most before they try again.
@@ -45,6 +54,12 @@ pub struct Serve<E: Env> {
     pub node: NodeId,
     /// Whether this controller is none of those that found the cluster.
     pub joins: bool,
+    /// Where whoever wants to join is answered.
+    pub joining: super::joining::Desk,
+    /// From when until when its certificate is believed, where hosts have a calendar.
+    pub validity: Option<Validity>,
+    /// When it was last said that somebody's certificate is not believed.
+    pub mistrusts: Seldom,
     /// Those of the machine.
     pub limits: controller::Config,
     pub metrics: Arc<Metrics>,
@@ -71,6 +86,12 @@ pub struct Serve<E: Env> {
     pub news: News,
     pub own: Own,
     pub ports: watch::Receiver<Ports>,
+    /// The file that says where the controller door is to be bound, if one does.
+    pub bind_file: Option<BindFile>,
+    /// Where that door is bound by it; nowhere yet, or never.
+    pub bound: watch::Sender<Option<SocketAddr>>,
+    /// Where controllers are by the configuration.
+    pub whereabouts: watch::Sender<Whereabouts>,
     /// How ready the machine said it is.
     pub readiness: watch::Sender<Readiness>,
     /// Where controllers are dialled.
@@ -115,6 +136,36 @@ impl<E: Env> Serve<E> {
     pub fn gone(&self, node: NodeId) -> bool {
         self.leases.view().members().standing(node) == Standing::Removed
             && !raft::membership::knows(&self.raft, node)
+    }
+
+    /// Returns once that is so. It may know nothing of it: the log is kept from it from then on.
+    async fn parted(&self, node: NodeId) {
+        let mut metrics = self.raft.metrics();
+        while !self.gone(node) {
+            if metrics.changed().await.is_err() {
+                // It closes, and everything with it.
+                return;
+            }
+        }
+    }
+
+    /// Where agents and users are to be told that controllers are by now.
+    pub fn servers(&self) -> BTreeMap<NodeId, Vec<HostPort>> {
+        let own = self.bound.borrow().map(|at| at.ip().to_string());
+        let view = self.leases.view();
+        self.whereabouts.borrow().now(view.members(), self.node, own.as_deref())
+    }
+
+    /// Tells agents and users where controllers are, if that is another place than before.
+    pub fn tell_servers(&self) {
+        let servers = self.servers();
+        self.cluster.send_if_modified(|cluster| {
+            let changed = servers != cluster.servers;
+            if changed {
+                *cluster = Arc::new(Cluster { servers, ..(**cluster).clone() });
+            }
+            changed
+        });
     }
 
     /// What the controller is doing.
@@ -228,12 +279,15 @@ impl<E: Env> Serve<E> {
                 let party = Party::Controller(peer);
                 self.tell(Input::LoggedIn { connection, party }).await;
                 let desk = Arc::new(Desk { serve: self.clone(), connection, peer });
-                let ended = tokio::select! {
+                tokio::select! {
                     biased;
-                    _ = cut.made() => return,
-                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => ended,
-                };
-                debug!(%connection, %peer, %ended, "peer gone");
+                    _ = cut.made() => {}
+                    ended = Box::pin(peer::serve(&self.env, &self.peer, stream, desk)) => {
+                        debug!(%connection, %peer, %ended, "peer gone");
+                    }
+                    // It dials again, and is told.
+                    () = self.parted(peer) => debug!(%connection, %peer, "peer removed"),
+                }
             }
             // The controller door is for controllers, and for whoever asks how this one is.
             Ok((stream, Arrived::Http)) if door == Door::Controller => tokio::select! {
@@ -282,7 +336,7 @@ impl<E: Env> Serve<E> {
 
     /// Waits until this controller's table shows everything that was acknowledged anywhere before
     /// this call; nothing if no leader could be asked how far that is.
-    async fn caught_up(&self) -> Option<()> {
+    pub(super) async fn caught_up(&self) -> Option<()> {
         let caught_up = async {
             let index = self.read_index().await?;
             raft::await_applied(&self.raft, index).await.then_some(())
@@ -357,9 +411,9 @@ impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
                 serve.tell(Input::Heard { from: self.peer, load }).await;
                 Reply::Pong
             }
-            peer::Request::Members(command) => {
-                Reply::Members(raft::propose_members(&serve.raft, command).await)
-            }
+            peer::Request::Members(command) => Reply::Members(serve.propose_members(command).await),
+            peer::Request::Look => Reply::Seen(serve.seen().map(Box::new)),
+            peer::Request::Lead { to } => Reply::Led(serve.hand_lead(to).await),
             peer::Request::Leaving => {
                 // Refused only when the controller is closing.
                 let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
@@ -517,8 +571,32 @@ impl<E: Env> api::Handler for Serve<E> {
         self.status().await
     }
 
+    async fn members(&self) -> Option<Seen> {
+        self.look().await
+    }
+
+    async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
+        self.change_members(command).await
+    }
+
+    async fn lead(&self, to: NodeId) -> Result<(), NotLed> {
+        self.lead(to).await
+    }
+
     fn responsible(&self) -> Vec<Responsibility> {
         self.own.all()
+    }
+
+    async fn join(&self, asked: join::Asked) -> Result<join::Granted, join::Refused> {
+        self.join(asked).await
+    }
+
+    async fn invitations(&self) -> Option<(GlobalTime, Vec<(TokenHash, Token)>)> {
+        self.caught_up().await?;
+        let view = self.leases.view();
+        let tokens = view.members().tokens().map(|(hash, token)| (hash, *token));
+        let left = tokens.filter(|(_, token)| token.void_after >= view.now());
+        Some((view.now(), left.collect()))
     }
 
     fn health(&self) -> Health {

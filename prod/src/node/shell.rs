@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_core::bind::{Bind, Lack};
 use portcullis_core::controller::{self, Controller, Input, Output, Request, Status};
 use portcullis_core::lease::{Entry, Refusal};
 use portcullis_core::queue::{self, Answer};
 use portcullis_core::sessions::Party;
 use portcullis_core::{Address, AskId, BatchId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::door::{Connections, Opened, Permit};
 use super::peers::Asked;
@@ -91,6 +93,10 @@ struct Pending {
 pub struct Surroundings<E: Env> {
     serve: Arc<Serve<E>>,
     opened: BTreeMap<Door, Opened>,
+    /// Where the controller door is to be bound, if a file has said it.
+    host: Option<IpAddr>,
+    /// That door where it is to be, while it listens where it was.
+    next: Option<Opened>,
     connections: Connections,
     standing: BTreeMap<ConnectionId, Standing>,
     guests: BTreeMap<ConnectionId, Guest>,
@@ -108,6 +114,8 @@ impl<E: Env> Surroundings<E> {
         Surroundings {
             serve,
             opened: BTreeMap::new(),
+            host: None,
+            next: None,
             connections: Connections::default(),
             standing: BTreeMap::new(),
             guests: BTreeMap::new(),
@@ -122,12 +130,49 @@ impl<E: Env> Surroundings<E> {
         let Doors { api, controller, .. } = self.serve.doors.borrow().clone();
         let at = match door {
             // The machine was told that there is one, and the operator may have changed that since.
-            Door::Controller => controller,
+            Door::Controller => controller.map(|at| self.at(at)),
             Door::Api => Some(At::Port(api)),
         };
         let Some(at) = at else { return };
         let opened = Opened::open(self.serve.clone(), door, at, self.connections.clone());
-        self.opened.insert(door, opened);
+        if self.opened.contains_key(&door) && door == Door::Controller {
+            self.next = Some(opened);
+        } else {
+            self.opened.insert(door, opened);
+        }
+    }
+
+    /// Where the controller door is to be: at the port that the configuration says.
+    fn at(&self, at: At) -> At {
+        match (at, self.host) {
+            (At::Port(configured), Some(ip)) => At::Port(SocketAddr::new(ip, configured.port())),
+            (at @ (At::Port(_) | At::Socket(_)), _) => at,
+        }
+    }
+
+    /// A door is bound. If that is where it has moved to, it is shut where it was.
+    fn bound(&mut self, door: Door, at: At) {
+        if door == Door::Controller
+            && let Some(next) = self.next.take()
+            && let Some(former) = self.opened.insert(door, next)
+        {
+            former.shut();
+        }
+        if let (Door::Controller, Some(_), At::Port(address)) = (door, self.host, &at) {
+            self.serve.bound.send_replace(Some(*address));
+            self.serve.tell_servers();
+        }
+        self.ports.send_modify(|ports| ports.open(door, at));
+    }
+
+    /// What is wrong with the file that says where to be bound, for whoever looks after it.
+    fn complain(&mut self, lack: &Lack) {
+        let Some(file) = &self.serve.bind_file else { return };
+        match self.serve.bound.borrow().as_ref() {
+            Some(bound) => warn!(%bound, "{}; the address stays", file.worded(lack)),
+            None => warn!("no bind-address yet: {}", file.worded(lack)),
+        }
+        self.unsaid = true;
     }
 
     fn permit(&self, door: Door, permit: Permit) {
@@ -373,6 +418,12 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
             Arrival::Told(input) => {
                 if let Input::Disconnected { connection } = &input {
                     self.logins.remove(connection);
+                } else if let Input::NotOpened { door: Door::Controller } = &input {
+                    // Where it was it goes on.
+                    self.next = None;
+                } else if let Input::Offered { .. } = &input {
+                    // What is wrong with the file may be mended, which orders nothing.
+                    self.unsaid = true;
                 } else if let Input::Arrived { connection, kind, .. } = &input
                     && let Some(standing) = self.standing.get_mut(connection)
                 {
@@ -382,7 +433,7 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 Some(input)
             }
             Arrival::Bound { door, at } => {
-                self.ports.send_modify(|ports| ports.open(door, at));
+                self.bound(door, at);
                 Some(Input::Opened { door })
             }
             Arrival::Connected { connection, door, cut } => {
@@ -421,6 +472,11 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
                 info!(condition = %name, "{}", if met { "met" } else { "not met" });
                 self.unsaid = true;
             }
+            Output::Bind { host } => {
+                info!(%host, "bind-address");
+                self.host = host.parse().ok();
+            }
+            Output::Complain { lack } => self.complain(&lack),
             Output::Stopped => self.serve.stopped.cancel(),
             Output::Shut { door } => {
                 if let Some(opened) = self.opened.remove(&door) {
@@ -466,7 +522,10 @@ impl<E: Env> Shell<Controller> for Surroundings<E> {
         // nothing is to be done.
         let phase = self.serve.readiness.borrow().api_door;
         if mem::take(&mut self.unsaid) || phase != machine.listener().phase() {
-            let next = Readiness::of(machine);
+            let mut next = Readiness::of(machine);
+            let lack = machine.bind().and_then(Bind::lack);
+            next.lack =
+                self.serve.bind_file.as_ref().zip(lack).map(|(file, lack)| file.worded(lack));
             self.serve.readiness.send_if_modified(|said| mem::replace(said, next.clone()) != next);
         }
     }

@@ -18,9 +18,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::frame::{Inbox, MESSAGE_MAX, Message, OUTBOX_MAX, Outbox};
 use super::{Config, Error, Hello, Reply, Request};
 use crate::env::Env;
+use crate::tls;
 
 /// Id of every ping: nobody waits for the pong, it is enough that it is heard.
 const PING: u64 = 0;
+
+/// Shortest time between two warnings that a peer's certificate, or this controller's, is not
+/// believed: one link tries several times a second.
+pub const MISTRUST_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a call has no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,7 +211,7 @@ where
     F: Future<Output = io::Result<S>> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut failed = 0;
+    let (mut failed, mut quiet_until) = (0, Time(0));
     let mut backoff = Backoff::new(config.backoff.clone());
     let mut rng = env.seed().child("peer backoff", peer.0).rng();
     while link.strong_count() > 0 {
@@ -237,6 +242,13 @@ where
             }
             Err(error @ (Error::Io(_) | Error::Greeting | Error::Silent)) => {
                 tracing::debug!(%peer, %error, "no connection to peer");
+                if let Error::Io(error) = &error
+                    && let Some(what) = tls::mistrust(error)
+                    && env.now() >= quiet_until
+                {
+                    quiet_until = env.now() + MISTRUST_EVERY;
+                    tracing::warn!(%peer, "no connection to peer: {what}");
+                }
             }
         }
         let wait = backoff.wait(Duration::ZERO, &mut rng);

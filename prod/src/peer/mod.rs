@@ -33,17 +33,18 @@ use openraft::raft::{
 use portcullis_core::NodeId;
 use portcullis_core::balancer::Load;
 use portcullis_core::lease::Operation;
-use portcullis_core::members::{Command, Outcome};
+use portcullis_core::members::{Command, Members, Outcome};
 use portcullis_core::queue::Answer;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use frame::{MESSAGE_MAX, PART_MAX};
-pub use link::{Failure, Link};
+pub use link::{Failure, Link, MISTRUST_EVERY};
 pub use links::Links;
 pub use network::Network;
 pub use serve::{Admission, Handler, raft_reply, serve};
 
+use crate::raft::membership::Seen;
 use crate::raft::{NotWritten, SnapshotMeta, Types, Vote};
 
 /// Version of everything that is said; both sides must have the same.
@@ -97,6 +98,10 @@ pub enum Request<R: AsyncRuntime> {
     Members(Command),
     /// The asking controller is about to stop: its vote may go to another.
     Leaving,
+    /// How the cluster stands, if you lead. This and what follows: see [`understands`].
+    Look,
+    /// Hand the lead over to that voter, if you have it.
+    Lead { to: NodeId },
 }
 
 /// The answer to a [`Request`].
@@ -123,6 +128,30 @@ pub enum Reply<R: AsyncRuntime> {
     Members(Result<Outcome, NotWritten>),
     /// The controller cannot do that: its raft has stopped, or the asking one is no member.
     Stopped,
+    /// To [`Request::Look`]; nothing if it does not lead.
+    Seen(Option<Box<Seen>>),
+    /// To [`Request::Lead`].
+    Led(Result<(), NotLed>),
+}
+
+/// Why the lead is not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum NotLed {
+    /// The controller that was asked does not lead.
+    #[error("no leader could be asked")]
+    NotLeader,
+    /// It has no vote, and only voters lead.
+    #[error("it has no vote, and only voters lead; `portcullis cluster promote` gives it one")]
+    NotVoter,
+    /// The leader does not hear it.
+    #[error("the leader does not hear it")]
+    Unheard,
+}
+
+/// Whether a controller understands what was added to [`Request`] since its first words, as far as
+/// its own program has said of itself: older ones end the connection at a word that they do not know.
+pub fn understands(members: &Members, node: NodeId) -> bool {
+    members.get(node).is_some_and(|member| member.reads.most >= 2)
 }
 
 /// Limits of both sides.

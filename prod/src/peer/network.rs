@@ -94,7 +94,9 @@ impl<E: Env> Caller<E> {
             | Reply::ReadIndex(_)
             | Reply::Answered { .. }
             | Reply::Recalled
-            | Reply::Members(_) => {
+            | Reply::Members(_)
+            | Reply::Seen(_)
+            | Reply::Led(_) => {
                 tracing::error!(target = self.target, ?reply, "peer replied something else");
                 RPCError::Unreachable(Unreachable::from_string("peer replied something else"))
             }

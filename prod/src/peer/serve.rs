@@ -179,7 +179,9 @@ pub async fn raft_reply<R: AsyncRuntime>(
         | Request::Recall { .. }
         | Request::Load(_)
         | Request::Members(_)
-        | Request::Leaving) => {
+        | Request::Leaving
+        | Request::Look
+        | Request::Lead { .. }) => {
             return Err(request);
         }
     };

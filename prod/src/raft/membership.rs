@@ -14,6 +14,7 @@ use openraft::{AsyncRuntime, ChangeMembers, Instant};
 use portcullis_core::members::{Command, Members};
 use portcullis_core::roles::{Output, Picture};
 use portcullis_core::{Address, NodeId};
+use serde::{Deserialize, Serialize};
 
 use super::propose::not_written;
 use super::{Formed, NotWritten, Types, peer, propose_members};
@@ -59,6 +60,45 @@ where
     })
 }
 
+/// How the cluster stands, as its leader tells others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Who says so.
+    pub leader: NodeId,
+    /// The term that it leads in.
+    pub term: u64,
+    /// What it goes by.
+    pub picture: Picture,
+    /// How long ago each of those that have the log has answered it, as far as it ever did.
+    pub answered: BTreeMap<NodeId, Duration>,
+}
+
+/// The same with what only people want to know; see [`picture`].
+pub fn seen<R, S>(
+    raft: &openraft::Raft<Types<R>, S>,
+    members: &Members,
+    heard_within: Duration,
+    reaches: impl Fn(NodeId) -> bool,
+) -> Option<Seen>
+where
+    R: AsyncRuntime,
+    S: RaftStateMachine<Types<R>>,
+{
+    let picture = picture(raft, members, heard_within, reaches)?;
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let now = R::Instant::now();
+    let ago = |(node, answered): (
+        &u64,
+        &Option<openraft::type_config::alias::SerdeInstantOf<Types<R>>>,
+    )| {
+        let answered = answered.as_ref()?;
+        Some((NodeId(*node), now.saturating_duration_since(**answered)))
+    };
+    let answered = metrics.heartbeat.as_ref()?.iter().filter_map(ago).collect();
+    Some(Seen { leader: NodeId(metrics.id), term: metrics.current_term, picture, answered })
+}
+
 /// Where each node of the log is reached, as far as it was told.
 pub fn addresses<R, S>(raft: &openraft::Raft<Types<R>, S>) -> BTreeMap<NodeId, Address>
 where
@@ -99,7 +139,7 @@ where
     let ids = |nodes: &BTreeSet<NodeId>| nodes.iter().map(|node| node.0).collect::<BTreeSet<u64>>();
     let changed = match order {
         Output::Look => return false,
-        Output::Found => propose_members(raft, found).await.map(drop),
+        Output::Found => propose_members(raft, members.writes(), found).await.map(drop),
         Output::Appoint { voters } => {
             let changed = raft.change_membership(ids(voters), true).await;
             changed.map(drop).map_err(|error| not_written(&error))

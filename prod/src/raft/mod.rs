@@ -7,10 +7,12 @@
 pub mod codec;
 pub mod membership;
 pub mod propose;
+pub mod recover;
 pub mod role;
 pub mod store;
 pub mod table;
 mod tail;
+mod versions;
 mod volume;
 mod writer;
 

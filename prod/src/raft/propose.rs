@@ -56,19 +56,31 @@ where
         }
         Err(NotWritten::Definite { leader }) => Proposed::NotProposed { leader },
         Err(NotWritten::Unknown) => Proposed::Unknown,
+        // Entries for the leases have the oldest version there is.
+        Err(NotWritten::TooNew { .. }) => Proposed::NotProposed { leader: None },
     }
 }
 
-/// Puts a command about the members into the log, as [`propose`] does with the leases.
+/// Puts a command about the members into the log, as [`propose`] does with the leases, if every
+/// member reads it: they all read what is of version `writes` ([`Members::writes`], which never
+/// sinks).
+///
+/// [`Members::writes`]: portcullis_core::members::Members::writes
 pub async fn propose_members<R, S>(
     raft: &openraft::Raft<Types<R>, S>,
+    writes: u16,
     command: members::Command,
 ) -> Result<members::Outcome, NotWritten>
 where
     R: AsyncRuntime,
     S: RaftStateMachine<Types<R>>,
 {
-    match write(raft, command.into()).await? {
+    let entry = log::Entry::from(command);
+    let version = entry.version();
+    if version > writes {
+        return Err(NotWritten::TooNew { version, writes });
+    }
+    match write(raft, entry).await? {
         (_, log::Applied::Members(outcome)) => Ok(outcome),
         (_, log::Applied::Leases(_)) => unreachable!("a command for the members does nothing else"),
     }
@@ -83,6 +95,12 @@ pub enum NotWritten {
     /// It may be committed, or may yet be.
     #[error("nobody knows whether it was written")]
     Unknown,
+    /// It never reached the log: not every member reads it yet.
+    #[error(
+        "it takes version {version} of the log, and not every member reads more than {writes}: \
+         upgrade those"
+    )]
+    TooNew { version: u16, writes: u16 },
 }
 
 async fn write<R, S>(

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 pub use super::tail::TAIL_MAX;
 use super::tail::Tail;
+use super::versions::{self, decode_entry, encode_entry};
 pub use super::volume::CLUSTER_MAX;
 use super::volume::{Stage, Volume};
 use super::writer::{self, Change, Job, LOG, Running, STATE, Told};
@@ -63,6 +64,12 @@ pub enum Error {
     /// Another version of this program wrote it.
     #[error("raft store of format {found}, but this program reads format {wanted}")]
     Format { found: u32, wanted: u32 },
+    /// A newer version of this program wrote something that this one does not read.
+    #[error(
+        "raft store has what version {found} of the log says, but this program reads up to \
+         version {wanted}: run the newer one"
+    )]
+    Newer { found: u16, wanted: u16 },
     /// It belongs to another node of the cluster.
     #[error("raft store of {found}, but this is {wanted}")]
     OtherNode { found: NodeId, wanted: NodeId },
@@ -186,7 +193,7 @@ impl<R: AsyncRuntime> Store<R> {
                 if !found.is_empty() && bytes > bytes_max {
                     break;
                 }
-                found.push(decode(entry.value()));
+                found.push(decode_entry(entry.value()));
             }
             Ok(found)
         };
@@ -240,7 +247,7 @@ impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Store<R> {
             let mut tail = self.tail();
             let mut encoded = Vec::new();
             for entry in entries {
-                let bytes = encode(&entry);
+                let bytes = encode_entry(&entry);
                 encoded.push((entry.log_id.index, bytes));
                 tail.push(entry, encoded.last().map_or(0, |(_, bytes)| bytes.len()));
             }
@@ -300,6 +307,17 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, codec::Erro
     codec::decode(VERSION, bytes)
 }
 
+/// What it means that something in the store cannot be read.
+pub(super) fn corrupt(error: codec::Error) -> Error {
+    match error {
+        codec::Error::Version { found, wanted } if found > wanted => Error::Newer {
+            found: versions::version_of(found),
+            wanted: versions::version_of(wanted),
+        },
+        codec::Error::Version { .. } | codec::Error::Malformed => Error::Corrupt(error.to_string()),
+    }
+}
+
 fn create<B: StorageBackend>(volume: &Volume<B>) -> Result<Database, Error> {
     let database = open_redb(volume)?;
     tables(&database).map_err(refused)?;
@@ -307,7 +325,10 @@ fn create<B: StorageBackend>(volume: &Volume<B>) -> Result<Database, Error> {
 }
 
 /// Opens redb's part and checks all of it, before anything is written to the disk.
-fn reopen<B: StorageBackend>(volume: &Volume<B>, stage: Stage) -> Result<Database, Error> {
+pub(super) fn reopen<B: StorageBackend>(
+    volume: &Volume<B>,
+    stage: Stage,
+) -> Result<Database, Error> {
     volume.hold();
     // redb notices some damage by assertions only. What panicked is dropped, and wrote nothing.
     let checked = catch_unwind(AssertUnwindSafe(|| {

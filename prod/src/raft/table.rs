@@ -16,10 +16,8 @@ use portcullis_core::lease::{self, Key, Lease};
 use portcullis_core::members::{self, Members};
 use portcullis_core::{GlobalTime, NodeId, log};
 
-use super::{Formed, LogId, Membership, SnapshotMeta, Store, Types, codec};
+use super::{Formed, LogId, Membership, SnapshotMeta, Store, Types, versions};
 
-/// Version of an encoded snapshot.
-const VERSION: u8 = 2;
 /// Most leases that one scan looks at under the table's lock, which keeps entries from being applied
 /// meanwhile: less than a millisecond of a table of a million leases.
 pub const SCAN_MAX: usize = 4_096;
@@ -256,7 +254,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Table<R> {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: Bytes) -> io::Result<()> {
-        let snapshot = codec::decode(VERSION, &data).map_err(io::Error::other)?;
+        let snapshot = versions::decode_snapshot(&data).map_err(io::Error::other)?;
         let tables = log::State::restore(snapshot);
         // On a restart openraft installs the very snapshot that is in the store.
         if self.store.snapshot_meta()?.as_ref() != Some(meta) {
@@ -289,7 +287,7 @@ impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
     type SnapshotData = Bytes;
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
-        let snapshot = Bytes::from(codec::encode(VERSION, &self.snapshot));
+        let snapshot = Bytes::from(versions::encode_snapshot(self.snapshot.clone()));
         self.store.save_snapshot(&self.meta, snapshot.clone()).await?;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }

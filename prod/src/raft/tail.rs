@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::store::{Error, decode, refused};
+use super::store::{Error, corrupt, decode, refused};
+use super::versions::{decode_entry, version};
 use super::writer::{self, Change, LOG, STATE};
-use super::{LogEntry, LogId, SnapshotMeta, Vote, codec};
+use super::{LogEntry, LogId, SnapshotMeta, Vote};
 
 /// Encoded bytes of the log's tail that are kept in memory.
 pub const TAIL_MAX: usize = 16 << 20;
@@ -28,7 +29,6 @@ impl Tail {
     /// Reads the whole log, so that what cannot be decoded is found at the start and not in the
     /// middle of an election.
     pub(super) fn load(database: &Database) -> Result<Tail, Error> {
-        let corrupt = |error: codec::Error| Error::Corrupt(error.to_string());
         let failed = |error: redb::Error| refused(error);
         let read = || -> Result<_, redb::Error> {
             let transaction = database.begin_read()?;
@@ -46,11 +46,14 @@ impl Tail {
         if let Some(meta) = one(writer::SNAPSHOT_META)? {
             decode::<SnapshotMeta>(meta.value()).map_err(corrupt)?;
         }
+        if let Some(snapshot) = one(writer::SNAPSHOT)? {
+            version(snapshot.value()).map_err(corrupt)?;
+        }
         tail.last = tail.purged;
         tail.written = tail.purged.map_or(0, |purged| purged.index + 1);
         for entry in log.iter().map_err(|error| failed(error.into()))? {
             let (index, bytes) = entry.map_err(|error| failed(error.into()))?;
-            let entry: LogEntry = decode(bytes.value()).map_err(corrupt)?;
+            let entry = decode_entry(bytes.value()).map_err(corrupt)?;
             if index.value() != tail.written || entry.log_id.index != tail.written {
                 return Err(Error::Corrupt(format!("entry {} is missing", tail.written)));
             }

@@ -86,6 +86,13 @@ impl<B: StorageBackend> Volume<B> {
         Ok((Volume(Arc::new(Shared { inner, held: Mutex::new(None) })), stage))
     }
 
+    /// Whose store a disk has; nothing if it is empty. Writes nothing.
+    pub(super) fn whose(inner: &B) -> Result<Option<Identity>, Error> {
+        let mut found = vec![0; inner.len()?.min(HEADER) as usize];
+        inner.read(0, &mut found)?;
+        if found.is_empty() { Ok(None) } else { parse(&found).map(Some) }
+    }
+
     /// Empties redb's part and writes the header, so that redb can make its part.
     pub(super) fn found(&self, identity: &Identity) -> io::Result<()> {
         let inner = &self.0.inner;
@@ -245,7 +252,8 @@ fn torn(found: &[u8], wanted: &[u8]) -> bool {
     found.iter().zip(wanted).all(|(found, wanted)| *found == 0 || found == wanted)
 }
 
-fn check(found: &[u8], identity: &Identity) -> Result<(), Error> {
+/// Whose store a whole header says it is.
+fn parse(found: &[u8]) -> Result<Identity, Error> {
     if !found.starts_with(MAGIC) {
         return Err(Error::Foreign);
     }
@@ -262,13 +270,19 @@ fn check(found: &[u8], identity: &Identity) -> Result<(), Error> {
         return Err(Error::Corrupt("the header's checksum is wrong".into()));
     }
     let node = NodeId(u64::from_le_bytes(found[20..28].try_into().expect("eight bytes")));
-    if node != identity.node {
-        return Err(Error::OtherNode { found: node, wanted: identity.node });
-    }
     let len = usize::from(u16::from_le_bytes([found[28], found[29]])).min(CLUSTER_MAX);
     let cluster = String::from_utf8_lossy(&found[30..30 + len]).into_owned();
-    if cluster != identity.cluster {
-        return Err(Error::OtherCluster { found: cluster, wanted: identity.cluster.clone() });
+    Ok(Identity { cluster, node })
+}
+
+fn check(found: &[u8], wanted: &Identity) -> Result<(), Error> {
+    let found = parse(found)?;
+    if found.node != wanted.node {
+        return Err(Error::OtherNode { found: found.node, wanted: wanted.node });
+    }
+    if found.cluster != wanted.cluster {
+        let wanted = wanted.cluster.clone();
+        return Err(Error::OtherCluster { found: found.cluster, wanted });
     }
     Ok(())
 }

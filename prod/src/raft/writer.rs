@@ -143,7 +143,7 @@ fn finish<R: AsyncRuntime>(database: &Database, tail: &Mutex<Tail>, jobs: Vec<Jo
 }
 
 /// All changes, in order, in one durable transaction.
-fn commit<'a>(
+pub(super) fn commit<'a>(
     database: &Database,
     changes: impl Iterator<Item = &'a Change>,
 ) -> Result<(), redb::Error> {

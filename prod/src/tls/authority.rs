@@ -44,6 +44,14 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Seconds until it ends; below zero once it has.
+    pub fn left(&self, now: SystemTime) -> f64 {
+        match self.until.duration_since(now) {
+            Ok(left) => left.as_secs_f64(),
+            Err(over) => -over.duration().as_secs_f64(),
+        }
+    }
+
     /// 2020 to 2120: whatever clock a simulation runs by, it is in there.
     pub fn century() -> Validity {
         const YEARS_2020: Duration = Duration::from_secs(1_577_836_800);
@@ -72,7 +80,7 @@ impl Authority {
         let mut params = authority_params();
         params.not_before = validity.from.into();
         params.not_after = validity.until.into();
-        params.serial_number = Some(serial(&key));
+        params.serial_number = Some(serial(&key, validity));
         let certificate = params.self_signed(&key)?.der().clone();
         Ok(Authority { certificate, issuer: Issuer::new(params, key), kind })
     }
@@ -83,16 +91,7 @@ impl Authority {
         let wrong = |what: &str| content(certificate, what);
         let certificates = load_certificates(certificate)?;
         let loaded = certificates.into_iter().next().ok_or_else(|| wrong("no certificate"))?;
-        let PrivateKeyDer::Pkcs8(secret) = load_key(key)? else {
-            return Err(content(key, "the key is not PKCS #8"));
-        };
-        let pair = KeyPair::try_from(secret.secret_pkcs8_der())
-            .map_err(|error| content(key, &format!("not a usable key: {error}")))?;
-        let kind = match pair.algorithm() {
-            ed if ed == &rcgen::PKCS_ED25519 => KeyKind::Ed25519,
-            p256 if p256 == &rcgen::PKCS_ECDSA_P256_SHA256 => KeyKind::P256,
-            _ => return Err(content(key, "neither an Ed25519 nor a P-256 key")),
-        };
+        let (pair, kind) = read_key(key)?;
         // Only what is compared matters of this twin: the name and the key.
         let twin = authority_params().self_signed(&pair)?;
         let parse = |certificate| webpki::EndEntityCert::try_from(certificate);
@@ -115,6 +114,11 @@ impl Authority {
         write_public(certificate, to_pem(std::slice::from_ref(&self.certificate)).as_bytes())
     }
 
+    /// The key in PEM, for a controller that is to issue as well.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// What everybody verifies controllers by.
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
@@ -131,6 +135,21 @@ impl Authority {
         validity: Validity,
     ) -> Result<Certificate, Error> {
         let key = make_key(self.kind)?;
+        Ok(Certificate {
+            chain: self.issue_to(&key, node, also, validity)?,
+            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            authority: vec![self.certificate.clone()],
+        })
+    }
+
+    /// The same for a key that was made elsewhere: the chain that proves it.
+    pub fn issue_to(
+        &self,
+        key: &impl PublicKeyData,
+        node: NodeId,
+        also: &[String],
+        validity: Validity,
+    ) -> Result<Vec<CertificateDer<'static>>, Error> {
         let mut names = vec![node.to_string()];
         names.extend(NAMES.map(String::from));
         names.push(Ipv4Addr::LOCALHOST.to_string());
@@ -150,17 +169,13 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, node.to_string());
         params.not_before = validity.from.into();
         params.not_after = validity.until.into();
-        params.serial_number = Some(serial(&key));
+        params.serial_number = Some(serial(key, validity));
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let leaf = params.signed_by(&key, &self.issuer)?;
-        Ok(Certificate {
-            chain: vec![leaf.der().clone(), self.certificate.clone()],
-            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-            authority: vec![self.certificate.clone()],
-        })
+        let leaf = params.signed_by(key, &self.issuer)?;
+        Ok(vec![leaf.der().clone(), self.certificate.clone()])
     }
 }
 
@@ -173,7 +188,7 @@ fn authority_params() -> CertificateParams {
     params
 }
 
-fn make_key(kind: KeyKind) -> Result<KeyPair, Error> {
+pub(super) fn make_key(kind: KeyKind) -> Result<KeyPair, Error> {
     let algorithm = match kind {
         KeyKind::Ed25519 => &rcgen::PKCS_ED25519,
         KeyKind::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
@@ -181,9 +196,28 @@ fn make_key(kind: KeyKind) -> Result<KeyPair, Error> {
     Ok(KeyPair::generate_for(algorithm)?)
 }
 
-/// A serial number that belongs to the key, positive and always of one length.
-fn serial(key: &KeyPair) -> SerialNumber {
-    let hash = digest::digest(&digest::SHA256, &key.subject_public_key_info());
+/// Loads a private key that this program made, and says of what kind it is.
+pub(super) fn read_key(path: &Path) -> Result<(KeyPair, KeyKind), Error> {
+    let PrivateKeyDer::Pkcs8(secret) = load_key(path)? else {
+        return Err(content(path, "the key is not PKCS #8"));
+    };
+    let pair = KeyPair::try_from(secret.secret_pkcs8_der())
+        .map_err(|error| content(path, &format!("not a usable key: {error}")))?;
+    let kind = match pair.algorithm() {
+        ed if ed == &rcgen::PKCS_ED25519 => KeyKind::Ed25519,
+        p256 if p256 == &rcgen::PKCS_ECDSA_P256_SHA256 => KeyKind::P256,
+        _ => return Err(content(path, "neither an Ed25519 nor a P-256 key")),
+    };
+    Ok((pair, kind))
+}
+
+/// A serial number that belongs to the key and the time of its certificate, positive and always of
+/// one length.
+fn serial(key: &impl PublicKeyData, validity: Validity) -> SerialNumber {
+    let since = validity.from.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut told = key.subject_public_key_info();
+    told.extend_from_slice(&since.as_nanos().to_be_bytes());
+    let hash = digest::digest(&digest::SHA256, &told);
     let mut bytes = hash.as_ref()[..SERIAL_BYTES].to_vec();
     bytes[0] = (bytes[0] & 0x3f) | 0x40;
     SerialNumber::from(bytes)

@@ -76,7 +76,8 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write(path, bytes, 0o600)
 }
 
-pub(super) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+/// Writes a file that anybody may read.
+pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write(path, bytes, 0o644)
 }
 

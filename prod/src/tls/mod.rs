@@ -8,12 +8,16 @@
 mod authority;
 mod files;
 mod hello;
+mod key;
+mod pinned;
 mod stream;
 mod unproved;
+mod validity;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use portcullis_core::NodeId;
 use rustls::client::Resumption;
@@ -25,10 +29,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client};
 
 pub use authority::{Authority, KeyKind, Validity};
-pub use files::{load_certificates, to_pem, write_secret};
+pub use files::{load_certificates, to_pem, write_public, write_secret};
 pub use hello::{HELLO_MAX, Hello};
+pub use key::{OwnKey, PublicKey};
+pub use pinned::{fingerprint, pinned_client};
 pub use stream::TlsStream;
 pub use unproved::unproved_client;
+pub use validity::mistrust;
+use validity::shown;
 
 /// The protocol that controllers speak among themselves, as ALPN names it.
 pub const ALPN_PEER: &[u8] = b"portcullis-peer/1";
@@ -55,6 +63,23 @@ pub enum Error {
     /// The authority's certificate cannot be what others are verified by.
     #[error("authority refused: {0}")]
     Authority(rustls::server::VerifierBuilderError),
+    /// Its time is over.
+    #[error(
+        "the certificate of {subject} has expired: it is valid from {} until {}, and by this \
+         host's clock it is {}",
+        shown(validity.from), shown(validity.until), shown(*now)
+    )]
+    Expired { subject: String, validity: Validity, now: SystemTime },
+    /// Its time has not come.
+    #[error(
+        "the certificate of {subject} is not valid yet: it is valid from {} until {}, and by this \
+         host's clock it is {}; is the clock right?",
+        shown(validity.from), shown(validity.until), shown(*now)
+    )]
+    NotYetValid { subject: String, validity: Validity, now: SystemTime },
+    /// Nobody would believe it, whatever the time.
+    #[error("the certificate of {subject} is of no use: {what}")]
+    Untrusted { subject: String, what: String },
 }
 
 /// The certificate of one controller with its key, and the authority that it is proved by.
@@ -111,9 +136,14 @@ pub fn agent_client(authority: &[CertificateDer<'static>]) -> Result<Arc<ClientC
     Ok(Arc::new(config))
 }
 
-/// The same for an authority in PEM, as a controller that sends a client elsewhere names it.
+/// Reads every certificate of a text in PEM; `name` is what complaints call it.
+pub fn from_pem(text: &str, name: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    files::certificates(text.as_bytes(), Path::new(name))
+}
+
+/// As [`agent_client`], for an authority in PEM, as a controller that sends a client elsewhere names it.
 pub fn trusting(authority: &str) -> Result<Arc<ClientConfig>, Error> {
-    agent_client(&files::certificates(authority.as_bytes(), Path::new("ca-cert"))?)
+    agent_client(&from_pem(authority, "ca-cert")?)
 }
 
 /// Who has arrived on a connection, as far as TLS can tell.

@@ -85,9 +85,11 @@ impl Processes {
         let [api, controller] = self.ports[&id];
         let keys = keys.replace("= API", &format!("= {api}"));
         let keys = keys.replace("= CONTROLLER", &format!("= {controller}"));
+        let file = keys.contains("bind-address-file");
+        let bind = if file { "0.0.0.0" } else { "127.0.0.1" };
         let mut text = format!(
             "controller-id = {id}\ncontroller-uuid = \"{CLUSTER}\"\ndata-dir = \"data\"\n\
-             bind-address = \"127.0.0.1\"\nmetrics-address = \"127.0.0.1:0\"\n\
+             bind-address = \"{bind}\"\nmetrics-address = \"127.0.0.1:0\"\n\
              ports-file = \"ports.json\"\nagent-ratelimit-max = 0\n\
              api-port-open-delay = \"0s\"\n{keys}\n\
              [tls]\nca = \"../ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n\
@@ -103,6 +105,18 @@ impl Processes {
             ));
         }
         fs::write(self.file(id), text).expect("the folder can be written");
+    }
+
+    /// Writes a client file for the admin, who knows all controllers.
+    pub fn write_client(&self) -> PathBuf {
+        let addresses: Vec<String> = self.ports.keys().map(|id| self.api(*id)).collect();
+        let text = format!(
+            "addresses = {addresses:?}\nca = \"ca.pem\"\nmodel = \"{MODEL}\"\n\
+             [[account]]\nname = \"admin\"\npassword = \"secret\"\n"
+        );
+        let file = self.folder.path().join("client.toml");
+        fs::write(&file, text).expect("the folder can be written");
+        file
     }
 
     /// Starts a controller's process.

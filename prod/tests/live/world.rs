@@ -238,6 +238,8 @@ impl Cluster {
                     controllers_first: false,
                 },
                 cluster: CLUSTER.into(),
+                bind_file: None,
+                joining: Default::default(),
                 membership: None,
                 peers: held
                     .keys()

@@ -68,6 +68,8 @@ impl World {
             metrics: Some(any),
             proxied: Vec::new(),
             cluster: "11111111-2222-4333-8444-555555555555".into(),
+            bind_file: None,
+            joining: Default::default(),
             membership: None,
             peers: BTreeMap::from([(NodeId(1), vec![Address::new("127.0.0.1:1")])]),
             servers: BTreeMap::from([(NodeId(1), Vec::new())]),

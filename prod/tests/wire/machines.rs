@@ -179,6 +179,8 @@ async fn others_may_not() {
         (&unit, "Client", 8, "WatchAll", json!({})),
         (&unit, "ModelConfig", 3, "ModelGet", json!({})),
         (&unit, "HighAvailability", 2, "EnableHA", json!({ "specs": [] })),
+        (&unit, "Cluster", 1, "Members", json!({})),
+        (&machine, "Cluster", 1, "Remove", json!({ "node": 1 })),
     ] {
         let told = line.call(facade, version, method, params, soon).await;
         match told {
@@ -316,19 +318,76 @@ async fn agents_keep_to_their_space_and_users_do_not() {
 }
 
 #[tokio::test]
-async fn high_availability_is_what_the_files_say() {
+async fn high_availability_says_how_many_vote() {
     let mut world = World::new();
     let soon = Some(world.host.soon());
     let admin = world.admin(&Place::Controller).await;
     let spec = |number: i64| json!({ "specs": [{ "num-controllers": number }] });
-    for (number, code) in
-        [(0, ""), (3, ""), (5, "not supported"), (2, "not valid"), (-1, "not valid")]
-    {
+    let voters = async || {
+        let told = admin.call("Cluster", 1, "Members", json!({}), soon).await;
+        told.expect("members")["voters-wanted"].as_u64()
+    };
+    for (number, code, wanted) in [
+        (0, "", 3),
+        (5, "not supported", 3),
+        (1, "", 1),
+        (2, "not valid", 1),
+        (9, "not valid", 1),
+        (-1, "not valid", 1),
+        (3, "", 3),
+    ] {
         let told = admin.call("HighAvailability", 2, "EnableHA", spec(number), soon).await;
         assert_eq!(codes(told.expect("results")), [code], "{number}");
+        assert_eq!(voters().await, Some(wanted), "after {number}");
     }
     let none = admin.call("HighAvailability", 2, "EnableHA", json!({ "specs": null }), soon).await;
     assert_eq!(none, Ok(json!({ "results": [] })));
+}
+
+#[tokio::test]
+async fn an_admin_looks_after_the_members() {
+    let mut world = World::new();
+    let soon = Some(world.host.soon());
+    let admin = world.admin(&Place::Controller).await;
+    let call = async |method: &'static str, params: Value| match admin
+        .call("Cluster", 1, method, params, soon)
+        .await
+    {
+        Ok(_) => String::new(),
+        Err(portcullis::client::wire::Failure::Answered(error)) => error.code,
+        Err(other) => panic!("{method}: {other:?}"),
+    };
+    let told = admin.call("Cluster", 1, "Members", json!({}), soon).await.expect("members");
+    assert_eq!((&told["leader"], &told["members"][0]["role"]), (&json!(0), &json!("leader")));
+    let second = json!({
+        "id": 1, "role": "voter", "address": "host-1:17022", "api-addresses": [], "domain": "",
+        "heard": true, "heard-ago": 0.25, "lag": 2, "reads-least": 1, "reads-most": 2,
+    });
+    assert_eq!(told["members"][1], second);
+    let node = |node: u64| json!({ "node": node });
+    for (method, params, code) in [
+        ("Remove", node(1), "not valid"), // Of the two that are left, one is not heard.
+        ("Remove", node(7), "not found"),
+        ("Demote", node(1), "not valid"), // Three are wanted, and there are three.
+        ("Want", json!({ "voters": 2 }), "not valid"),
+        ("Want", json!({ "voters": 1, "stand-bys": null }), ""),
+        ("Promote", node(7), "not found"),
+        ("Promote", node(1), ""),
+        ("Promote", node(0), "not valid"), // One is wanted, and that is another.
+        ("Promote", json!({ "node": 1, "undo": true }), ""),
+        ("Demote", node(1), ""),
+        ("HandOver", node(1), ""),
+        ("HandOver", node(2), "not leader"),
+        ("Remove", json!({}), "bad request"),
+        ("Remove", json!({ "node": "one" }), "bad request"),
+        ("Remove", node(2), ""),
+        ("Remove", node(2), "not found"),
+    ] {
+        assert_eq!(call(method, params.clone()).await, code, "{method} {params}");
+    }
+    let told = admin.call("Cluster", 1, "Members", json!({}), soon).await.expect("members");
+    assert_eq!(told["members"][1]["vote-wanted"], json!(false));
+    assert_eq!(told["members"].as_array().map(Vec::len), Some(2));
 }
 
 #[tokio::test]

@@ -16,12 +16,17 @@ use portcullis::client::wire::{self, Line, Pass};
 use portcullis::credentials::{Credentials, Hashed, Identity};
 use portcullis::env::{Env, Fact};
 use portcullis::metrics::{Metrics, Sheet};
+use portcullis::peer::NotLed;
+use portcullis::raft::NotWritten;
+use portcullis::raft::membership::Seen;
 use portcullis::rpc::Farewell;
 use portcullis::tls::{self, Authority, KeyKind, Validity};
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::controller::{Request, Status};
 use portcullis_core::lease::{Command, Entry, Key, Leases};
+use portcullis_core::members::{self, Member, Members, READS, Wanted};
 use portcullis_core::queue::Answer;
+use portcullis_core::roles::Picture;
 use portcullis_core::{Address, AskId, ConnectionId, GlobalTime, NodeId, Seed, Time};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::io::DuplexStream;
@@ -99,8 +104,23 @@ pub struct Controller {
 #[derive(Default)]
 struct State {
     leases: Leases,
+    members: Members,
     index: u64,
     history: History,
+}
+
+/// The tables of a cluster of three that the first leads.
+fn state() -> State {
+    let member = |node: u64| {
+        let (address, api) = (format!("host-{node}:17022"), vec![]);
+        let member = Member { address: address.into(), api, domain: "".into(), reads: READS };
+        (NodeId(node), member)
+    };
+    let members = (0..3).map(member).collect();
+    let mut state = State::default();
+    let found = members::Command::Found { members, wanted: Wanted::default() };
+    assert!(state.members.apply(GlobalTime(0), &found).is_ok());
+    state
 }
 
 impl Handler for Controller {
@@ -234,9 +254,33 @@ impl Handler for Controller {
             clock_lag: Duration::ZERO,
             parked: 0,
             conditions: Vec::new(),
+            bound: None,
+            lack: None,
             held: 0,
             draining: None,
         })
+    }
+
+    async fn members(&self) -> Option<Seen> {
+        let members = self.state.lock().expect("no panic").members.clone();
+        let voters: BTreeSet<NodeId> = members.iter().map(|(node, _)| node).collect();
+        let matched = voters.iter().map(|node| (*node, 7)).collect();
+        let heard = voters.iter().copied().filter(|node| node.0 != 2).collect();
+        let picture = Picture { members, voters, heard, matched, last: 9, ..Picture::default() };
+        let answered = [(NodeId(1), Duration::from_millis(250))].into();
+        Some(Seen { leader: NodeId(0), term: 4, picture, answered })
+    }
+
+    async fn change_members(
+        &self,
+        command: members::Command,
+    ) -> Result<members::Outcome, NotWritten> {
+        let mut state = self.state.lock().expect("no panic");
+        Ok(state.members.apply(GlobalTime(0), &command))
+    }
+
+    async fn lead(&self, to: NodeId) -> Result<(), NotLed> {
+        if to == NodeId(2) { Err(NotLed::Unheard) } else { Ok(()) }
     }
 
     fn health(&self) -> Health {
@@ -244,6 +288,7 @@ impl Handler for Controller {
             standing: *self.standing.lock().expect("no panic"),
             api_door: "waiting until this controller is stable",
             conditions: vec![("led".into(), true), ("api-door-open".into(), false)],
+            lack: None,
             connections: 7,
         }
     }
@@ -317,7 +362,7 @@ impl World {
             controller: Arc::new(Controller {
                 cluster: watch::Sender::new(Arc::new(cluster())),
                 credentials,
-                state: Mutex::default(),
+                state: Mutex::new(state()),
                 released: Notify::new(),
                 instead: Mutex::default(),
                 standing: Mutex::new(Standing::Running),

@@ -16,6 +16,9 @@ use crate::plan::Plan;
 /// wrong: one of its intervals to the next proposal, and as much for that to be committed and
 /// applied.
 pub const LAG_MAX: Duration = Duration::from_secs(2);
+/// After how long what was lost while something was wrong is sent again: a leader waits as long for a
+/// peer's answer.
+const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often it may lag by a slow disk's time beyond that: for the sync that is under way when an
 /// entry arrives, and for the one that makes it durable. A majority's disks sync side by side.
 pub const SLOW_SYNCS: u32 = 2;
@@ -111,8 +114,9 @@ impl ClockMoves {
 
     fn stands(&self, at: Time, facts: &Facts) -> Result<(), String> {
         let slow = SLOW_SYNCS * facts.slow_disk() + SLOW_WAYS * facts.slow_link();
-        match facts.calm_since() {
-            Some(since) if at > since.max(facts.clock()) + LAG_MAX + slow => Err(format!(
+        let calm = facts.calm_since().map(|since| since + SENT_AGAIN_AFTER);
+        match calm {
+            Some(calm) if at > calm.max(facts.clock()) + LAG_MAX + slow => Err(format!(
                 "the clock stands at {}, which was right at {}",
                 self.global,
                 facts.clock()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portcullis_core::controller::Input;
+use portcullis_core::controller::{Input, Output};
 use portcullis_core::sessions::Party;
 use portcullis_core::{ConnectionId, NodeId, Time};
 
@@ -20,6 +20,10 @@ pub const IN_WITHIN: Duration = Duration::from_secs(15);
 /// See the module. Follows connections itself: `facts` forget who had which.
 #[derive(Default)]
 struct ControllersIn {
+    /// Whether a file says where a controller is to be bound: nobody reaches it before.
+    bind_files: bool,
+    /// Who runs and has no address yet.
+    awaited: BTreeSet<NodeId>,
     /// Who runs, and since when.
     up: BTreeMap<NodeId, Time>,
     /// By the controller that was called and its connection, who called.
@@ -35,8 +39,9 @@ struct ControllersIn {
     due: Option<(Time, NodeId, NodeId)>,
 }
 
-pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
-    Some(Box::new(ControllersIn::default()))
+pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
+    let bind_files = plan.settings.addresses.as_ref().is_some_and(|one| one.bind_files);
+    Some(Box::new(ControllersIn { bind_files, ..ControllersIn::default() }))
 }
 
 impl Check for ControllersIn {
@@ -62,8 +67,18 @@ impl Check for ControllersIn {
         let changed = match (who, event) {
             (Who::Controller(node), Event::Told(Input::Started)) => {
                 self.gone(at, node);
-                self.up.insert(node, at);
-                true
+                match self.bind_files {
+                    true => self.awaited.insert(node),
+                    false => self.up.insert(node, at).is_none(),
+                }
+            }
+            (Who::Controller(node), Event::Ordered(Output::Bind { .. })) => {
+                let first = self.awaited.remove(&node);
+                if first {
+                    self.up.insert(node, at);
+                    self.calm = at;
+                }
+                first
             }
             (Who::Controller(node), Event::Told(Input::Stopping) | Event::Killed(_)) => {
                 self.gone(at, node);
@@ -147,6 +162,8 @@ impl ControllersIn {
             },
             Deed::SlowDisk { .. }
             | Deed::ControllerPort { .. }
+            | Deed::BindFile { .. }
+            | Deed::ApiAddresses { .. }
             | Deed::Herd
             | Deed::RestartAgents
             | Deed::Limit(_)
@@ -160,6 +177,7 @@ impl ControllersIn {
     /// A process is gone, and with it whoever it had let in; the others find out in their time.
     fn gone(&mut self, at: Time, node: NodeId) {
         self.up.remove(&node);
+        self.awaited.remove(&node);
         self.inside.retain(|(at, _), _| *at != node);
         self.calm = at;
     }

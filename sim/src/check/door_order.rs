@@ -129,6 +129,7 @@ impl DoorOrder {
             | Input::Arrived { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::Pinged { .. }
@@ -231,6 +232,8 @@ impl DoorOrder {
             Output::Accept { .. }
             | Output::Hold { .. }
             | Output::Condition { .. }
+            | Output::Bind { .. }
+            | Output::Complain { .. }
             | Output::Stopped
             | Output::Shut { .. }
             | Output::Hangup { .. }

@@ -87,6 +87,8 @@ impl LinksKept {
 fn breaks_links(deed: &Deed) -> bool {
     match deed {
         Deed::ControllerPort { .. }
+        | Deed::BindFile { .. }
+        | Deed::ApiAddresses { .. }
         | Deed::Herd
         | Deed::RestartAgents
         | Deed::Limit(_)

@@ -3,6 +3,7 @@
 //! A check reads the history and nothing else, so it is the same for every engine. `always` must
 //! hold after every event; `settled` must come to hold once the faults are over, and stay so.
 
+mod addresses_right;
 mod batched;
 pub mod black_box;
 mod bounded;
@@ -17,6 +18,7 @@ mod gentle;
 mod kept;
 mod linearizable;
 mod links_kept;
+mod never_empty;
 mod no_error;
 mod no_ping_pong;
 mod one_answer;
@@ -109,12 +111,14 @@ pub const ALL: &[(&str, Make)] = &[
     ("connected", connected::make),
     ("roles", roles::make),
     ("quorum_kept", quorum_kept::make),
+    ("addresses_right", addresses_right::make),
+    ("never_empty", never_empty::make),
     ("no_error", no_error::make),
 ];
 
 /// Lines of a scenario in which every check has something to say.
 const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                             [members]\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+                             [members]\n[addresses]\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
 /// A plan of three controllers with these lines, for asking checks what they are about.
 fn plan_of(lines: &str) -> Plan {

@@ -1,7 +1,8 @@
 //! Nothing is proposed that its asker has given up by then.
 //!
 //! Two hosts' clocks cannot be compared, so a controller that is asked by another counts from when it
-//! hears of it: the time that a message waits or is slow between controllers comes on top.
+//! hears of it: the time that a message waits or is slow between controllers comes on top, and the
+//! time for which who is asked is paused.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,12 +30,14 @@ struct Timely {
     held: BTreeMap<(NodeId, NodeId), Time>,
     /// Those that are slower than the network, and by how much.
     slow: BTreeMap<(NodeId, NodeId), Duration>,
+    /// Who is paused, and since when.
+    paused: BTreeMap<NodeId, Time>,
 }
 
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     let patience_max = queue::Config::default().patience_max;
     let (asked, held, slow) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    Some(Box::new(Timely { asked, patience_max, held, slow }))
+    Some(Box::new(Timely { asked, patience_max, held, slow, paused: BTreeMap::new() }))
 }
 
 impl Check for Timely {
@@ -86,6 +89,12 @@ impl Check for Timely {
 
 impl Timely {
     fn did(&mut self, at: Time, deed: &Deed) {
+        if let Deed::Pause(node) = deed {
+            self.paused.insert(*node, at);
+        } else if let Deed::Resume(node) = deed {
+            let since = self.paused.remove(node);
+            self.put_off(since.map_or(Duration::ZERO, |since| at.since(since)));
+        }
         let Some((wrong, Place::Controller(from), Place::Controller(to), begins)) = deed.link()
         else {
             return;
@@ -105,7 +114,12 @@ impl Timely {
             }
             (Wrong::Cut, _) => Duration::ZERO,
         };
-        self.asked.values_mut().flatten().for_each(|(_, until)| *until = *until + later);
+        self.put_off(later);
+    }
+
+    /// Whatever is asked may be proposed by so much later.
+    fn put_off(&mut self, by: Duration) {
+        self.asked.values_mut().flatten().for_each(|(_, until)| *until = *until + by);
     }
 
     fn asked(&mut self, at: Time, operation: &Operation, deadline: Time) {
@@ -150,6 +164,21 @@ mod tests {
             let propose = asked(&mut story);
             let release = Deed::Release { from, to };
             assert!(story.event(held, Who::World, Event::Did(&release)).is_ok());
+            story.ordered(at, ONE, propose)
+        };
+        assert!(late(4_000, 10_000).is_ok());
+        assert!(late(4_000, 10_001).is_err());
+    }
+
+    #[test]
+    fn what_waited_for_one_that_was_paused_may_be_as_late() {
+        let late = |paused: u64, at| {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            let node = NodeId(1);
+            assert!(story.event(0, Who::World, Event::Did(&Deed::Pause(node))).is_ok());
+            let propose = asked(&mut story);
+            assert!(story.event(paused, Who::World, Event::Did(&Deed::Resume(node))).is_ok());
             story.ordered(at, ONE, propose)
         };
         assert!(late(4_000, 10_000).is_ok());

@@ -6,6 +6,7 @@ use anyhow::bail;
 
 use super::jobs::{child, each};
 use crate::plan::Plan;
+use crate::report::Run;
 
 /// What one run came to: names and figures, in the order of the page.
 type Column = Vec<(String, String)>;
@@ -15,13 +16,24 @@ pub fn page(plans: &[Plan]) -> anyhow::Result<String> {
     let mut columns: Vec<Option<anyhow::Result<Column>>> = plans.iter().map(|_| None).collect();
     each(plans, column, |index, result| columns[index] = Some(result));
     let columns = columns.into_iter().flatten().collect::<anyhow::Result<Vec<Column>>>()?;
-    let heads = plans.iter().map(|plan| plan.settings.scenario.clone()).collect();
-    let below = plans.iter().map(|plan| {
+    let heads = plans.iter().map(|plan| {
         let settings = &plan.settings;
-        format!("{}, seed {}", settings.engine, settings.seed)
+        (settings.scenario.clone(), format!("{}, seed {}", settings.engine, settings.seed))
     });
+    lay_out(heads.unzip(), &columns)
+}
+
+/// The same of runs that are at hand.
+pub fn of_runs(runs: &[Run]) -> anyhow::Result<String> {
+    let heads =
+        runs.iter().map(|run| (run.scenario.clone(), format!("{}, seed {}", run.engine, run.seed)));
+    let columns: Vec<Column> = runs.iter().map(|run| run.column.clone()).collect();
+    lay_out(heads.unzip(), &columns)
+}
+
+fn lay_out(heads: (Vec<String>, Vec<String>), columns: &[Column]) -> anyhow::Result<String> {
     let mut text = String::new();
-    let mut rows: Vec<(&str, Vec<String>)> = vec![("", heads), ("", below.collect())];
+    let mut rows: Vec<(&str, Vec<String>)> = vec![("", heads.0), ("", heads.1)];
     for (name, _) in columns.iter().flatten() {
         if rows.iter().any(|(known, _)| known == name) {
             continue;
@@ -33,7 +45,7 @@ pub fn page(plans: &[Plan]) -> anyhow::Result<String> {
         };
         rows.push((name, columns.iter().map(figure).collect()));
     }
-    let widths: Vec<usize> = (0..plans.len())
+    let widths: Vec<usize> = (0..columns.len())
         .map(|place| rows.iter().map(|(_, row)| row[place].len()).max().unwrap_or_default())
         .collect();
     for (name, row) in rows {

@@ -92,6 +92,12 @@ impl Progress {
     pub fn done(&mut self, line: &str) {
         self.clear();
         println!("{line}");
+        self.tick();
+    }
+
+    /// One more is done, and has no line of its own.
+    pub fn tick(&mut self) {
+        self.clear();
         self.done += 1;
         self.show();
     }

@@ -8,9 +8,11 @@ mod explore;
 mod findings;
 mod jobs;
 mod new;
+mod paper;
 mod sentences;
 mod shrink;
 mod twice;
+mod validate;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use portcullis_core::mistake::Mistake;
 
 use crate::deployment::Deployment;
 use crate::history::{Event, History, Who};
@@ -26,6 +29,7 @@ use crate::plan::{Choice, Plan};
 use crate::scenario::{self, Scenario};
 use crate::settings::Engine;
 use crate::{engine, logs};
+use paper::Paper;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -39,11 +43,13 @@ Examples:
   cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
   cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
+  cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
+  cargo sim validate fence-still                       is that mistake caught?
 
 Exit codes:
   0  everything passed
   1  the command, a scenario or a plan could not be understood
-  2  a check broke
+  2  a check broke, or a mistake was not caught
   3  something had not converged in time
   4  something that must be seen never was
   5  two runs of one plan differed";
@@ -74,6 +80,8 @@ enum Command {
         /// Print each event. Only for one run alone.
         #[arg(long)]
         log: bool,
+        #[command(flatten)]
+        paper: Paper,
     },
     /// Prints what a scenario comes to for one engine and one seed: every setting, every fault.
     Plan {
@@ -98,6 +106,14 @@ enum Command {
         /// Print what was found, for another program.
         #[arg(long, hide = true, conflicts_with_all = ["log", "column"])]
         findings: bool,
+        /// Go on whatever breaks, and print nothing but what a report needs.
+        #[arg(long, hide = true, conflicts_with_all = ["log", "column", "findings"])]
+        data: bool,
+        #[command(flatten)]
+        paper: Paper,
+        /// Make this mistake on purpose.
+        #[arg(long, hide = true, value_parser = validate::mistake)]
+        mistake: Option<Mistake>,
     },
     /// Runs scenarios to their end, whatever breaks, and prints their figures beside each other.
     Compare {
@@ -106,6 +122,8 @@ enum Command {
         path: Vec<PathBuf>,
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        paper: Paper,
     },
     /// Runs each plan in two processes and compares every byte that they print.
     Twice {
@@ -147,6 +165,15 @@ enum Command {
         /// Where to write it, for `replay`; without it, it is printed.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Has core make one mistake after the other, and shows which check catches it where.
+    Validate {
+        /// Mistakes by name; without any, all of them.
+        #[arg(value_parser = validate::mistake)]
+        mistake: Vec<Mistake>,
+        /// How many seeds to try each scenario with, counted up from 1.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..100))]
+        seeds: u64,
     },
     /// Lists the scenarios.
     List {
@@ -213,11 +240,15 @@ pub fn main() -> ExitCode {
 
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run { path, which, scale, log } => {
+        Command::Run { path, which, scale, log, paper } => {
             let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
+                [plan] if paper.is_wanted() => paper.run(plan, log, paper::command(plan, &scale)),
                 [plan] => Ok(execute(plan, if log { Show::Log } else { Show::Page })),
                 _ if log => bail!("--log needs one scenario and one --engine"),
+                _ if paper.is_wanted() => {
+                    bail!("--report and --plots need one scenario and one --engine, or `compare`")
+                }
                 _ => jobs::run(&plans),
             }
         }
@@ -225,17 +256,29 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column, findings } => {
-            let show = match (log, column, findings) {
-                (true, _, _) => Show::Log,
-                (_, true, _) => Show::Column,
-                (_, _, true) => Show::Findings,
-                (false, false, false) => Show::Page,
+        Command::Replay { plan: path, log, column, findings, data, mistake, paper } => {
+            if mistake.is_some_and(|mistake| !mistake.make()) {
+                bail!("{}", validate::RELEASE);
+            }
+            let plan = read_plan(&path)?;
+            if paper.is_wanted() {
+                return paper.run(&plan, log, format!("cargo sim replay {}", path.display()));
+            }
+            let show = match (log, column, findings, data) {
+                (true, ..) => Show::Log,
+                (_, true, ..) => Show::Column,
+                (_, _, true, _) => Show::Findings,
+                (_, _, _, true) => Show::Data,
+                (false, false, false, false) => Show::Page,
             };
-            Ok(execute(&read_plan(&path)?, show))
+            Ok(execute(&plan, show))
         }
-        Command::Compare { path, which } => {
-            print(&compare::page(&plans(&path, &which, &AS_IT_IS)?)?);
+        Command::Compare { path, which, paper } => {
+            let plans = plans(&path, &which, &AS_IT_IS)?;
+            if paper.is_wanted() {
+                return paper.compare(&plans);
+            }
+            print(&compare::page(&plans)?);
             Ok(0)
         }
         Command::Twice { path, which, seeds } => {
@@ -263,6 +306,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
+        Command::Validate { mistake, seeds } => validate::run(&mistake, seeds),
         Command::List { sentences } => {
             print(&list(sentences)?);
             Ok(0)
@@ -286,31 +330,20 @@ enum Show {
     Column,
     /// Its findings, for another process.
     Findings,
+    /// What a report needs of it, for another process.
+    Data,
 }
 
 /// Executes one plan in this process and prints what it came to.
-///
-/// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to itself,
-/// so it ends the process, as a broken check does.
 fn execute(plan: &Plan, show: Show) -> u8 {
-    let tell = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        tell(panic);
-        std::process::exit(2);
-    }));
-    logs::catch();
     let history = History::new(plan, show == Show::Log);
     let history = match show {
         Show::Page | Show::Log => history,
         Show::Column => history.whole(),
         Show::Findings => history.covering(plan),
+        Show::Data => history.whole().recorded(plan),
     };
-    let (ran, mut history) = engine::run(plan, history);
-    for line in logs::caught() {
-        history.record(ran.ended, Who::World, Event::Error(&line));
-    }
-    let found = history.end(ran.ended);
-    let outcome = Outcome::new(plan, ran, found);
+    let outcome = carry_out(plan, history);
     match show {
         Show::Page | Show::Log => print(&outcome.to_string()),
         Show::Findings => print(&findings::print(outcome.verdict(), outcome.found())),
@@ -319,8 +352,31 @@ fn execute(plan: &Plan, show: Show) -> u8 {
             print(&outcome.column().into_iter().map(line).collect::<String>());
             return 0;
         }
+        Show::Data => {
+            print(&paper::data(&outcome));
+            return 0;
+        }
     }
     outcome.verdict().code()
+}
+
+/// Executes one plan in this process.
+///
+/// A panic is a broken invariant, wherever it happens. A runtime would keep that of a task to
+/// itself, so it ends the process, as a broken check does.
+fn carry_out(plan: &Plan, history: History) -> Outcome<'_> {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::exit(2);
+    }));
+    logs::catch();
+    let (ran, mut history) = engine::run(plan, history);
+    for line in logs::caught() {
+        history.record(ran.ended, Who::World, Event::Error(&line));
+    }
+    let found = history.end(ran.ended);
+    Outcome::new(plan, ran, found)
 }
 
 /// Prints to a reader that may have had enough, such as `head`.

@@ -16,6 +16,8 @@ use tokio::process::{self, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::exit::Exit;
+
 /// A controller that ran this long did not end for what made it end before.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 /// How long a controller may take to stop before it is killed.
@@ -32,6 +34,8 @@ pub enum Event {
     Opened { id: u64, door: Door, process: u32, after: Duration },
     /// It has ended, and is started again after the wait.
     Ended { id: u64, how: String, wait: Duration },
+    /// It was removed from the cluster, and is not started again.
+    Removed { id: u64 },
 }
 
 /// What it takes to run one controller.
@@ -49,13 +53,16 @@ pub struct Child {
 }
 
 impl Child {
-    /// Runs the controller until `stop`.
+    /// Runs the controller until `stop`, or until it is removed from its cluster.
     pub async fn keep_running(self) {
         let mut backoff = Backoff::new(BACKOFF);
         let mut rng: Rng = self.env.seed().child("dev", self.id).rng();
         while !self.stop.is_cancelled() {
             let started = self.env.now();
             let how = match self.run_once().await {
+                Ok(status) if status.code() == Some(Exit::Removed as i32) => {
+                    return self.tell(Event::Removed { id: self.id }).await;
+                }
                 Ok(status) => status.to_string(),
                 Err(error) => format!("not started: {error}"),
             };

@@ -3,7 +3,6 @@
 //! Made on first start and kept; the configurations are written at each start, since ports may have
 //! to change.
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +12,10 @@ use portcullis::credentials::{Hashed, Signer};
 use portcullis::tls::{Authority, KeyKind, Validity, write_secret};
 use portcullis::tokio_env::{reserve, today};
 use portcullis_core::NodeId;
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::net::TcpSocket;
 
 use super::super::client_file::{Account, ClientFile, SignedUnits};
+use super::super::drawn::{password, random, uuid};
 use super::super::exit::Failure;
 use super::folder::{self, Folder};
 
@@ -121,6 +120,7 @@ controller-api-port = {peers}
 {pace}
 [tls]
 ca = "../ca.pem"
+ca-key = "../ca.key"
 cert = "cert.pem"
 key = "key.pem"
 
@@ -282,33 +282,4 @@ fn accounts(folder: &Folder, count: u64) -> Result<(Vec<Account>, SignedUnits), 
     let names = ["admin"].into_iter().chain(UNITS).map(str::to_owned).chain(machines);
     let with_password = |name| Account { name, password: Some(password()), password_file: None };
     Ok((names.map(with_password).collect(), drawn()))
-}
-
-/// A password of 100 random bits, without letters that look alike.
-fn password() -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let letter = |byte: u8| char::from(LETTERS[usize::from(byte % 32)]);
-    random::<20>().into_iter().map(letter).collect()
-}
-
-/// A UUID of the random kind.
-fn uuid() -> String {
-    let mut bytes = random::<16>();
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let mut text = String::new();
-    for (at, byte) in bytes.into_iter().enumerate() {
-        if [4, 6, 8, 10].contains(&at) {
-            text.push('-');
-        }
-        write!(text, "{byte:02x}").expect("a string takes whatever is written to it");
-    }
-    text
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    let filled = SystemRandom::new().fill(&mut bytes);
-    filled.expect("an operating system without randomness cannot serve TLS either");
-    bytes
 }

@@ -25,6 +25,7 @@ mod folder;
 use child::{Child, Event};
 use cluster::{Cluster, Settings};
 use folder::Folder;
+pub use folder::make as make_folder;
 
 /// Most events of the controllers that wait to be printed.
 const EVENTS_MAX: usize = 64;
@@ -188,6 +189,10 @@ impl Progress {
                 say(format_args!(
                     "controller-{id} ended ({how}), starts again in {wait:.1}s; see {log}"
                 ));
+            }
+            Event::Removed { id } => {
+                self.open.retain(|(of, _), _| of != id);
+                say(format_args!("controller-{id} was removed from the cluster, and has stopped"));
             }
         }
     }

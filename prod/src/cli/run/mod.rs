@@ -1,20 +1,20 @@
 //! `run`: one controller, until it is told to stop.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::{panic, process, thread};
 
 use clap::Args;
-use portcullis::config::Config;
+use portcullis::config::{Config, ConfigError};
 use portcullis::env::Env;
 use portcullis::node::Node;
-use portcullis::tokio_env::{Ports, Tokio};
+use portcullis::tokio_env::{Ports, Tokio, today};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::files;
 
 mod notify;
@@ -36,6 +36,10 @@ pub struct Arguments {
     /// clean stop [default: the configuration's ports-file]
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
+    /// File that says at which address controller-api-port is to be bound: YAML as Juju's controller
+    /// charm writes it, or TOML [default: the configuration's bind-address-file]
+    #[arg(long, value_name = "FILE")]
+    bind_address_file: Option<PathBuf>,
     /// Share ports with another process of the same user, which holds them.
     #[arg(long, hide = true)]
     ports_reserved: bool,
@@ -44,13 +48,35 @@ pub struct Arguments {
     until_stdin_closes: bool,
 }
 
+impl Arguments {
+    /// By this file, and as nothing else was said.
+    pub fn of(config: PathBuf) -> Arguments {
+        Arguments {
+            config,
+            print_ports: false,
+            ports_file: None,
+            bind_address_file: None,
+            ports_reserved: false,
+            until_stdin_closes: false,
+        }
+    }
+}
+
 /// Runs the controller until Ctrl-C, SIGTERM, or the end of whoever started it; at SIGHUP it reads
 /// its configuration again.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let config = Config::load(&arguments.config).map_err(Failure::wrong)?;
+    let config = load(arguments).map_err(Failure::wrong)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::wrong)?;
     runtime.block_on(serve(arguments, &config))
+}
+
+fn load(arguments: &Arguments) -> Result<Config, ConfigError> {
+    Config::load_with(&arguments.config, |config| {
+        if let Some(file) = &arguments.bind_address_file {
+            config.bind_address_file = Some(file.clone());
+        }
+    })
 }
 
 async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
@@ -59,6 +85,13 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     let ports = if arguments.ports_reserved { Ports::Reserved } else { Ports::Own };
     let env = Tokio::start(config.data_dir.clone(), ports).map_err(Failure::wrong)?;
     let whole = config.node().map_err(Failure::wrong)?;
+    // Before anything is bound or opened: with it nobody would believe this controller.
+    whole.certificate.check(today()).map_err(|error| {
+        let file = arguments.config.display();
+        Failure::wrong(format!(
+            "{error}; `portcullis cluster renew-certificate --config {file}` issues another"
+        ))
+    })?;
     let file = arguments.ports_file.as_ref().or(config.ports_file.as_ref());
     let file =
         file.map(|path| PortsFile::start(path, config.controller_id).map_err(Failure::at(path)));
@@ -70,7 +103,7 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
     })?;
     end_on_panic();
     info!(controller = config.controller_id, mode = %config.mode(), files, "started");
-    {
+    let why = {
         let mut closed = pin!(closed(arguments.until_stdin_closes));
         let mut told = pin!(async {
             let print = async {
@@ -91,25 +124,27 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         loop {
             tokio::select! {
                 biased;
-                _ = signals.interrupted.recv() => break info!("interrupted, stopping"),
-                _ = signals.terminated.recv() => break info!("terminated, stopping"),
-                () = &mut closed => break info!("let go of, stopping"),
-                () = node.removed() => {
-                    return Err(Failure::wrong(
-                        "this controller was removed from the cluster: it must be given an empty \
-                         data folder and join anew",
-                    ));
-                }
+                _ = signals.interrupted.recv() => break Some("interrupted, stopping"),
+                _ = signals.terminated.recv() => break Some("terminated, stopping"),
+                () = &mut closed => break Some("let go of, stopping"),
+                () = node.removed() => break None,
                 _ = signals.hung_up.recv() => {
                     manager.reloading();
-                    reload(&arguments.config, config, &node).await;
+                    reload(arguments, config, &node).await;
                     manager.reloaded();
                 }
                 _ = &mut told => {}
             }
         }
-    }
+    };
     manager.stopping();
+    let Some(why) = why else {
+        if let Some(file) = file {
+            file.remove();
+        }
+        return Err(removed(config.controller_id));
+    };
+    info!("{why}");
     tokio::select! {
         biased;
         _ = signals.interrupted.recv() => warn!("interrupted again, stopping at once"),
@@ -120,6 +155,15 @@ async fn serve(arguments: &Arguments, config: &Config) -> Result<(), Failure> {
         file.remove();
     }
     Ok(())
+}
+
+/// The last word of a controller that was removed from its cluster.
+fn removed(id: u64) -> Failure {
+    let says = format!(
+        "controller-{id} was removed from the cluster, for ever: give it an empty data folder and \
+         have it join anew"
+    );
+    Failure::new(Exit::Removed, says)
 }
 
 /// What a process is told from outside.
@@ -141,8 +185,8 @@ impl Signals {
 
 /// Reads the file again and goes on with what may change, or says what is wrong with it and goes on
 /// as before.
-async fn reload(file: &Path, running: &Config, node: &Node<Tokio>) {
-    let read = Config::load(file).map_err(|error| error.to_string());
+async fn reload(arguments: &Arguments, running: &Config, node: &Node<Tokio>) {
+    let read = load(arguments).map_err(|error| error.to_string());
     // How it accepts takes a restart, and the pace that comes with that by default does too.
     let by = |config: &Config| Config { accept: running.accept, ..config.clone() };
     let read = read.and_then(|config| match by(&config).live() {

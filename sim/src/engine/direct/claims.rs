@@ -33,7 +33,10 @@ impl World<'_> {
     /// Starts the clients of a workload, who contend with the agents for any of their leases.
     pub(super) fn start_claims(&mut self, claims: &Claims) {
         let root = Seed(self.plan.settings.seed);
-        let known = configuration::addresses(self.plan);
+        let known = match &self.places {
+            Some(places) => places.at_first().to_vec(),
+            None => configuration::addresses(self.plan),
+        };
         for index in 0..claims.concurrency {
             let number = self.clients.len() as u32;
             let seed = root.child("client", u64::from(number));

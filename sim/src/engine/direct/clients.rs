@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_core::agent::{Agent, Input, Output};
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
-use portcullis_core::{Door, Machine, Seed, Time};
+use portcullis_core::{Door, Machine, NodeId, Seed, Time};
 
 use super::claims::Claimant;
 use super::configuration;
@@ -66,7 +66,11 @@ impl World<'_> {
     /// One life of an agent.
     fn agent(&self, number: u32, seed: Seed) -> Agent {
         let config = configuration::agent(self.plan, number);
-        Agent::new(config, configuration::known(self.plan, number), seed)
+        let known = match &self.places {
+            Some(places) => places.list(number),
+            None => configuration::known(self.plan, number),
+        };
+        Agent::new(config, known, seed)
     }
 
     /// Every agent that runs dies, and starts again without anything that it knew.
@@ -76,6 +80,11 @@ impl World<'_> {
                 continue;
             }
             self.hang_up(number);
+            if self.places.as_ref().is_some_and(|places| places.list(number).is_empty()) {
+                // It has nobody to dial, and never will have.
+                self.tell_client(number, Input::Stopped);
+                continue;
+            }
             let seed = Seed(self.plan.settings.seed).child("agent", u64::from(number));
             let machine = self.agent(number, seed.child("life", self.now.0));
             self.drawn_before += self.clients[number as usize].drawn();
@@ -143,9 +152,16 @@ impl World<'_> {
         match order {
             Output::Dial { address } => {
                 let caller = Caller::Client(number);
-                let link = match configuration::is_front(&address) {
-                    true => self.links.open_to_front(caller),
-                    false => self.links.open(caller, configuration::node(&address), Door::Api),
+                let link = match (configuration::is_front(&address), &self.places) {
+                    (true, _) => self.links.open_to_front(caller),
+                    (false, None) => {
+                        self.links.open(caller, configuration::node(&address), Door::Api)
+                    }
+                    (false, Some(places)) => match places.whose(&address) {
+                        Some(node) => self.links.open(caller, node, Door::Api),
+                        // The dial ends by its own time.
+                        None => return,
+                    },
                 };
                 self.clients[number as usize].link = Some(link);
                 self.send(link, Message::Up(Up::Knock));
@@ -166,7 +182,8 @@ impl World<'_> {
                 self.send_up(number, Up::Ask { serial, request, patience });
             }
             Output::Answer { answer, .. } => self.claimed(number, &answer),
-            Output::Remember { .. } | Output::Lead { .. } | Output::Follow => {}
+            Output::Remember { addresses } => self.write_list(number, addresses),
+            Output::Lead { .. } | Output::Follow => {}
         }
     }
 
@@ -264,23 +281,40 @@ impl World<'_> {
                 self.links.release(id);
             }
             Down::Welcome { .. } | Down::Refused | Down::Redirected { .. } => {}
-            Down::Pong | Down::Answer { .. } => {}
+            Down::Pong | Down::Answer { .. } | Down::Told { .. } => {}
         }
         match caller {
-            Caller::Client(number) => self.client_told(number, down, greeted),
+            Caller::Client(number) => self.client_told(number, node, down, greeted),
             Caller::Controller(caller) => self.peer_told(caller, node, id, down),
         }
     }
 
-    fn client_told(&mut self, number: u32, down: Down, greeted: bool) {
+    /// Something for a client arrives from a controller.
+    fn client_told(&mut self, number: u32, node: NodeId, down: Down, greeted: bool) {
+        let somewhere = self.places.is_some();
+        let sent_to = match &down {
+            Down::Redirected { to } if somewhere => self.addresses_of(node, *to),
+            Down::Redirected { to } => vec![configuration::address(*to)],
+            Down::Told { addresses } => {
+                self.told_of_nobody(number, addresses);
+                Vec::new()
+            }
+            Down::Connected | Down::Welcome { .. } | Down::Refused => Vec::new(),
+            Down::Pong | Down::Answer { .. } | Down::Closed => Vec::new(),
+        };
         let client = &mut self.clients[number as usize];
         let input = match down {
             Down::Connected => Input::Connected,
+            // The list is on its way behind it.
+            Down::Welcome { .. } if somewhere => {
+                Input::LoggedIn { addresses: client.machine.addresses().to_vec() }
+            }
             Down::Welcome { first } => {
                 Input::LoggedIn { addresses: configuration::addresses_from(self.plan, first) }
             }
+            Down::Told { addresses } => Input::Told { addresses },
             Down::Refused => Input::Refused { retry_after: Duration::ZERO },
-            Down::Redirected { to } => Input::Redirected { to: vec![configuration::address(to)] },
+            Down::Redirected { .. } => Input::Redirected { to: sent_to },
             Down::Pong => Input::Ponged,
             Down::Answer { serial, answer } => {
                 client.owed.retain(|(_, owed)| *owed != serial);

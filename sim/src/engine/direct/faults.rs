@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use portcullis_core::controller::{Controller, Input};
 use portcullis_core::roles::Roles;
-use portcullis_core::{NodeId, Seed, listener};
+use portcullis_core::{NodeId, Seed, bind, listener};
 
+use super::addresses::{LOOKS_AFTER, Places};
 use super::link::{Down, Hop, Served};
 use super::process::DoorsSet;
 use super::rival::Rival;
@@ -63,6 +64,8 @@ impl World<'_> {
                     Input::Reconfigured { pace, open_delay, controller_door, controllers_first };
                 self.tell(node, input);
             }
+            Deed::BindFile { node, says } => self.write_file(node, says),
+            Deed::ApiAddresses { node, are } => self.move_api(node, &are),
             Deed::LoseItself(node) => {
                 self.process(node).lost_itself = true;
                 let own = self.process(node).peers.get(&node).and_then(|peer| peer.link);
@@ -108,6 +111,8 @@ impl World<'_> {
         let DoorsSet { controller_door, controllers_first } = self.process(node).set;
         config.listener.controller_door = controller_door;
         config.listener.controllers_first = controllers_first;
+        let files = self.places.as_ref().is_some_and(Places::bind_files);
+        config.bind = files.then(bind::Config::default);
         let machine = Controller::new(config, self.seed(node));
         let rival = Rival::new(self.plan, node);
         let members = self.plan.settings.members.as_ref();
@@ -118,6 +123,13 @@ impl World<'_> {
         self.start_strivers(node);
         let life = self.process(node).life;
         self.watch_others(life);
+        if files {
+            self.heap.push(self.now + LOOKS_AFTER, Event::Look(life));
+        }
+        if self.places.is_some() {
+            self.tell_servers(node);
+            self.heap.push(self.now + LOOKS_AFTER, Event::Own(life));
+        }
         for to in self.plan.controllers() {
             let at = self.now + self.plan.settings.controllers.call_after;
             self.heap.push(at, Event::Call(life, to));

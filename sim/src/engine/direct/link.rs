@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_core::balancer::Load;
 use portcullis_core::controller::Request;
 use portcullis_core::queue::Answer;
-use portcullis_core::{BackendId, ConnectionId, Door, NodeId, Time};
+use portcullis_core::{Address, BackendId, ConnectionId, Door, NodeId, Time};
 
 use crate::stage::Place;
 
@@ -100,6 +100,10 @@ pub enum Down {
     /// The client shall go there, whether it was in or not.
     Redirected {
         to: NodeId,
+    },
+    /// Controllers are here by now.
+    Told {
+        addresses: Vec<Address>,
     },
     Pong,
     Answer {

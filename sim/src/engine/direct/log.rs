@@ -67,6 +67,7 @@ impl World<'_> {
                     self.record(Who::Controller(life.node), Fact::Cluster(affair));
                     self.tell(life.node, Input::Applied { index, released: Vec::new() });
                     self.leave_if_removed(life.node);
+                    self.follow_members(life.node);
                 }
             }
             Report::Formed { life, index, formed } => {
@@ -87,6 +88,7 @@ impl World<'_> {
             Report::Restored { life, index } => {
                 if self.process(life.node).lives(life) {
                     self.tell(life.node, Input::Restored { index });
+                    self.follow_members(life.node);
                 }
             }
             Report::Role { life, role } => {
@@ -153,7 +155,7 @@ impl World<'_> {
             // It is told so, and drops the letter.
             return self.left(letter.from.node);
         }
-        let locked = self.locks_out(letter.to);
+        let locked = self.locks_out(letter.to) || self.is_unbound(letter.to);
         let process = self.process(letter.to);
         let fate = match &process.raft {
             Some(_) if locked => Fate::Refused,

@@ -17,6 +17,7 @@
 //!                                                └───────── heap ◀─────────┘
 //! ```
 
+mod addresses;
 mod alone;
 mod claims;
 mod clients;
@@ -51,9 +52,11 @@ use super::{Ran, configuration};
 use crate::history::{Event as Fact, History, Who};
 use crate::members;
 use crate::plan::Plan;
+use crate::report::Gauges;
 use crate::settings::Bytes;
 use crate::singular::{Resource, Worker};
 use crate::stage::{Deed, Place, Stage};
+use addresses::Places;
 use clients::Client;
 use front::Front;
 use heap::{Due, Heap};
@@ -113,6 +116,10 @@ enum Event {
     Blind(Life, Time),
     /// A process that was told to stop ends.
     Stopped(Life),
+    /// A controller looks at the file that says where it is to be bound.
+    Look(Life),
+    /// A controller looks at what the log says of it.
+    Own(Life),
     /// A workload's client asks again.
     Claim(u32),
     /// A workload's client takes back what it asked under this number.
@@ -138,6 +145,8 @@ struct World<'a> {
     front: Option<Front>,
     /// What the workers work upon.
     resource: Resource,
+    /// None where everybody is where its name says.
+    places: Option<Places>,
     /// Random words drawn by lives of agents that are over.
     drawn_before: u64,
     inbox: Inbox,
@@ -182,6 +191,7 @@ impl<'a> World<'a> {
             clients: Vec::new(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             resource: Resource::new(plan),
+            places: Places::new(plan),
             drawn_before: 0,
             inbox: Inbox::default(),
             told: VecDeque::new(),
@@ -213,10 +223,25 @@ impl<'a> World<'a> {
                 self.report(report);
                 self.drain();
             }
+            self.show();
             if self.now >= ask_at {
                 ask_at = self.now + ASK_WHETHER_OVER;
                 self.over = self.over || self.history.over(self.now);
             }
+        }
+    }
+
+    /// Shows what no event tells, to a report.
+    fn show(&mut self) {
+        if !self.history.is_recorded() {
+            return;
+        }
+        let per_connection = self.plan.settings.controllers.memory_per_connection;
+        for (node, process) in self.plan.controllers().zip(&self.processes) {
+            let backlog = process.doors.iter().map(|door| door.backlog.len() as u64).sum();
+            let up = process.machine.is_some();
+            let memory = if up { process.memory(per_connection) } else { Bytes(0) };
+            self.history.show(self.now, node, Gauges { backlog, memory });
         }
     }
 
@@ -292,6 +317,8 @@ impl<'a> World<'a> {
                     self.left(life.node);
                 }
             }
+            Event::Look(life) => self.look(life),
+            Event::Own(life) => self.own(life),
             Event::Claim(client) => self.claim(client),
             Event::TakeBack(client, serial) => self.take_back(client, serial),
         }

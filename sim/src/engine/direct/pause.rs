@@ -110,7 +110,9 @@ impl World<'_> {
             | Event::Step(life, ..)
             | Event::Write(life, _)
             | Event::Blind(life, _)
-            | Event::Stopped(life) => {
+            | Event::Stopped(life)
+            | Event::Look(life)
+            | Event::Own(life) => {
                 let Life { node, .. } = *life;
                 self.process(node).lives(*life).then_some(node)
             }

@@ -36,21 +36,26 @@ impl World<'_> {
             return self.peer_lost(life.node, to);
         }
         let peer = process.peers.entry(to).or_default();
-        let door = addresses[peer.next % addresses.len()];
+        let (door, host) = addresses[peer.next % addresses.len()].clone();
         peer.next += 1;
+        if host.is_some() && host != self.process(to).known.bound {
+            // Nobody listens there.
+            return self.peer_lost(life.node, to);
+        }
         let link = self.links.open(Caller::Controller(life.node), to, door);
         self.process(life.node).peers.entry(to).or_default().link = Some((link, false));
         self.heap.push(self.now + CALL_WITHIN, Event::Answerless(life, link));
         self.send(link, Message::Up(Up::Knock));
     }
 
-    /// The doors at which a controller calls another or itself, in order: the controller's, then
-    /// the agents'. Whose controller door is for itself alone is called by others at the API door.
-    fn addresses(&mut self, node: NodeId, to: NodeId) -> Vec<Door> {
+    /// The doors at which a controller calls another or itself, in order: the controller's, at each
+    /// host where that may be bound, then the agents'. Whose controller door is for itself alone is called by others at the API door.
+    fn addresses(&mut self, node: NodeId, to: NodeId) -> Vec<(Door, Option<String>)> {
         let for_peers = self.plan.settings.controllers.controller_door == ControllerDoor::Peers;
         let there = self.process(to).set.controller_door && (for_peers || node == to);
-        let controller = there.then_some(Door::Controller);
-        controller.into_iter().chain([Door::Api]).collect()
+        let hosts = if there { self.hosts(node, to) } else { Vec::new() };
+        let controller = hosts.into_iter().map(|host| (Door::Controller, host));
+        controller.chain([(Door::Api, None)]).collect()
     }
 
     /// The machine is told of the link to another controller, if it has not been told so.
@@ -97,7 +102,7 @@ impl World<'_> {
                 self.hear_leader(node);
             }
             // A controller is neither refused nor sent elsewhere.
-            Down::Pong | Down::Refused | Down::Redirected { .. } => {}
+            Down::Pong | Down::Refused | Down::Redirected { .. } | Down::Told { .. } => {}
             Down::Answer { serial, answer } => {
                 if let Some(ask) = peer.answered(serial) {
                     self.tell(node, Input::Answered { ask, answer });

@@ -7,6 +7,7 @@ use portcullis_core::controller::Controller;
 use portcullis_core::roles::Roles;
 use portcullis_core::{AskId, ConnectionId, Door, NodeId, Time};
 
+use super::addresses::Known;
 use super::link::LinkId;
 use super::pause::Missed;
 use super::raft::{Disk, Life, Node};
@@ -64,6 +65,8 @@ pub struct Process {
     /// When the machine's timer is due.
     pub timer: Time,
     pub peers: BTreeMap<NodeId, Peer>,
+    /// What it knows of where controllers are, if they can be elsewhere.
+    pub known: Known,
     /// Who leads, if it is another, as this one was told last.
     pub leader: Option<NodeId>,
     /// Whether that one has said how far it has committed.
@@ -141,6 +144,7 @@ impl Process {
             syncs: Syncs::default(),
             timer: Time(u64::MAX),
             peers: BTreeMap::new(),
+            known: Known::default(),
             leader: None,
             heard: false,
             strivers: BTreeMap::new(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis::env::Affair;
 use portcullis_core::controller::Input as Controller;
-use portcullis_core::members::{Command, Standing, TokenHash};
+use portcullis_core::members::{Command, KeyHash, Standing, TokenHash};
 use portcullis_core::roles::{Input, Output};
 use portcullis_core::{GlobalTime, Machine, NodeId, Time};
 
@@ -117,6 +117,7 @@ impl World<'_> {
 
     /// One try, at the leader; says whether it is done.
     fn operate_at(&mut self, leader: NodeId, deed: &Deed) -> bool {
+        let plan = self.plan;
         let Some(raft) = &self.process(leader).raft else { return false };
         let members = raft.members();
         match deed {
@@ -128,10 +129,10 @@ impl World<'_> {
             }
             Deed::Join(node) => {
                 let token = TokenHash([node.0 as u8; 32]);
-                let void_after = GlobalTime(u64::MAX);
+                let (void_after, key) = (GlobalTime(u64::MAX), KeyHash(token.0));
                 raft.command(match members.tokens().any(|(known, _)| known == token) {
                     false => Command::Invite { token, void_after },
-                    true => Command::Join { token, member: members::member(*node) },
+                    true => Command::Join { token, member: members::member(plan, *node), key },
                 });
                 false
             }

@@ -84,7 +84,7 @@ impl World<'_> {
     fn execute(&mut self, node: NodeId, order: Output) {
         match order {
             Output::Open { door } => {
-                self.process(node).door(door).bound = true;
+                self.bound(node, door);
                 self.tell(node, Input::Opened { door });
             }
             Output::Accept { door } => {
@@ -96,7 +96,8 @@ impl World<'_> {
                 self.accept(node, door);
             }
             Output::Admit { connection } => self.shake(node, connection),
-            Output::Condition { .. } => {}
+            Output::Condition { .. } | Output::Complain { .. } => {}
+            Output::Bind { host } => self.bind(node, host),
             Output::Stopped => self.drained(node),
             Output::Shut { door } => {
                 let port = std::mem::take(self.process(node).door(door));
@@ -104,6 +105,9 @@ impl World<'_> {
             }
             Output::Welcome { connection, first } => {
                 self.reply(node, connection, Down::Welcome { first });
+                if let Some(link) = self.process(node).link(connection) {
+                    self.tell_addresses(node, link, first);
+                }
             }
             Output::Refuse { connection } => self.reply(node, connection, Down::Refused),
             Output::Redirect { connection, to } => {

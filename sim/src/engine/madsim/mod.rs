@@ -145,6 +145,8 @@ impl World {
             | Deed::RestartAgents
             | Deed::Claim(_)
             | Deed::ControllerPort { .. }
+            | Deed::BindFile { .. }
+            | Deed::ApiAddresses { .. }
             | Deed::Limit(_)
             | Deed::SlowDisk { .. }
             | Deed::Settle

@@ -26,7 +26,7 @@ use portcullis::node::{self, Doors};
 use portcullis::raft::{self, Writer};
 use portcullis::tls::{Authority, Certificate, KeyKind, Validity};
 use portcullis_core::addresses::{HostPort, Scope};
-use portcullis_core::members::{Command, TokenHash};
+use portcullis_core::members::{Command, KeyHash, TokenHash};
 use portcullis_core::{Address, GlobalTime, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
@@ -182,7 +182,8 @@ impl Play {
                 let token = TokenHash([node.0 as u8; 32]);
                 let invite = Command::Invite { token, void_after: GlobalTime(u64::MAX) };
                 self.order(by, Order::Do(invite));
-                self.order(by, Order::Do(Command::Join { token, member: members::member(node) }));
+                let (member, key) = (members::member(&self.plan, node), KeyHash(token.0));
+                self.order(by, Order::Do(Command::Join { token, member, key }));
                 let joins = locked(&self.orders).get(&node).cloned();
                 joins.into_iter().for_each(|joins| self.order(by, Order::Have(joins)));
             }
@@ -196,6 +197,8 @@ impl Play {
             // No shell has memory that is counted, or a disk that is slow.
             Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle | Deed::ControllerPort { .. } => {
             }
+            // No plan for a shell has anybody move.
+            Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             // Only the shell says who has left.
             Deed::Left(_) => {}
         }
@@ -244,6 +247,8 @@ impl Play {
             metrics: None,
             proxied: Vec::new(),
             cluster: CLUSTER.into(),
+            bind_file: None,
+            joining: Default::default(),
             membership: members.map(|members| Membership {
                 roles: members.roles(node),
                 wanted: members.wanted(),

@@ -113,6 +113,8 @@ fn act(play: &Play, sim: &mut Sim<'_>, deed: Deed) {
         | Deed::RestartAgents
         | Deed::Claim(_)
         | Deed::ControllerPort { .. }
+        | Deed::BindFile { .. }
+        | Deed::ApiAddresses { .. }
         | Deed::Limit(_)
         | Deed::SlowDisk { .. }
         | Deed::Settle

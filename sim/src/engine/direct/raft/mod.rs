@@ -271,9 +271,9 @@ impl Node {
 
     /// Proposes a command about the members; whoever wants to know what came of it looks.
     pub fn command(&self, command: members::Command) {
-        let raft = self.raft.clone();
+        let (raft, writes) = (self.raft.clone(), self.members().writes());
         spawn(async move {
-            let proposed = shell::propose_members(&raft, command);
+            let proposed = shell::propose_members(&raft, writes, command);
             // An operator tries until it is done.
             let _ = SimRuntime::timeout(PROPOSE_WITHIN, proposed).await;
         });

@@ -162,6 +162,7 @@ impl Rival {
             | Input::Linked { .. }
             | Input::Committing { .. }
             | Input::Working { .. }
+            | Input::Offered { .. }
             | Input::Reconfigured { .. }
             | Input::Heard { .. }
             | Input::Memory { .. }
@@ -245,6 +246,7 @@ fn concerns_core(input: &Input) -> bool {
         | Input::Linked { .. }
         | Input::Committing { .. }
         | Input::Working { .. }
+        | Input::Offered { .. }
         | Input::Reconfigured { .. }
         | Input::Heard { .. }
         | Input::Memory { .. }
