@@ -27,6 +27,10 @@ fn simulate<F: Future>(story: impl FnOnce(Net) -> F) -> F::Output {
     runtime.block_on(async { story(Net::new(&plan)).await })
 }
 
+fn address(text: &str) -> Address {
+    Address::from(text.to_owned())
+}
+
 async fn after(net: &Net, wait: Duration) {
     net.sleep_until(net.now() + wait).await;
 }
@@ -146,11 +150,11 @@ fn a_knock_across_a_partition_is_repeated_until_it_is_heard() {
 fn who_is_not_there_refuses_and_who_is_unknown_is_not_found() {
     simulate(|net| async move {
         let kind = |result: std::io::Result<Stream>| result.map(drop).map_err(|error| error.kind());
-        let refused = net.connect(Place::Agents, &Address::from("controller-1:17070")).await;
+        let refused = net.connect(Place::Agents, &address("controller-1:17070")).await;
         assert_eq!(kind(refused), Err(ErrorKind::ConnectionRefused));
-        let unknown = net.connect(Place::Agents, &Address::from("controller-9:17070")).await;
+        let unknown = net.connect(Place::Agents, &address("controller-9:17070")).await;
         assert_eq!(kind(unknown), Err(ErrorKind::NotFound));
-        let nonsense = net.connect(Place::Agents, &Address::from("controller-1")).await;
+        let nonsense = net.connect(Place::Agents, &address("controller-1")).await;
         assert_eq!(kind(nonsense), Err(ErrorKind::InvalidInput));
     });
 }
@@ -159,7 +163,7 @@ fn who_is_not_there_refuses_and_who_is_unknown_is_not_found() {
 fn a_loopback_address_is_the_place_itself() {
     simulate(|net| async move {
         let _listener = net.bind(ONE, DOOR).expect("the port is free");
-        let own = Address::from("127.0.0.1:17070");
+        let own = address("127.0.0.1:17070");
         assert!(net.connect(ONE, &own).await.is_ok());
         let refused = net.connect(Place::Agents, &own).await.map(drop);
         assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::ConnectionRefused));
