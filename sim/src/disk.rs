@@ -93,6 +93,11 @@ impl Disk {
         platter.seen = platter.synced.clone();
     }
 
+    /// Whether anybody but the one who keeps it has a handle on it.
+    pub fn is_open(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// How often it was synced: what a modelled disk charges for.
     pub fn syncs(&self) -> u64 {
         self.platter().syncs

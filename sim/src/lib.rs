@@ -1,11 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-#[cfg(not(tokio_unstable))]
+#[cfg(not(all(tokio_unstable, madsim)))]
 compile_error!(
-    "portcullis-sim needs `--cfg tokio_unstable`, which .cargo/config.toml sets: turmoil seeds \
-     tokio's own randomness only under it. A RUSTFLAGS in the environment, even an empty one, \
-     replaces that setting: unset it, or add the cfg to it"
+    "portcullis-sim needs `--cfg tokio_unstable --cfg madsim`, which .cargo/config.toml sets: \
+     turmoil seeds tokio's own randomness only under the first, and madsim simulates anything only \
+     under the second. A RUSTFLAGS in the environment, even an empty one, replaces that setting: \
+     unset it, or add both to it"
 );
 
 mod action;

@@ -256,9 +256,11 @@ impl Agents {
     /// Settles on the size for one engine, so that a plan names one size alone.
     fn scale(&mut self, engine: Engine, count: Option<u32>) {
         let (direct, turmoil) = (self.direct.take(), self.turmoil.take());
+        let madsim = self.madsim.take();
         let scale = match engine {
             Engine::Direct => direct,
             Engine::Turmoil => turmoil,
+            Engine::Madsim => madsim,
         };
         if let Some(Scale { count, leases }) = scale {
             self.count = count;
@@ -288,6 +290,7 @@ settles-within = "10s"
 
 [agents]
 turmoil = { count = 6, leases = 2 }
+madsim = { count = 12, leases = 4 }
 
 [[fault]]
 between = ["10s", "20s"]
@@ -353,7 +356,7 @@ settles = ["connected"]
     #[test]
     fn every_plan_reads_back_as_it_was_printed() {
         for seed in 0..200 {
-            for engine in [Engine::Direct, Engine::Turmoil] {
+            for engine in [Engine::Direct, Engine::Turmoil, Engine::Madsim] {
                 let plan = Plan::draw("a/story", &story(), &Choice::new(engine, seed));
                 let text = plan.to_string();
                 assert_eq!(Plan::parse("plan", &text).as_ref(), Ok(&plan), "{text}");
@@ -387,7 +390,8 @@ settles = ["connected"]
     fn an_engine_has_its_own_scale() {
         let plan = |engine| Plan::draw("a", &story(), &Choice::new(engine, 1));
         let agents = |engine| plan(engine).settings.agents.count;
-        assert_eq!((agents(Engine::Direct), agents(Engine::Turmoil)), (30, 6));
+        let agents = [Engine::Direct, Engine::Turmoil, Engine::Madsim].map(agents);
+        assert_eq!(agents, [30, 6, 12]);
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Scenario {
         }
         if let Some(addresses) = &self.addresses {
             let refuse = |message: &str| Err((addresses.span(), message.to_owned()));
-            if self.engines.contains(&Engine::Turmoil) {
+            if self.engines.iter().any(|engine| *engine != Engine::Direct) {
                 return refuse("`direct` alone knows of hosts");
             }
             let files = addresses.get_ref().bind_files;
@@ -195,7 +195,7 @@ impl Scenario {
             }
             let pauses = matches!(action, Action::Pause { .. });
             if pauses && self.engines.contains(&Engine::Turmoil) {
-                return refuse("`direct` alone can pause a process".into());
+                return refuse("`turmoil` cannot pause a process".into());
             }
             if self.members.is_none() && action.changes_members() {
                 return refuse("members change only where there is a table `members`".into());

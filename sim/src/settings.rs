@@ -24,10 +24,12 @@ pub use front::Front;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
-    /// Core's machines on an event heap: all scales, and the only one with backlog and memory.
+    /// Core's machines on an event heap: all scales, and the only one with memory to run out of.
     Direct,
     /// The production shell over a simulated network: TLS, websockets, openraft and its store.
     Turmoil,
+    /// The same with its tasks in random order, over connections that survive a partition.
+    Madsim,
 }
 
 impl fmt::Display for Engine {
@@ -35,6 +37,7 @@ impl fmt::Display for Engine {
         f.write_str(match self {
             Engine::Direct => "direct",
             Engine::Turmoil => "turmoil",
+            Engine::Madsim => "madsim",
         })
     }
 }
@@ -220,6 +223,9 @@ pub struct Agents {
     /// The scale under turmoil, whose cost is that of the real shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turmoil: Option<Scale>,
+    /// The scale under madsim, which runs the same shell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub madsim: Option<Scale>,
 }
 
 impl Default for Agents {
@@ -238,6 +244,7 @@ impl Default for Agents {
             mute: 0,
             direct: None,
             turmoil: None,
+            madsim: None,
         }
     }
 }
@@ -425,7 +432,9 @@ impl Policy {
             return Err("`counts-from-asking` and `majorities` are knobs of `direct`");
         }
         match (self.old_way(controllers), engine) {
-            (true, Engine::Turmoil) => Err("`direct` alone knows the old way for leases"),
+            (true, Engine::Turmoil | Engine::Madsim) => {
+                Err("`direct` alone knows the old way for leases")
+            }
             (false, _) if !mended => Err("this knob needs `our-transport = false`"),
             (true, Engine::Direct) | (false, _) => Ok(()),
         }

@@ -53,10 +53,10 @@ impl Singular {
             return Err(fault);
         }
         match engine {
-            Engine::Turmoil if timed(self) != timed(&usual) => {
-                Err("`turmoil` has production's own `duration` and `stop-within`")
+            Engine::Turmoil | Engine::Madsim if timed(self) != timed(&usual) => {
+                Err("`direct` alone has another `duration` and `stop-within` than production")
             }
-            Engine::Turmoil | Engine::Direct => Ok(()),
+            Engine::Turmoil | Engine::Madsim | Engine::Direct => Ok(()),
         }
     }
 

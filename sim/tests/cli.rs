@@ -258,7 +258,7 @@ fn workers_and_pauses_that_an_engine_cannot_have_are_refused() {
     assert!(said.contains("the time to stop in must be below the lease's duration"), "{said}");
     let fails_over = "ha/singular-fails-over.toml";
     let said = refusal(fails_over, "workers = 2", "duration = \"50s\"");
-    assert!(said.contains("`turmoil` has production's own `duration`"), "{said}");
+    assert!(said.contains("`direct` alone has another `duration`"), "{said}");
 }
 
 /// A failed design whose seeds all show it: what `explore` says of it and what `shrink` leaves of it.

@@ -55,6 +55,8 @@ impl Check for OneAnswer {
                 self.forget(node);
             }
             (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.forget(*node),
+            (_, Event::Did(Deed::Pause(node))) => self.due.retain(|(_, of, _)| of != node),
+            (_, Event::Did(Deed::Resume(node))) => self.go_on(*node, at),
             (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 let due = match request {
                     Request::Apply(_) => Some(at + *patience.min(&self.patience_max) + LATE_MAX),
@@ -95,6 +97,17 @@ impl Check for OneAnswer {
 }
 
 impl OneAnswer {
+    /// Whoever stood still answers what was asked before once it goes on.
+    fn go_on(&mut self, node: NodeId, at: Time) {
+        let theirs = self.open.iter_mut().filter(|((of, _), _)| *of == node);
+        for ((_, ask), due) in theirs {
+            if let Some(due) = due {
+                *due = (*due).max(at + LATE_MAX);
+                self.due.insert((*due, node, *ask));
+            }
+        }
+    }
+
     /// Whether an ask is still open after its deadline.
     fn overdue(&self, now: Time) -> Result<(), String> {
         match self.due.first() {
@@ -150,5 +163,20 @@ mod tests {
         assert!(story.told(1, ONE, asked()).is_ok());
         assert!(story.settled(5_000).is_ok());
         assert!(story.settled(7_000).is_err());
+    }
+
+    #[test]
+    fn whoever_stands_still_answers_when_it_goes_on() {
+        let Who::Controller(node) = ONE else { return };
+        let asked_and_paused = || {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            assert!(story.told(1, ONE, asked()).is_ok());
+            assert!(story.event(2, Who::World, Event::Did(&Deed::Pause(node))).is_ok());
+            assert!(story.event(20_000, Who::World, Event::Did(&Deed::Resume(node))).is_ok());
+            story
+        };
+        assert!(asked_and_paused().ordered(20_500, ONE, answered()).is_ok());
+        assert!(asked_and_paused().settled(22_000).is_err());
     }
 }

@@ -6,6 +6,9 @@
 
 pub mod configuration;
 mod direct;
+mod madsim;
+mod network;
+mod shell;
 mod turmoil;
 
 use portcullis_core::Time;
@@ -28,5 +31,6 @@ pub fn run(plan: &Plan, mut history: History) -> (Ran, History) {
     match plan.settings.engine {
         Engine::Direct => (direct::run(plan, &mut history), history),
         Engine::Turmoil => turmoil::run(plan, history),
+        Engine::Madsim => madsim::run(plan, history),
     }
 }

@@ -130,9 +130,11 @@ fn queue_at_the_door(plan: &Plan, record: &Record) -> Panel {
             lines.extend(each(record, |of| &of.backlog));
             notes.push(format!("backlog, room for {}", plan.settings.controllers.backlog));
         }
-        Engine::Turmoil if holds => notes.push("turmoil shows no backlog".into()),
-        Engine::Turmoil => {
-            let why = "Turmoil shows no backlog, and nobody is held at a door here.".into();
+        engine @ (Engine::Turmoil | Engine::Madsim) if holds => {
+            notes.push(format!("{engine} shows no backlog"));
+        }
+        Engine::Turmoil | Engine::Madsim => {
+            let why = "The shell shows no backlog, and nobody is held at a door here.".into();
             return Panel::Absent { id: id.into(), title: title.into(), why };
         }
     }
@@ -164,8 +166,8 @@ fn memory(plan: &Plan, record: &Record, ended: Time) -> Panel {
     let (id, title) = ("memory", "Memory");
     match plan.settings.engine {
         Engine::Direct => {}
-        Engine::Turmoil => {
-            let why = "Turmoil has no memory to run out of.".into();
+        Engine::Turmoil | Engine::Madsim => {
+            let why = "The shell has no memory to run out of in simulation.".into();
             return Panel::Absent { id: id.into(), title: title.into(), why };
         }
     }

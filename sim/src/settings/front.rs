@@ -110,7 +110,7 @@ impl Front {
         ];
         let known = |out: &Without| (1..=controllers).contains(&out.controller);
         match engine {
-            Engine::Turmoil => Err("`direct` alone has a front"),
+            Engine::Turmoil | Engine::Madsim => Err("`direct` alone has a front"),
             Engine::Direct if counts.contains(&0) => Err("a front's counts are above zero"),
             Engine::Direct if !self.without.as_ref().is_none_or(known) => {
                 Err("a front can only be without a controller that there is")

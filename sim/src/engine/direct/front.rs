@@ -11,8 +11,8 @@ use portcullis_core::front::{self, Fault, Input, Output, Verdict};
 use portcullis_core::{BackendId, ConnectionId, Door, Machine, NodeId, Seed, Time};
 
 use super::link::{Down, Hop, LinkId, Message, Served, Up, Way};
-use super::network::Passage;
 use super::{Event, World, configuration};
+use crate::engine::network::Passage;
 use crate::history::{Event as Fact, Fronted, Who};
 use crate::plan::Plan;
 use crate::settings;

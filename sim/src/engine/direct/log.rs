@@ -5,9 +5,9 @@ use portcullis::raft::{Formed, Proposed, Role};
 use portcullis_core::controller::Input;
 use portcullis_core::{NodeId, roles};
 
-use super::network::Passage;
 use super::raft::{Fate, Letter, Node, Report, spawn};
 use super::{Event, Waiting, World, configuration};
+use crate::engine::network::Passage;
 use crate::history::{Event as Fact, Who};
 use crate::members;
 use crate::stage::Place;

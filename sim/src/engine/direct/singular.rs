@@ -14,9 +14,9 @@ use portcullis_core::queue::Answer;
 use portcullis_core::singular::{Input, Output, Singular};
 use portcullis_core::{AskId, ConnectionId, Machine, NodeId, Seed, Time};
 
-use super::network::Passage;
 use super::raft::Life;
 use super::{Event, Waiting, World};
+use crate::engine::network::Passage;
 use crate::history::{Event as Fact, Who};
 use crate::singular::{Single, What, Worker, workers};
 use crate::stage::Place;

@@ -1,12 +1,11 @@
 //! A simulated host: the [`Env`] of the production shell, over turmoil's network and clock.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use openraft::impls::TokioRuntime;
 use openraft_rt::deterministic_rng::DeterministicRng;
@@ -16,9 +15,8 @@ use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::disk::Disk;
-use crate::history::{Event, History, Who};
-use crate::singular::{Single, What, Worker};
-use crate::stage::Parts;
+use crate::engine::shell::{self, Book, Disks, locked};
+use crate::history::Who;
 
 /// The port of a host's own that stands for its socket in the file system: turmoil has none, but
 /// nobody from outside reaches a loopback port either.
@@ -26,54 +24,6 @@ const LOCAL_PORT: u16 = 1;
 
 /// What openraft runs on: tokio, with randomness from a seed instead of the thread.
 pub type Runtime = DeterministicRng<TokioRuntime>;
-
-/// The disks of one host, by file name; they outlive its processes.
-pub type Disks = Arc<Mutex<BTreeMap<String, Disk>>>;
-
-/// Opens what the hosts of a run share. One thread runs them all, so it is never contended.
-pub fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic ends the process (see main), so nobody meets a poisoned lock.
-    shared.lock().expect("no holder of the lock panics")
-}
-
-/// The history that all hosts write, and the time they write it under.
-///
-/// The hosts take turns at every tick, each with a clock of its own; what they write down is the
-/// time at which the tick began, which never goes back.
-#[derive(Clone)]
-pub struct Book(Arc<Mutex<(Time, History)>>);
-
-impl Book {
-    pub fn new(history: History) -> Book {
-        Book(Arc::new(Mutex::new((Time(0), history))))
-    }
-
-    /// Turns to the next tick, and says who has which part.
-    pub fn turn(&self, now: Time) -> Parts {
-        let mut book = locked(&self.0);
-        book.0 = now;
-        book.1.parts()
-    }
-
-    /// Writes down what happened in this tick.
-    pub fn record(&self, who: Who, event: Event<'_>) {
-        let mut book = locked(&self.0);
-        let (now, history) = &mut *book;
-        history.record(*now, who, event);
-    }
-
-    /// Whether the run is over.
-    pub fn over(&self) -> bool {
-        let mut book = locked(&self.0);
-        let (now, history) = &mut *book;
-        history.over(*now)
-    }
-
-    /// Takes the history out; nobody may write any more.
-    pub fn close(self) -> Option<History> {
-        Some(Arc::into_inner(self.0)?.into_inner().ok()?.1)
-    }
-}
 
 /// One process of a host, from its start.
 #[derive(Clone)]
@@ -93,15 +43,16 @@ impl Host {
         Host { who, seed, started: Instant::now(), spawned, disks, book }
     }
 
-    /// Another process on the same host, such as one more agent.
-    pub fn beside(&self, who: Who, seed: Seed) -> Host {
-        Host { who, seed, spawned: Arc::default(), ..self.clone() }
-    }
-
     /// Runs the process's first future with this host's randomness.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let number = self.spawned.fetch_add(1, Ordering::Relaxed);
         Runtime::scope(self.seed.child("task", number).0, future)
+    }
+}
+
+impl shell::Host for Host {
+    fn beside(&self, who: Who, seed: Seed) -> Host {
+        Host { who, seed, spawned: Arc::default(), ..self.clone() }
     }
 }
 
@@ -157,24 +108,6 @@ impl Env for Host {
     }
 
     fn saw(&self, fact: Fact<'_>) {
-        let event = match fact {
-            Fact::ControllerTold(input) => Event::Told(input),
-            Fact::ControllerOrdered(output) => Event::Ordered(output),
-            Fact::Applied { index, entry, applied } => Event::Applied { index, entry, applied },
-            Fact::Cluster(affair) => Event::Cluster(affair),
-            Fact::AgentTold(input) => Event::AgentTold(input),
-            Fact::AgentOrdered(output) => Event::AgentOrdered(output),
-            Fact::SingularTold { lease, input } => match Worker::of(lease) {
-                Some(worker) => Event::Singular(Single { worker, what: What::Told(input) }),
-                None => return,
-            },
-            Fact::SingularOrdered { lease, output } => match Worker::of(lease) {
-                Some(worker) => Event::Singular(Single { worker, what: What::Ordered(output) }),
-                None => return,
-            },
-            // No scenario has a front among its hosts.
-            Fact::FrontTold(_) | Fact::FrontOrdered(_) => return,
-        };
-        self.book.record(self.who, event);
+        self.book.saw(self.who, fact);
     }
 }

@@ -5,19 +5,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use portcullis::client::{self, Client};
-use portcullis::env::Env;
 use portcullis_core::Rng;
 use portcullis_core::controller::Request;
 use portcullis_core::lease::Operation;
 
-use super::host::Host;
+use super::Host;
 use crate::engine::configuration;
 use crate::history::Who;
 use crate::plan::{Claims, Plan};
 
 /// Starts the clients of a workload, numbered from `first`. Says which number is free next.
-pub fn start(
-    host: &Host,
+pub fn start<H: Host>(
+    host: &H,
     plan: &Plan,
     claims: &Claims,
     config: &client::Config,
@@ -51,7 +50,7 @@ struct Work {
 
 impl Work {
     /// Claims one lease after the other, as long as there are claims left.
-    async fn run(mut self, host: Host, client: Client) {
+    async fn run(mut self, host: impl Host, client: Client) {
         let take = |left: u32| left.checked_sub(1);
         while self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
             let application = self.rng.below(self.leases.into());

@@ -3,27 +3,31 @@
 
 use std::sync::{Arc, Mutex};
 
-use portcullis::env::Env;
 use portcullis::node::Node;
 use portcullis::singular::{Responsible, Runner, runner};
 use portcullis_core::NodeId;
 use portcullis_core::lease::SINGULAR_CONTROLLER;
 
-use super::host::{Book, Host, locked};
+use super::{Book, Host, locked};
 use crate::history::{Event, Who};
 use crate::plan::Plan;
 use crate::singular::{Resource, Single, What, Worker, workers};
 
 /// What every worker is given.
 #[derive(Clone)]
-pub struct Shared {
-    pub host: Host,
+pub struct Shared<H> {
+    pub host: H,
     pub book: Book,
     pub resource: Arc<Mutex<Resource>>,
 }
 
 /// Strives to run every worker of the plan at a controller.
-pub fn start(plan: &Plan, shared: &Shared, node: NodeId, running: &Node<Host>) -> Vec<Runner> {
+pub fn start<H: Host>(
+    plan: &Plan,
+    shared: &Shared<H>,
+    node: NodeId,
+    running: &Node<H>,
+) -> Vec<Runner> {
     let Some(set) = plan.settings.singular.clone() else { return Vec::new() };
     let run = |worker: Worker| {
         let name = worker.to_string();
@@ -54,12 +58,12 @@ pub fn start(plan: &Plan, shared: &Shared, node: NodeId, running: &Node<Host>) -
 }
 
 /// Whether the flag is still up under this fence.
-fn holds(flag: &Responsible, host: &Host, fence: u64) -> bool {
+fn holds(flag: &Responsible, host: &impl Host, fence: u64) -> bool {
     flag.held(host.now()).is_some_and(|flag| flag.fence == fence)
 }
 
 /// One step of a worker.
-fn step(shared: &Shared, node: NodeId, worker: Worker, fence: u64) {
+fn step<H>(shared: &Shared<H>, node: NodeId, worker: Worker, fence: u64) {
     let single = |what| Event::Singular(Single { worker, what });
     shared.book.record(Who::Controller(node), single(What::Began { fence }));
     let taken = locked(&shared.resource).write(worker, fence);
