@@ -42,6 +42,10 @@ pub const NAME_MAX: usize = 255;
 /// Most voters, and most stand-bys, that may be wanted: Juju's most controllers.
 pub const WANTED_MAX: u8 = 7;
 
+/// How far names leap where a table goes on from a past that may lack its last members: more than a
+/// cluster takes in between two copies of it.
+pub const NAMES_LEAP: u64 = 1_000;
+
 /// The versions of log entries that this program reads. The second has [`Command::Prefer`], and the
 /// snapshots of whatever came of it.
 pub const READS: Versions = Versions { least: 1, most: 2 };
@@ -381,6 +385,17 @@ impl Members {
             preferences: BTreeMap::new(),
         };
         Ok(Done::Noted)
+    }
+
+    /// This member is all of the cluster from now on, by an operator's word and not by the log's.
+    ///
+    /// Who joined after the last command that is known here has a name all the same: it is given to
+    /// nobody else. No token counts any more, for it may have been used.
+    pub fn leave_only(&mut self, node: NodeId) {
+        self.joined.retain(|other, _| *other == node);
+        self.preferences.retain(|other, _| *other == node);
+        self.tokens.clear();
+        self.next = NodeId(self.next.0.saturating_add(NAMES_LEAP));
     }
 
     fn invite(&mut self, now: GlobalTime, token: TokenHash, void_after: GlobalTime) -> Outcome {

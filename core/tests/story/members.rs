@@ -3,8 +3,8 @@ use std::fmt;
 
 use portcullis_core::log::{Applied, Entry, State};
 use portcullis_core::members::{
-    API_ADDRESSES_MAX, Command, KeyHash, Member, Members, NAME_MAX, Preference, TOKENS_MAX,
-    TokenHash, Versions, Wanted,
+    API_ADDRESSES_MAX, Command, Done, KeyHash, Member, Members, NAME_MAX, Outcome, Preference,
+    Refusal, Standing, TOKENS_MAX, TokenHash, Versions, Wanted,
 };
 use portcullis_core::{Address, GlobalTime, Machine, NodeId, Time, Timeout, lease};
 
@@ -282,4 +282,26 @@ fn everything_is_bounded() {
     }
     let page: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
     super::snapshot("members/everything_is_bounded", &page.join("\n"));
+}
+
+#[test]
+fn who_goes_on_alone_gives_no_name_twice() {
+    let mut members = Members::default();
+    let now = GlobalTime(0);
+    for command in [found(), invite(7, "60s"), invite(8, "60s")] {
+        assert!(members.apply(now, &command).is_ok());
+    }
+    // The copy that goes on does not know who joined next.
+    let mut alone = members.clone();
+    let joined = |outcome: Outcome| match outcome {
+        Ok(Done::Joined { node }) => node,
+        other => panic!("nobody joined: {other:?}"),
+    };
+    let lost = joined(members.apply(now, &join(7, "host-4:17022")));
+    alone.leave_only(NodeId(2));
+    assert_eq!(alone.iter().map(|(node, _)| node).collect::<Vec<_>>(), [NodeId(2)]);
+    assert_eq!(alone.standing(lost), Standing::Removed);
+    assert_eq!(alone.apply(now, &join(8, "host-5:17022")), Err(Refusal::NoToken));
+    assert!(alone.apply(now, &invite(9, "60s")).is_ok());
+    assert!(joined(alone.apply(now, &join(9, "host-5:17022"))) > lost);
 }

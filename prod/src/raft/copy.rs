@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use portcullis_core::lease;
-use portcullis_core::members::Command;
 use portcullis_core::{NodeId, log};
 use serde::{Deserialize, Serialize};
 
@@ -146,12 +145,7 @@ impl Copied {
             return Err(Error::NotMember { node, members: nodes.into_keys().collect() });
         };
         leap(&mut tables.leases, age + TIME_LEAP);
-        let now = tables.leases.now;
-        let others: Vec<_> = tables.members.iter().map(|(other, _)| other).collect();
-        for other in others.into_iter().filter(|other| *other != node) {
-            let removed = tables.members.apply(now, &Command::Remove { node: other });
-            assert!(removed.is_ok(), "a member that is not the last can be removed: {removed:?}");
-        }
+        tables.members.leave_only(node);
         let term = self.term.max(last.leader_id.term) + 1;
         let last = LogId::new(LeaderId { term, node_id: node.0 }, last.index + LEAP);
         let voters = vec![BTreeSet::from([node.0])];

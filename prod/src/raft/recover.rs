@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use openraft::EntryPayload;
-use portcullis_core::members::{Command, Members, Standing};
+use portcullis_core::members::{Members, Standing};
 use portcullis_core::{NodeId, log};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend};
 
@@ -117,12 +117,8 @@ impl Recovery {
 
     /// Makes it so, durably or not at all.
     pub fn make_alone(mut self) -> Result<(), Error> {
-        let (me, now) = (self.identity.node, self.tables.now());
-        let others = self.members().iter().map(|(node, _)| node).filter(|node| *node != me);
-        for node in others.collect::<Vec<_>>() {
-            let removed = self.tables.members.apply(now, &Command::Remove { node });
-            assert!(removed.is_ok(), "{node} is a member, and not the last one");
-        }
+        let me = self.identity.node;
+        self.tables.members.leave_only(me);
         let address = self.members().get(me).map(|member| member.address.clone());
         let node = peer(&address.expect("it is a member, as was looked at when it was opened"));
         let nodes = BTreeMap::from([(me.0, node)]);

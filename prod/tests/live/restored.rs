@@ -145,7 +145,7 @@ async fn one_controller_goes_on_from_a_backup() {
     assert_eq!(all.log(1).matches("restored from a backup").count(), 1);
     // The other one is gone for ever, and is told so.
     all.start(2);
-    assert_eq!(all.ended(2).await.code(), Some(1), "{}", all.log(2));
+    assert_eq!(all.ended(2).await.code(), Some(8), "{}", all.log(2));
     assert!(all.log(2).contains("removed from the cluster"), "{}", all.log(2));
 }
 
