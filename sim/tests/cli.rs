@@ -251,7 +251,7 @@ fn workers_and_pauses_that_an_engine_cannot_have_are_refused() {
     let paused = "ha/singular-paused.toml";
     let engines = "engines = [\"direct\", \"turmoil\"]";
     let said = refusal(paused, "engines = [\"direct\"]", engines);
-    assert!(said.contains("`direct` alone can pause a process"), "{said}");
+    assert!(said.contains("`turmoil` cannot pause a process"), "{said}");
     let said = refusal(paused, "workers = 2", "workers = 0");
     assert!(said.contains("without a worker there is nothing to be responsible for"), "{said}");
     let said = refusal(paused, "workers = 2", "stop-within = \"60s\"");
