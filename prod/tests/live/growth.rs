@@ -95,7 +95,7 @@ async fn a_store_stays_small_however_much_is_renewed() {
         all.figure(1, "portcullis_store_bytes").await.expect("it runs")
     };
     let early = renewed(2).await;
-    let file = renewed(16).await;
+    let file = renewed(10).await;
     let bounded = || async {
         let used = all.figure(1, "portcullis_limit_used{limit=\"log_bytes_max\"}").await?;
         let bound = all.figure(1, "portcullis_limit{limit=\"log_bytes_max\"}").await?;
@@ -111,7 +111,7 @@ async fn a_store_stays_small_however_much_is_renewed() {
     // What a lease takes is its names and some numbers.
     let each = snapshot / LEASES as f64;
     assert!((20.0..120.0).contains(&each), "{each} bytes a lease");
-    // Twice room for twice as much, as redb grows; nine times as much was written.
+    // Twice room for twice as much, as redb grows; six times as much was written.
     assert!(file < 4_000_000.0 + 4.0 * early, "{file} bytes after {early}");
 }
 
@@ -197,8 +197,10 @@ async fn who_was_away_is_given_a_snapshot_while_claims_go_on() {
     cluster.kill(away).await;
     cluster.move_on(leader, 6_000).await;
 
+    let mut least = None;
     // Killed in the middle of it, it is sent another one. It may have been done by then.
     for attempt in 1.. {
+        least = cluster.all.figure(leader, "portcullis_snapshot_bytes").await.or(least);
         let before = cluster.coming(away);
         cluster.all.start(away);
         cluster.first_chunk(away, before).await;
@@ -229,8 +231,8 @@ async fn who_was_away_is_given_a_snapshot_while_claims_go_on() {
     let sent = "portcullis_snapshots_total{result=\"sent\"}";
     assert!(cluster.all.figure(leader, sent).await >= Some(1.0));
     let bytes = "portcullis_snapshot_transferred_bytes_total{result=\"received\"}";
-    let snapshot = cluster.all.figure(leader, "portcullis_snapshot_bytes").await;
-    assert!(cluster.all.figure(away, bytes).await >= snapshot, "all of it came in chunks");
+    // The leader takes larger ones as claims go on.
+    assert!(least > Some(0.0) && cluster.all.figure(away, bytes).await >= least, "all in chunks");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
