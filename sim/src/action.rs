@@ -10,6 +10,7 @@ use portcullis_core::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{Hosts, Written};
+use crate::disk::Touch;
 use crate::scenario::runs;
 use crate::settings::{Bytes, duration};
 
@@ -64,6 +65,12 @@ pub enum Action {
         #[serde(with = "duration")]
         by: Duration,
     },
+    /// The disk has no room: every write fails. The process that meets that ends, and its service
+    /// manager starts it again and again.
+    DiskFull { node: Role },
+    /// The next write or sync of the disk fails, once. The process that meets that ends, and its
+    /// service manager starts it again.
+    IoError { node: Role, at: Touch },
     /// Every agent drops its connection and returns.
     Herd,
     /// Every agent's process dies and starts again at once, without anything that it knew.
@@ -127,6 +134,7 @@ impl Action {
             | Action::Hold { .. }
             | Action::SlowLink { .. }
             | Action::SlowDisk { .. }
+            | Action::DiskFull { .. }
             | Action::OomLimit { .. } => true,
             Action::Restart { .. }
             | Action::Join { .. }
@@ -134,6 +142,7 @@ impl Action {
             | Action::ControllerPort { .. }
             | Action::BindFile { .. }
             | Action::ApiAddresses { .. }
+            | Action::IoError { .. }
             | Action::Herd
             | Action::RestartAgents
             | Action::Claims(_) => false,
@@ -161,6 +170,8 @@ impl Action {
             | Action::Hold { .. }
             | Action::SlowLink { .. }
             | Action::SlowDisk { .. }
+            | Action::DiskFull { .. }
+            | Action::IoError { .. }
             | Action::Herd
             | Action::RestartAgents
             | Action::OomLimit { .. }
@@ -193,7 +204,9 @@ impl Action {
             | Action::BindFile { node, .. }
             | Action::ApiAddresses { node, .. }
             | Action::LoseItself { node }
-            | Action::SlowDisk { node, .. } => {
+            | Action::SlowDisk { node, .. }
+            | Action::DiskFull { node }
+            | Action::IoError { node, .. } => {
                 if !runs(node) {
                     return Err(format!("`{node}` is no controller"));
                 }
@@ -234,7 +247,9 @@ impl Action {
             | Action::BindFile { node, .. }
             | Action::ApiAddresses { node, .. }
             | Action::LoseItself { node }
-            | Action::SlowDisk { node, .. } => fill(node),
+            | Action::SlowDisk { node, .. }
+            | Action::DiskFull { node }
+            | Action::IoError { node, .. } => fill(node),
             Action::Partition { from, to, .. }
             | Action::Hold { from, to }
             | Action::SlowLink { from, to, .. } => {
@@ -268,6 +283,8 @@ impl fmt::Display for Action {
                 write!(f, "slow-link {from} | {to} by {}", Second(*by))
             }
             Action::SlowDisk { node, by } => write!(f, "slow-disk {node} by {}", Second(*by)),
+            Action::DiskFull { node } => write!(f, "disk-full {node}"),
+            Action::IoError { node, at } => write!(f, "io-error {node} {at}"),
             Action::Herd => f.write_str("herd"),
             Action::RestartAgents => f.write_str("restart-agents"),
             Action::OomLimit { memory } => write!(f, "oom-limit {memory}"),
@@ -331,6 +348,11 @@ impl FromStr for Action {
                 let (node, by) = rest.split_once(" by ").ok_or("`slow-disk` needs `by TIME`")?;
                 Ok(Action::SlowDisk { node: node.parse()?, by: seconds(by)? })
             }
+            "disk-full" => Ok(Action::DiskFull { node: rest.parse()? }),
+            "io-error" => match rest.rsplit_once(' ') {
+                Some((node, at)) => Ok(Action::IoError { node: node.parse()?, at: at.parse()? }),
+                None => Err(format!("`{text}` is not `io-error WHO write|sync`")),
+            },
             "herd" if rest.is_empty() => Ok(Action::Herd),
             "restart-agents" if rest.is_empty() => Ok(Action::RestartAgents),
             "oom-limit" => Ok(Action::OomLimit { memory: rest.parse()? }),

@@ -10,6 +10,7 @@ use portcullis_core::{NodeId, Rng, Seed, Time};
 use serde::Deserialize;
 
 use crate::action::{Action, Group, Role};
+use crate::disk::Touch;
 use crate::plan::Step;
 use crate::settings::{Engine, duration};
 
@@ -57,6 +58,10 @@ pub enum Class {
     SlowLink,
     /// A disk becomes slow.
     SlowDisk,
+    /// A disk has no room.
+    DiskFull,
+    /// A write, or a sync, of a disk fails.
+    IoError,
     /// A controller cannot reach itself.
     LoseItself,
     /// A process stands still, and goes on later.
@@ -68,7 +73,7 @@ pub enum Class {
 }
 
 /// Every class, in the order in which a seed is asked about them.
-const CLASSES: [Class; 17] = [
+const CLASSES: [Class; 19] = [
     Class::Crash,
     Class::Restart,
     Class::Stop,
@@ -82,6 +87,8 @@ const CLASSES: [Class; 17] = [
     Class::Hold,
     Class::SlowLink,
     Class::SlowDisk,
+    Class::DiskFull,
+    Class::IoError,
     Class::LoseItself,
     Class::Pause,
     Class::Herd,
@@ -111,6 +118,8 @@ impl Class {
             | Class::AgentsCut
             | Class::Hold
             | Class::SlowLink
+            | Class::DiskFull
+            | Class::IoError
             | Class::Herd
             | Class::RestartAgents => true,
         }
@@ -197,6 +206,11 @@ impl Fault {
             }
             Class::SlowDisk => {
                 one(Action::SlowDisk { node: self.node(), by: self.within(SLOWER_MOST) })
+            }
+            Class::DiskFull => one(Action::DiskFull { node: self.node() }),
+            Class::IoError => {
+                let at = if self.rng.below(2) == 0 { Touch::Write } else { Touch::Sync };
+                over(Action::IoError { node: self.node(), at })
             }
             Class::LoseItself => one(Action::LoseItself { node: self.node() }),
             Class::Pause => one(Action::Pause { node: self.node() }),
@@ -301,7 +315,8 @@ mod tests {
             }
             seen.extend(verbs(&steps));
         }
-        let all = "crash herd hold lose-itself partition pause restart restart-agents slow-disk slow-link stop";
+        let all = "crash disk-full herd hold io-error lose-itself partition pause restart \
+                   restart-agents slow-disk slow-link stop";
         assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), all);
     }
 
@@ -309,7 +324,7 @@ mod tests {
     fn a_seed_leaves_whole_classes_out() {
         let kinds: Vec<usize> =
             (0..200).map(|seed| verbs(&steps(seed, Engine::Direct, 1_000)).len()).collect();
-        assert!(kinds.iter().all(|kinds| *kinds < 11), "some seed has everything: {kinds:?}");
+        assert!(kinds.iter().all(|kinds| *kinds < 13), "some seed has everything: {kinds:?}");
         assert!(kinds.contains(&1), "no seed has one kind alone: {kinds:?}");
     }
 

@@ -50,6 +50,8 @@ pub struct Counts {
     pub leader_changes: u64,
     pub crashes: u64,
     pub paused: u64,
+    /// Processes that ended with their disks.
+    pub failed: u64,
     pub entries: u64,
     highest: u64,
     pub commands: u64,
@@ -181,6 +183,7 @@ impl Counts {
             }
             (_, Event::Did(Deed::Crash(_))) => self.crashes += 1,
             (_, Event::Did(Deed::Left(_))) => self.left += 1,
+            (_, Event::Did(Deed::Failed(_))) => self.failed += 1,
             (_, Event::Did(Deed::Pause(_))) => self.paused += 1,
             (_, Event::Singular(single)) => {
                 if let Some(singles) = &mut self.singles {

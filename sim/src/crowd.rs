@@ -65,7 +65,9 @@ impl Crowd {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.died(at, node);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.died(at, *node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
+                self.died(at, *node)
+            }
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
             (Who::Controller(node), Event::Ordered(output)) => {
                 return self.ordered(at, node, output);

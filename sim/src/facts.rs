@@ -68,6 +68,8 @@ pub struct Facts {
     holder: Option<NodeId>,
     /// Links between controllers that are slower than the network.
     slow_links: BTreeMap<(NodeId, NodeId), Duration>,
+    /// Whose process has ended with its disk and has not started again, each a fault in force.
+    failed: BTreeSet<NodeId>,
     /// Faults in force, and when that changed last.
     faults: usize,
     changed: Time,
@@ -235,7 +237,10 @@ impl Facts {
                 self.leading.remove(&node);
                 self.changed = at;
             }
-            Input::Started => self.died(at, node),
+            Input::Started => {
+                self.faults -= usize::from(self.failed.remove(&node));
+                self.died(at, node);
+            }
             Input::Opened { .. }
             | Input::NotOpened { .. }
             | Input::Pinged { .. }
@@ -352,10 +357,15 @@ impl Facts {
             | Deed::Hold { .. }
             | Deed::Stop(_)
             | Deed::Pause(_)
+            | Deed::FillDisk(_)
             | Deed::LoseItself(_) => self.faults += 1,
             Deed::Left(node) => self.died(at, *node),
+            Deed::Failed(node) => {
+                self.faults += usize::from(self.failed.insert(*node));
+                self.died(at, *node);
+            }
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
-            Deed::FindItself(_) | Deed::Resume(_) => self.faults -= 1,
+            Deed::FindItself(_) | Deed::Resume(_) | Deed::FreeDisk(_) => self.faults -= 1,
             Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             Deed::SlowDisk { node, by } => {
                 self.slow_disks.insert(*node, *by);
@@ -366,6 +376,7 @@ impl Facts {
                 self.faults -= usize::from(before >= TOO_FAR);
             }
             Deed::Slow { .. }
+            | Deed::BreakDisk { .. }
             | Deed::Join(_)
             | Deed::Remove(_)
             | Deed::Herd

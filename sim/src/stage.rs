@@ -12,6 +12,7 @@ use portcullis_core::{NodeId, Time};
 
 use crate::action::{Action, Claims, Group, Role, Second};
 use crate::addresses::{Hosts, Written};
+use crate::disk::Touch;
 use crate::plan::Plan;
 use crate::settings::Bytes;
 
@@ -85,6 +86,14 @@ pub enum Deed {
     /// From now on every sync of the node's disk takes this much longer than a disk does; zero is
     /// as usual.
     SlowDisk { node: NodeId, by: Duration },
+    /// From now on the node's disk has no room.
+    FillDisk(NodeId),
+    /// It has room again.
+    FreeDisk(NodeId),
+    /// The next write or sync of the node's disk fails.
+    BreakDisk { node: NodeId, at: Touch },
+    /// The process has ended by itself, because its disk failed. No plan says so: the engine does.
+    Failed(NodeId),
     /// Every agent drops its connection and returns.
     Herd,
     /// Every agent's process dies and starts again.
@@ -128,6 +137,10 @@ impl Deed {
             | Deed::LoseItself(_)
             | Deed::FindItself(_)
             | Deed::SlowDisk { .. }
+            | Deed::FillDisk(_)
+            | Deed::FreeDisk(_)
+            | Deed::BreakDisk { .. }
+            | Deed::Failed(_)
             | Deed::Herd
             | Deed::RestartAgents
             | Deed::Limit(_)
@@ -160,6 +173,10 @@ impl fmt::Display for Deed {
             Deed::Release { from, to } => write!(f, "release {from} > {to}"),
             Deed::Slow { from, to, by } => write!(f, "slow {from} > {to} by {}", Second(*by)),
             Deed::SlowDisk { node, by } => write!(f, "slow the disk of {node} by {}", Second(*by)),
+            Deed::FillDisk(node) => write!(f, "fill the disk of {node}"),
+            Deed::FreeDisk(node) => write!(f, "free the disk of {node}"),
+            Deed::BreakDisk { node, at } => write!(f, "break the next {at} of {node}"),
+            Deed::Failed(node) => write!(f, "{node} has failed with its disk"),
             Deed::Herd => f.write_str("herd"),
             Deed::RestartAgents => f.write_str("restart agents"),
             Deed::Limit(bytes) => write!(f, "limit memory to {bytes}"),
@@ -180,6 +197,7 @@ enum State {
     Held(Place, Place),
     Slow(Place, Place),
     SlowDisk(NodeId),
+    FullDisk(NodeId),
     Limit,
 }
 
@@ -297,6 +315,11 @@ impl Stage {
                 self.slowness.insert(line, *by);
                 states
             }
+            Action::DiskFull { node } => nodes(node, State::FullDisk),
+            Action::IoError { node, at } => {
+                let breaks = |node| Deed::BreakDisk { node, at: *at };
+                return out.extend(self.nodes(node, parts).map(breaks));
+            }
             Action::OomLimit { memory } => {
                 self.limits.insert(line, *memory);
                 vec![State::Limit]
@@ -318,10 +341,11 @@ impl Stage {
             State::Stopped(node) if first => out.push(Deed::Stop(node)),
             State::Paused(node) if first => out.push(Deed::Pause(node)),
             State::LostItself(node) if first => out.push(Deed::LoseItself(node)),
+            State::FullDisk(node) if first => out.push(Deed::FillDisk(node)),
             State::Cut(from, to) if first => out.push(Deed::Cut { from, to }),
             State::Held(from, to) if first => out.push(Deed::Hold { from, to }),
             State::Down(_) | State::Stopped(_) | State::Paused(_) | State::LostItself(_) => {}
-            State::Cut(..) | State::Held(..) => {}
+            State::Cut(..) | State::Held(..) | State::FullDisk(_) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }
@@ -340,10 +364,11 @@ impl Stage {
             State::Down(node) | State::Stopped(node) if last => out.push(Deed::Restart(node)),
             State::Paused(node) if last => out.push(Deed::Resume(node)),
             State::LostItself(node) if last => out.push(Deed::FindItself(node)),
+            State::FullDisk(node) if last => out.push(Deed::FreeDisk(node)),
             State::Cut(from, to) if last => out.push(Deed::Mend { from, to }),
             State::Held(from, to) if last => out.push(Deed::Release { from, to }),
             State::Down(_) | State::Stopped(_) | State::Paused(_) | State::LostItself(_) => {}
-            State::Cut(..) | State::Held(..) => {}
+            State::Cut(..) | State::Held(..) | State::FullDisk(_) => {}
             State::Slow(from, to) => {
                 out.push(Deed::Slow { from, to, by: self.slowest(state) });
             }

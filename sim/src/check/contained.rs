@@ -41,7 +41,9 @@ impl Check for Contained {
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
         match (who, event) {
             (_, Event::Did(Deed::Limit(_))) => self.limited = Some(at),
-            (_, Event::Did(Deed::Crash(node))) => self.died = Some((at, *node)),
+            (_, Event::Did(Deed::Crash(node) | Deed::Failed(node))) => {
+                self.died = Some((at, *node))
+            }
             (Who::Controller(node), Event::Killed(_)) if self.limited != Some(at) => {
                 let soon =
                     |(died, other): &(Time, NodeId)| *other != node && at.since(*died) <= SOON;

@@ -160,7 +160,12 @@ impl ControllersIn {
                 Some((wrong, from, to, false)) => drop(self.disturbed.remove(&(wrong, from, to))),
                 None => {}
             },
+            // Its service manager starts it again by itself.
+            Deed::Failed(node) => self.gone(at, *node),
             Deed::SlowDisk { .. }
+            | Deed::FillDisk(_)
+            | Deed::FreeDisk(_)
+            | Deed::BreakDisk { .. }
             | Deed::ControllerPort { .. }
             | Deed::BindFile { .. }
             | Deed::ApiAddresses { .. }

@@ -56,7 +56,7 @@ impl Check for Fronts {
             }
             // What has died in this moment, nobody can know yet.
             (Who::Controller(node), Event::Killed(_)) => drop(self.open.remove(&node)),
-            (_, Event::Did(Deed::Crash(node))) => drop(self.open.remove(node)),
+            (_, Event::Did(Deed::Crash(node) | Deed::Failed(node))) => drop(self.open.remove(node)),
             (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
             | (_, Event::Cluster(_) | Event::Singular(_))

@@ -109,6 +109,10 @@ fn breaks_links(deed: &Deed) -> bool {
         | Deed::Hold { .. }
         | Deed::Release { .. }
         | Deed::Slow { .. }
+        | Deed::FillDisk(_)
+        | Deed::FreeDisk(_)
+        | Deed::BreakDisk { .. }
+        | Deed::Failed(_)
         | Deed::SlowDisk { .. } => true,
     }
 }

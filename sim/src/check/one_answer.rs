@@ -54,7 +54,9 @@ impl Check for OneAnswer {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.forget(node);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.forget(*node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
+                self.forget(*node)
+            }
             (_, Event::Did(Deed::Pause(node))) => self.due.retain(|(_, of, _)| of != node),
             (_, Event::Did(Deed::Resume(node))) => self.go_on(*node, at),
             (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {

@@ -77,7 +77,9 @@ impl Check for OneWorker {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.ended(node)
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.ended(*node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
+                self.ended(*node)
+            }
             (_, Event::Did(Deed::Pause(node))) => {
                 self.paused.insert(*node);
                 Ok(())

@@ -71,7 +71,7 @@ impl Check for QuorumKept {
 
 impl QuorumKept {
     fn did(&mut self, deed: &Deed) {
-        if let Deed::Crash(node) | Deed::Left(node) = deed {
+        if let Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node) = deed {
             self.running.remove(node);
         }
         if let Some((wrong, Place::Controller(from), Place::Controller(to), begins)) = deed.link()

@@ -68,7 +68,9 @@ impl Check for Roles {
             (Who::Controller(node), Event::Told(Input::Followed { .. })) => {
                 self.leading.remove(&node);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.ended(*node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
+                self.ended(*node)
+            }
             (Who::Controller(node), Event::Killed(_)) => self.ended(node),
             (_, Event::Cluster(Affair::Applied { index, command, outcome }))
                 if *index > self.index =>

@@ -11,11 +11,17 @@ mod network;
 mod shell;
 mod turmoil;
 
+use std::time::Duration;
+
 use portcullis_core::Time;
 
 use crate::history::History;
 use crate::plan::Plan;
 use crate::settings::Engine;
+
+/// From the end of a process that nobody ordered, killed for its memory or failed with its disk, to
+/// its next start, as a service manager does it.
+const REVIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// What an engine says in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -110,7 +110,7 @@ impl Record {
                 self.of(node).memory.set(at, bytes.0);
                 self.of(node).died(at, node, facts);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => {
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
                 self.of(*node).died(at, *node, facts);
             }
             (_, Event::Did(Deed::Limit(bytes))) => self.limit.set(at, bytes.0),

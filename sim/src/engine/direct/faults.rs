@@ -9,14 +9,14 @@ use portcullis_core::{NodeId, Seed, bind, listener};
 use super::addresses::{LOOKS_AFTER, Places};
 use super::link::{Down, Hop, Served};
 use super::process::DoorsSet;
+use super::raft::Life;
 use super::rival::Rival;
 use super::{Event, Waiting, World, configuration};
+use crate::engine::REVIVE_AFTER;
 use crate::history::{Event as Fact, Who};
 use crate::settings::Bytes;
 use crate::stage::{Deed, Place};
 
-/// From a process being killed for its memory to its next start, as a service manager does it.
-const REVIVE_AFTER: Duration = Duration::from_secs(5);
 /// Two controllers that hear nothing of each other break their connections after this long.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +42,7 @@ impl World<'_> {
                 self.die(node);
             }
             Deed::Join(_) | Deed::Remove(_) => self.operate(deed),
-            Deed::Left(_) => {}
+            Deed::Left(_) | Deed::Failed(_) => {}
             Deed::Restart(node) => {
                 self.process(node).crashed = false;
                 // One that was told to stop and is not done by then is killed, as a service manager
@@ -92,6 +92,9 @@ impl World<'_> {
             }
             Deed::Slow { from, to, by } => self.network.slow(from, to, by),
             Deed::SlowDisk { node, by } => self.process(node).slow_disk = by,
+            Deed::FillDisk(node) => self.process(node).disk_full = true,
+            Deed::FreeDisk(node) => self.process(node).disk_full = false,
+            Deed::BreakDisk { node, at } => self.process(node).disk_fails = Some(at),
             Deed::Herd => self.herd(),
             Deed::RestartAgents => self.restart_agents(),
             Deed::Limit(memory) => {
@@ -101,12 +104,17 @@ impl World<'_> {
                 }
             }
             Deed::Claim(claims) => self.start_claims(&claims),
-            Deed::Settle => {}
+            Deed::Settle => {
+                self.processes.iter_mut().for_each(|process| process.disk_fails = None);
+            }
         }
     }
 
-    /// Starts a process on the disk that its last life left.
+    /// Starts a process on the disk that its last life left. It opens that by writing to it.
     pub(super) fn start(&mut self, node: NodeId) {
+        if self.process(node).refuses_writes().is_some() {
+            return self.disk_failed(node);
+        }
         let mut config = configuration::controller(self.plan, node);
         let DoorsSet { controller_door, controllers_first } = self.process(node).set;
         config.listener.controller_door = controller_door;
@@ -147,6 +155,20 @@ impl World<'_> {
     pub(super) fn kill(&mut self, node: NodeId, memory: Bytes) {
         self.record(Who::Controller(node), Fact::Killed(memory));
         self.die(node);
+        let life = self.process(node).life;
+        self.heap.push(self.now + REVIVE_AFTER, Event::Revive(life));
+    }
+
+    /// A process ends because its disk failed, and will start again.
+    pub(super) fn fail(&mut self, life: Life) {
+        if self.process(life.node).lives(life) {
+            self.disk_failed(life.node);
+            self.die(life.node);
+        }
+    }
+
+    fn disk_failed(&mut self, node: NodeId) {
+        self.record(Who::World, Fact::Did(&Deed::Failed(node)));
         let life = self.process(node).life;
         self.heap.push(self.now + REVIVE_AFTER, Event::Revive(life));
     }

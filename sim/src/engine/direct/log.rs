@@ -44,7 +44,11 @@ impl World<'_> {
             Report::Write { life, write } => {
                 let (now, takes) = (self.now, self.plan.settings.controllers.sync_time);
                 let process = self.process(life.node);
-                if process.lives(life) {
+                if !process.lives(life) {
+                    // Nobody waits for it.
+                } else if let Some(error) = process.refuses_writes() {
+                    process.disk.failed(write, error);
+                } else {
                     let at = process.sync(now, takes);
                     self.heap.push(at, Event::Durable(life, write));
                 }
@@ -91,6 +95,7 @@ impl World<'_> {
                     self.follow_members(life.node);
                 }
             }
+            Report::Failed { life } => self.fail(life),
             Report::Role { life, role } => {
                 let process = self.process(life.node);
                 if !process.lives(life) {

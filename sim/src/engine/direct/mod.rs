@@ -49,6 +49,7 @@ use portcullis_core::{NodeId, Seed, Time, agent, controller};
 
 use super::network::{Network, Passage};
 use super::{Ran, configuration};
+use crate::disk::Touch;
 use crate::history::{Event as Fact, History, Who};
 use crate::members;
 use crate::plan::Plan;
@@ -288,8 +289,12 @@ impl<'a> World<'a> {
             Event::Front(due) => self.front_due(due),
             Event::Letter(letter) => self.deliver(letter),
             Event::Durable(life, write) => {
-                if self.process(life.node).lives(life) {
-                    self.process(life.node).disk.synced(write);
+                let process = self.process(life.node);
+                if process.lives(life) {
+                    match process.fails(Touch::Sync) {
+                        Some(error) => process.disk.failed(write, error),
+                        None => process.disk.synced(write),
+                    }
                 }
             }
             Event::Call(life, to) => self.call(life, to),

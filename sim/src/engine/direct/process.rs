@@ -1,6 +1,7 @@
 //! One controller's process and its host: doors, backlog, processor, memory and disk.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::time::Duration;
 
 use portcullis_core::controller::Controller;
@@ -14,6 +15,7 @@ use super::raft::{Disk, Life, Node};
 use super::rival::Rival;
 use super::singular::Striver;
 use super::strangers::AcceptLoop;
+use crate::disk::{self, Touch};
 use crate::plan::Plan;
 use crate::settings::Bytes;
 use crate::singular::Worker;
@@ -41,6 +43,10 @@ pub struct Process {
     pub disk: Disk,
     /// How much longer than usual its syncs take, whichever process runs.
     pub slow_disk: Duration,
+    /// Whether its disk has no room, whichever process runs.
+    pub disk_full: bool,
+    /// What fails next at its disk, whichever process runs.
+    pub disk_fails: Option<Touch>,
     /// Whether the plan keeps it dead.
     pub crashed: bool,
     /// What the operator has set of the doors; it outlives the process.
@@ -130,6 +136,8 @@ impl Process {
             raft: None,
             disk: Disk::default(),
             slow_disk: Duration::ZERO,
+            disk_full: false,
+            disk_fails: None,
             crashed: false,
             set: DoorsSet::default(),
             lost_itself: false,
@@ -172,10 +180,12 @@ impl Process {
     pub fn born(&mut self, machine: Controller, rival: Option<Rival>, roles: Option<Roles>) {
         let life = Life { number: self.life.number + 1, ..self.life };
         let disk = std::mem::take(&mut self.disk);
-        let (slow_disk, set, lost_itself) = (self.slow_disk, self.set, self.lost_itself);
+        let (slow_disk, disk_full, disk_fails) = (self.slow_disk, self.disk_full, self.disk_fails);
+        let (set, lost_itself) = (self.set, self.lost_itself);
         let machine = Some(machine);
         let fresh = Process::new(life.node);
-        let kept = Process { life, disk, slow_disk, set, lost_itself, ..fresh };
+        let kept = Process { life, disk, slow_disk, disk_full, disk_fails, ..fresh };
+        let kept = Process { set, lost_itself, ..kept };
         *self = Process { machine, rival, roles, ..kept };
     }
 
@@ -238,6 +248,16 @@ impl Process {
     /// When something written now is durable.
     pub fn sync(&mut self, now: Time, takes: Duration) -> Time {
         self.syncs.write(now, takes + self.slow_disk)
+    }
+
+    /// What a write meets, if it fails.
+    pub fn refuses_writes(&mut self) -> Option<io::Error> {
+        self.fails(Touch::Write).or_else(|| self.disk_full.then(disk::full))
+    }
+
+    /// What this touch of the disk meets, if it is the one to fail.
+    pub fn fails(&mut self, at: Touch) -> Option<io::Error> {
+        self.disk_fails.take_if(|due| *due == at).map(Touch::error)
     }
 
     /// Memory in use.

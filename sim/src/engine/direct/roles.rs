@@ -148,10 +148,10 @@ impl World<'_> {
     /// A process is told to stop: it gives up its role, if somebody takes it, and sends its agents
     /// elsewhere.
     pub(super) fn stop(&mut self, node: NodeId) {
+        self.process(node).crashed = true;
         if self.process(node).machine.is_none() {
             return;
         }
-        self.process(node).crashed = true;
         match self.plan.settings.members {
             Some(_) => self.give_up(node),
             None => self.hand_over(node),

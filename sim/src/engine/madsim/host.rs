@@ -97,7 +97,7 @@ impl Env for Host {
     }
 
     fn open(&self, file: &str) -> io::Result<Disk> {
-        Ok(locked(&self.disks).entry(file.into()).or_default().clone())
+        Ok(locked(&self.disks).entry(file.into()).or_default().opened())
     }
 
     fn saw(&self, fact: Fact<'_>) {

@@ -22,7 +22,7 @@ use madsim::runtime::{Handle, Runtime};
 use portcullis_core::{NodeId, Seed, Time};
 
 use super::Ran;
-use super::shell::{Disks, Play, locked, name};
+use super::shell::{Disks, Play, Supervisor, locked, name};
 use crate::disk::Disk;
 use crate::history::{Event, History, Who};
 use crate::plan::Plan;
@@ -87,6 +87,7 @@ impl World {
     async fn run(self) -> Ran {
         let mut stage = Stage::new(&self.play.plan);
         let mut deeds = Vec::new();
+        let mut supervisor = Supervisor::default();
         let mut ask = Time(0);
         loop {
             let now = self.turn();
@@ -94,7 +95,15 @@ impl World {
             for deed in deeds.drain(..) {
                 self.turn();
                 self.play.book.record(Who::World, Event::Did(&deed));
+                supervisor.saw(&deed);
                 self.act(deed).await;
+            }
+            let now = self.turn();
+            for node in supervisor.ended(&self.play, now) {
+                self.kill(node).await;
+            }
+            for node in supervisor.due(self.turn()) {
+                self.handle.restart(self.controllers[&node]);
             }
             let now = self.turn();
             let over = now >= ask && self.play.book.over();
@@ -104,8 +113,12 @@ impl World {
             while ask <= now {
                 ask = ask + ASK_WHETHER_OVER;
             }
-            let next = stage.next().map_or(ask, |next| next.min(ask));
-            self.net.sleep_until(next).await;
+            let next = [stage.next(), supervisor.next()].into_iter().flatten().fold(ask, Time::min);
+            tokio::select! {
+                biased;
+                () = self.play.failing() => {}
+                () = self.net.sleep_until(next) => {}
+            }
         }
     }
 
@@ -149,6 +162,10 @@ impl World {
             | Deed::ApiAddresses { .. }
             | Deed::Limit(_)
             | Deed::SlowDisk { .. }
+            | Deed::FillDisk(_)
+            | Deed::FreeDisk(_)
+            | Deed::BreakDisk { .. }
+            | Deed::Failed(_)
             | Deed::Settle
             | Deed::Join(_)
             | Deed::Left(_) => self.play.tell(deed),

@@ -44,6 +44,11 @@ impl Book {
         locked(&self.0).now = now;
     }
 
+    /// The time that was turned to.
+    pub fn now(&self) -> Time {
+        locked(&self.0).now
+    }
+
     /// Who has which part.
     pub fn parts(&self) -> Parts {
         locked(&self.0).history.as_ref().map(History::parts).unwrap_or_default()

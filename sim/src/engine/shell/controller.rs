@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::node::{self, Node};
+use portcullis::raft;
 use portcullis_core::NodeId;
 use tokio::sync::mpsc;
 
@@ -29,8 +30,8 @@ impl Play {
         Ordered(ordered)
     }
 
-    /// Runs a controller on its host until that is killed. Fails only if it cannot start, which is
-    /// a bug.
+    /// Runs a controller on its host until that is killed. Fails only if it cannot start though its
+    /// disk does not fail, which is a bug.
     pub async fn control<H: Host>(
         self: Arc<Play>,
         host: H,
@@ -39,15 +40,33 @@ impl Play {
     ) -> Result<(), node::Error> {
         let (book, resource) = (self.book.clone(), self.resource.clone());
         let shared = Shared { host: host.clone(), book: book.clone(), resource };
-        let running = Node::start(host.clone(), self.node(node)).await?;
+        let running = match Node::start(host.clone(), self.node(node)).await {
+            Ok(running) => running,
+            Err(node::Error::Store(raft::Error::Io(_))) => return self.fails(node).await,
+            Err(error) => return Err(error),
+        };
         let runners = workers::start(&self.plan, &shared, node, &running);
-        if until_stopped(&host, &running, &mut ordered).await {
+        let stopped = tokio::select! {
+            biased;
+            stopped = until_stopped(&host, &running, &mut ordered) => stopped,
+            _ = running.failed() => return self.fails(node).await,
+        };
+        if stopped {
             for runner in runners {
                 runner.stop().await;
             }
             running.stop().await;
         }
         book.record(Who::World, Event::Did(&Deed::Left(node)));
+        std::future::pending().await
+    }
+}
+
+impl Play {
+    /// A process ends because its disk failed: production's does at once, the engine sees to it here.
+    async fn fails<T>(&self, node: NodeId) -> T {
+        locked(&self.failed).push(node);
+        self.failing.notify_one();
         std::future::pending().await
     }
 }

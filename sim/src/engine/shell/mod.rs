@@ -8,6 +8,7 @@ mod agents;
 mod book;
 mod claims;
 mod controller;
+mod supervisor;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::members::{Command, KeyHash, TokenHash};
 use portcullis_core::{Address, GlobalTime, NodeId, Rng, Seed, Time};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::configuration::{self, API_PORT};
 use crate::disk::Disk;
@@ -39,6 +40,7 @@ use crate::plan::{Claims, Plan};
 use crate::singular::Resource;
 use crate::stage::{Deed, Place};
 pub use book::{Book, Disks, locked};
+pub use supervisor::Supervisor;
 
 /// The host that all agents live on.
 const AGENTS: &str = "agents";
@@ -68,6 +70,9 @@ pub struct Play {
     joined: Mutex<BTreeSet<NodeId>>,
     /// What single workers work upon.
     resource: Arc<Mutex<Resource>>,
+    /// Whose process is to end because its disk failed.
+    failed: Mutex<Vec<NodeId>>,
+    failing: Notify,
     cues: mpsc::Sender<Cue>,
     /// Where the agents' host hears what to do, until it has started.
     cued: Mutex<Option<mpsc::Receiver<Cue>>>,
@@ -109,9 +114,11 @@ impl Play {
         let (cues, cued) = mpsc::channel(plan.steps.len().max(1));
         Play {
             certificates: plan.controllers().map(issue).collect(),
-            disks: plan.controllers().map(|node| (node, Disks::default())).collect(),
+            disks: plan.controllers().map(|node| (node, disks())).collect(),
             orders: Mutex::default(),
             joined: Mutex::default(),
+            failed: Mutex::default(),
+            failing: Notify::new(),
             resource: Arc::new(Mutex::new(Resource::new(plan))),
             book: Book::new(history),
             plan: plan.clone(),
@@ -190,18 +197,34 @@ impl Play {
             Deed::Herd => self.cue(Cue::Herd),
             Deed::RestartAgents => self.cue(Cue::Restart),
             Deed::Claim(claims) => self.cue(Cue::Claim(claims)),
+            Deed::FillDisk(node) => self.each_disk(node, |disk, _| disk.fill(true)),
+            Deed::FreeDisk(node) => self.each_disk(node, |disk, _| disk.fill(false)),
+            Deed::BreakDisk { node, at } => {
+                self.each_disk(node, |disk, seed| disk.break_next(at, seed.rng()));
+            }
+            Deed::Settle => {
+                self.plan
+                    .controllers()
+                    .for_each(|node| self.each_disk(node, |disk, _| disk.mend()));
+            }
             // These are done to hosts and links, by the engine.
             Deed::Crash(_) | Deed::Restart(_) | Deed::Pause(_) | Deed::Resume(_) => {}
             Deed::Cut { .. } | Deed::Mend { .. } | Deed::Hold { .. } | Deed::Release { .. } => {}
             Deed::Slow { .. } | Deed::LoseItself(_) | Deed::FindItself(_) => {}
             // No shell has memory that is counted, or a disk that is slow.
-            Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::Settle | Deed::ControllerPort { .. } => {
-            }
+            Deed::Limit(_) | Deed::SlowDisk { .. } | Deed::ControllerPort { .. } => {}
             // No plan for a shell has anybody move.
             Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
-            // Only the shell says who has left.
-            Deed::Left(_) => {}
+            // Only the shell says who has left or failed.
+            Deed::Left(_) | Deed::Failed(_) => {}
         }
+    }
+
+    fn each_disk(&self, node: NodeId, each: impl Fn(&Disk, Seed)) {
+        let number = node.0;
+        let seed = Seed(self.plan.settings.seed).child("disk", number);
+        let at = self.book.now().0;
+        locked(&self.disks[&node]).values().for_each(|disk| each(disk, seed.child("at", at)));
     }
 
     fn order(&self, node: NodeId, order: Order) {
@@ -308,6 +331,11 @@ impl Play {
         let config = self.client(agent, known, tag(&self.plan, number), tls);
         Client::start(&host.beside(Who::Agent(number), seed), config)
     }
+}
+
+/// The disks of a host on which nothing ever ran.
+fn disks() -> Disks {
+    Arc::new(Mutex::new(BTreeMap::from([(node::STORE.to_string(), Disk::new())])))
 }
 
 /// The tag of an agent's unit.

@@ -18,7 +18,7 @@ use portcullis_core::{NodeId, Seed, Time};
 use turmoil::Sim;
 
 use super::Ran;
-use super::shell::{Disks, Play, name};
+use super::shell::{Disks, Play, Supervisor, name};
 use crate::history::{Event, History, Who};
 use crate::plan::Plan;
 use crate::stage::{Deed, Place, Stage};
@@ -46,6 +46,7 @@ pub fn run(plan: &Plan, history: History) -> (Ran, History) {
 
     let mut stage = Stage::new(plan);
     let mut deeds = Vec::new();
+    let mut supervisor = Supervisor::default();
     let mut now = Time(0);
     while now < plan.ends() {
         now = Time(0) + sim.elapsed();
@@ -53,7 +54,14 @@ pub fn run(plan: &Plan, history: History) -> (Ran, History) {
         stage.due(now, play.book.parts(), &mut deeds);
         for deed in deeds.drain(..) {
             play.book.record(Who::World, Event::Did(&deed));
+            supervisor.saw(&deed);
             act(&play, &mut sim, deed);
+        }
+        for node in supervisor.ended(&play, now) {
+            sim.crash(node.to_string());
+        }
+        for node in supervisor.due(now) {
+            sim.bounce(node.to_string());
         }
         if now.0.is_multiple_of(1_000_000) && play.book.over() {
             break;
@@ -117,6 +125,10 @@ fn act(play: &Play, sim: &mut Sim<'_>, deed: Deed) {
         | Deed::ApiAddresses { .. }
         | Deed::Limit(_)
         | Deed::SlowDisk { .. }
+        | Deed::FillDisk(_)
+        | Deed::FreeDisk(_)
+        | Deed::BreakDisk { .. }
+        | Deed::Failed(_)
         | Deed::Settle
         | Deed::Join(_)
         | Deed::Left(_) => play.tell(deed),

@@ -32,6 +32,8 @@ struct Contents {
     /// Entries below this index survive a crash.
     synced: u64,
     snapshot: Option<Taken>,
+    /// The first entry of those whose sync has failed: nothing from there on is ever durable.
+    lost: Option<u64>,
 }
 
 /// The disk as openraft's log.
@@ -53,6 +55,7 @@ impl Disk {
     pub fn survive(&self) -> Disk {
         let mut contents = self.contents().clone();
         let synced = contents.synced;
+        contents.lost = None;
         drop(contents.entries.split_off(&synced));
         Disk(Arc::new(Mutex::new(contents)))
     }
@@ -63,24 +66,44 @@ impl Disk {
             Write::Vote { vote, done } => {
                 self.contents().vote = Some(vote);
                 // Whoever does not wait for it has ended.
-                let _ = done.send(());
+                let _ = done.send(Ok(()));
             }
-            Write::Append { last, done } => {
+            Write::Append { first: _, last, done } => {
                 {
                     let mut contents = self.contents();
                     let there = contents.entries.get(&last.index);
                     if there.is_some_and(|entry| entry.log_id == last) {
-                        contents.synced = contents.synced.max(last.index + 1);
+                        let upto =
+                            contents.lost.map_or(last.index + 1, |lost| lost.min(last.index + 1));
+                        contents.synced = contents.synced.max(upto);
                     }
                 }
                 done.io_completed(Ok(()));
             }
             Write::Truncate { done } => {
-                let _ = done.send(());
+                let _ = done.send(Ok(()));
             }
             Write::Snapshot { taken, done } => {
                 self.contents().snapshot = Some(taken);
-                let _ = done.send(());
+                let _ = done.send(Ok(()));
+            }
+        }
+    }
+
+    /// Takes note that something could not be written, and says so. Whatever is done after it, that is
+    /// lost.
+    pub fn failed(&self, write: Write, error: io::Error) {
+        match write {
+            Write::Append { first, last: _, done } => {
+                {
+                    let mut contents = self.contents();
+                    contents.lost = Some(contents.lost.map_or(first, |lost| lost.min(first)));
+                }
+                done.io_completed(Err(error));
+            }
+            Write::Vote { done, .. } | Write::Truncate { done } | Write::Snapshot { done, .. } => {
+                // Whoever does not wait for it has ended.
+                let _ = done.send(Err(error));
             }
         }
     }
@@ -124,11 +147,11 @@ impl Disk {
 pub(super) async fn sync(
     inbox: &Inbox,
     life: Life,
-    write: impl FnOnce(oneshot::Sender<()>) -> Write,
-) {
+    write: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Write,
+) -> io::Result<()> {
     let (done, synced) = oneshot::channel();
     inbox.push(Report::Write { life, write: write(done) });
-    let _ = synced.await;
+    synced.await.unwrap_or(Ok(()))
 }
 
 impl RaftLogReader<Types> for Log {
@@ -165,8 +188,7 @@ impl RaftLogStorage<Types> for Log {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let vote = *vote;
-        sync(&self.inbox, self.life, |done| Write::Vote { vote, done }).await;
-        Ok(())
+        sync(&self.inbox, self.life, |done| Write::Vote { vote, done }).await
     }
 
     async fn append<I>(&mut self, entries: I, done: IOFlushed<Types>) -> io::Result<()>
@@ -174,17 +196,17 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = LogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut last = None;
+        let mut ends = None;
         {
             let mut contents = self.disk.contents();
             for entry in entries {
-                last = Some(entry.log_id);
+                ends = Some((ends.map_or(entry.log_id.index, |(first, _)| first), entry.log_id));
                 contents.entries.insert(entry.log_id.index, entry);
             }
         }
-        match last {
-            Some(last) => {
-                let write = Write::Append { last, done };
+        match ends {
+            Some((first, last)) => {
+                let write = Write::Append { first, last, done };
                 self.inbox.push(Report::Write { life: self.life, write });
             }
             None => done.io_completed(Ok(())),
@@ -199,8 +221,7 @@ impl RaftLogStorage<Types> for Log {
             drop(contents.entries.split_off(&from));
             contents.synced = contents.synced.min(from);
         }
-        sync(&self.inbox, self.life, |done| Write::Truncate { done }).await;
-        Ok(())
+        sync(&self.inbox, self.life, |done| Write::Truncate { done }).await
     }
 
     /// Not synced: entries that come back after a crash are covered by the snapshot.

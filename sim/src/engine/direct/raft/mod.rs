@@ -10,11 +10,13 @@ mod table;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{Fatal, RaftError};
 use openraft::storage::IOFlushed;
 use openraft::{AsyncRuntime as _, OptionalSend};
 use openraft_rt_sim::SimRuntime;
@@ -58,6 +60,8 @@ pub enum Report {
     Members { life: Life, index: u64, command: members::Command, outcome: members::Outcome },
     /// The table was replaced by a snapshot.
     Restored { life: Life, index: u64 },
+    /// The node has ended, because its disk failed.
+    Failed { life: Life },
     /// The node's role changed.
     Role { life: Life, role: Role },
     /// What became of a change of roles.
@@ -78,6 +82,7 @@ impl Report {
             | Report::Applied { life, .. }
             | Report::Members { life, .. }
             | Report::Restored { life, .. }
+            | Report::Failed { life }
             | Report::Role { life, .. }
             | Report::Changed { life, .. }
             | Report::Formed { life, .. }
@@ -104,11 +109,27 @@ pub enum Fate {
 
 /// What is to be durable, and who is told once it is.
 pub enum Write {
-    Vote { vote: shell::Vote, done: oneshot::Sender<()> },
-    Append { last: shell::LogId, done: IOFlushed<Types> },
-    Truncate { done: oneshot::Sender<()> },
-    Snapshot { taken: Taken, done: oneshot::Sender<()> },
+    Vote {
+        vote: shell::Vote,
+        done: Done,
+    },
+    /// `first` is the index of its first entry.
+    Append {
+        first: u64,
+        last: shell::LogId,
+        done: IOFlushed<Types>,
+    },
+    Truncate {
+        done: Done,
+    },
+    Snapshot {
+        taken: Taken,
+        done: Done,
+    },
 }
+
+/// Who is told what came of a write.
+pub type Done = oneshot::Sender<io::Result<()>>;
 
 /// A snapshot: nothing is encoded, since nothing leaves this process.
 pub type Taken = openraft::storage::Snapshot<shell::LeaderId, u64, shell::Peer, Arc<log::Snapshot>>;
@@ -179,7 +200,11 @@ impl Node {
         if let Some(members) = members {
             let members: BTreeMap<u64, shell::Peer> =
                 members.iter().map(|node| (node.0, shell::Peer::default())).collect();
-            raft.initialize(members).await.expect("the log is empty");
+            match raft.initialize(members).await {
+                // A disk that fails is reported, as it is later.
+                Ok(()) | Err(RaftError::Fatal(_)) => {}
+                Err(RaftError::APIError(error)) => unreachable!("the log is empty: {error}"),
+            }
         }
         let node = Node { life, raft, table: view, disk, inbox: inbox.clone() };
         node.watch();
@@ -313,6 +338,21 @@ impl Node {
         spawn(async move {
             while let Some(role) = roles.next().await {
                 inbox.push(Report::Role { life, role });
+            }
+        });
+        let (mut metrics, inbox) = (self.raft.metrics(), self.inbox.clone());
+        spawn(async move {
+            loop {
+                match &metrics.borrow_watched().running_state {
+                    Err(Fatal::StorageError(_)) => return inbox.push(Report::Failed { life }),
+                    // It was told to end.
+                    Err(Fatal::Stopped) => return,
+                    Err(Fatal::Panicked) => return tracing::error!("a raft node panicked"),
+                    Ok(()) => {}
+                }
+                if metrics.changed().await.is_err() {
+                    return;
+                }
             }
         });
     }
