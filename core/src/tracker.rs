@@ -2,8 +2,8 @@
 //!
 //! Claims; when granted, claims again in time (a claim by the holder extends); when another holds
 //! it, waits for the release and claims again. Leads only while it surely holds: from the answer
-//! until the lease's duration after the *asking*, by its own clock, whatever becomes of the
-//! connection. An unknown answer is resolved by asking again, never by guessing, and a time to come
+//! until the lease's duration after the *asking*, less the part that is never counted on ([`SKEW`]), by
+//! its own clock, whatever becomes of the connection. An unknown answer is resolved by asking again, never by guessing, and a time to come
 //! back is honoured.
 //!
 //! ```text
@@ -27,6 +27,7 @@ use crate::lease::{Done, Key, Operation, Refusal};
 use crate::mistake::Mistake;
 use crate::queue::Answer;
 use crate::seed::{Rng, Seed};
+use crate::singular::SKEW;
 use crate::time::{Time, Timeout};
 
 /// What to strive for, and how.
@@ -176,7 +177,9 @@ impl Tracker {
     fn granted(&mut self, now: Time, asked_at: Time, fence: u64, out: &mut Vec<Output>) {
         self.backoff.reset();
         self.phase = Phase::Holding { renew_at: asked_at + self.config.renew_after };
-        let until = asked_at + self.config.duration * (1 + u32::from(Mistake::LeadsTooLong.made()));
+        let Config { duration, .. } = &self.config;
+        let times = 1 + u32::from(Mistake::LeadsTooLong.made());
+        let until = asked_at + (*duration - *duration / SKEW) * times;
         if until <= now {
             // The grant was so slow that it may be over.
             self.follow(out);

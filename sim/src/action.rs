@@ -10,6 +10,7 @@ use portcullis_core::NodeId;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{Hosts, Written};
+use crate::clock::DRIFT_MAX;
 use crate::disk::Touch;
 use crate::scenario::runs;
 use crate::settings::{Bytes, duration};
@@ -71,6 +72,14 @@ pub enum Action {
     /// The next write or sync of the disk fails, once. The process that meets that ends, and its
     /// service manager starts it again.
     IoError { node: Role, at: Touch },
+    /// The clock of `who` (all agents have one) runs fast by so many millionths; slow, if negative. The
+    /// next process starts at `offset` on it; zero is as usual.
+    Clock {
+        who: Role,
+        drift: i32,
+        #[serde(default, with = "duration")]
+        offset: Duration,
+    },
     /// Every agent drops its connection and returns.
     Herd,
     /// Every agent's process dies and starts again at once, without anything that it knew.
@@ -135,6 +144,7 @@ impl Action {
             | Action::SlowLink { .. }
             | Action::SlowDisk { .. }
             | Action::DiskFull { .. }
+            | Action::Clock { .. }
             | Action::OomLimit { .. } => true,
             Action::Restart { .. }
             | Action::Join { .. }
@@ -172,6 +182,7 @@ impl Action {
             | Action::SlowDisk { .. }
             | Action::DiskFull { .. }
             | Action::IoError { .. }
+            | Action::Clock { .. }
             | Action::Herd
             | Action::RestartAgents
             | Action::OomLimit { .. }
@@ -220,6 +231,11 @@ impl Action {
                 }
                 from.0.iter().chain(&to.0).try_for_each(known)
             }
+            Action::Clock { drift, .. } if drift.unsigned_abs() > DRIFT_MAX => {
+                Err(format!("no clock drifts by more than {DRIFT_MAX} millionths"))
+            }
+            Action::Clock { who: Role::Others, .. } => Err("`others` than whom?".into()),
+            Action::Clock { who, .. } => known(who),
             Action::Claims(claims) if claims.concurrency == 0 || claims.cancel_percent > 100 => {
                 Err("claims need a concurrency above zero and at most 100 percent".into())
             }
@@ -255,6 +271,7 @@ impl Action {
             | Action::SlowLink { from, to, .. } => {
                 from.0.iter_mut().chain(&mut to.0).for_each(fill);
             }
+            Action::Clock { who, .. } => fill(who),
             Action::Herd | Action::RestartAgents | Action::OomLimit { .. } | Action::Claims(_) => {}
         }
         self
@@ -285,6 +302,12 @@ impl fmt::Display for Action {
             Action::SlowDisk { node, by } => write!(f, "slow-disk {node} by {}", Second(*by)),
             Action::DiskFull { node } => write!(f, "disk-full {node}"),
             Action::IoError { node, at } => write!(f, "io-error {node} {at}"),
+            Action::Clock { who, drift, offset: Duration::ZERO } => {
+                write!(f, "clock {who} by {drift}ppm")
+            }
+            Action::Clock { who, drift, offset } => {
+                write!(f, "clock {who} by {drift}ppm from {}", Second(*offset))
+            }
             Action::Herd => f.write_str("herd"),
             Action::RestartAgents => f.write_str("restart-agents"),
             Action::OomLimit { memory } => write!(f, "oom-limit {memory}"),
@@ -353,6 +376,9 @@ impl FromStr for Action {
                 Some((node, at)) => Ok(Action::IoError { node: node.parse()?, at: at.parse()? }),
                 None => Err(format!("`{text}` is not `io-error WHO write|sync`")),
             },
+            "clock" => clock(rest).ok_or_else(|| {
+                format!("`{text}` is not `clock WHO by NUMBERppm`, or that and `from TIME`")
+            }),
             "herd" if rest.is_empty() => Ok(Action::Herd),
             "restart-agents" if rest.is_empty() => Ok(Action::RestartAgents),
             "oom-limit" => Ok(Action::OomLimit { memory: rest.parse()? }),
@@ -360,6 +386,17 @@ impl FromStr for Action {
             _ => Err(format!("`{text}` is nothing that can be done")),
         }
     }
+}
+
+/// Reads what is said of a clock.
+fn clock(text: &str) -> Option<Action> {
+    let (who, rest) = text.split_once(" by ")?;
+    let (drift, offset) = match rest.split_once(" from ") {
+        Some((drift, offset)) => (drift, seconds(offset).ok()?),
+        None => (rest, Duration::ZERO),
+    };
+    let drift = drift.strip_suffix("ppm")?.parse().ok()?;
+    Some(Action::Clock { who: who.parse().ok()?, drift, offset })
 }
 
 impl FromStr for Claims {

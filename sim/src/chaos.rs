@@ -10,6 +10,7 @@ use portcullis_core::{NodeId, Rng, Seed, Time};
 use serde::Deserialize;
 
 use crate::action::{Action, Group, Role};
+use crate::clock::DRIFT_BORNE;
 use crate::disk::Touch;
 use crate::plan::Step;
 use crate::settings::{Engine, duration};
@@ -62,6 +63,8 @@ pub enum Class {
     DiskFull,
     /// A write, or a sync, of a disk fails.
     IoError,
+    /// A clock runs fast or slow, by no more than is borne.
+    Clock,
     /// A controller cannot reach itself.
     LoseItself,
     /// A process stands still, and goes on later.
@@ -73,7 +76,7 @@ pub enum Class {
 }
 
 /// Every class, in the order in which a seed is asked about them.
-const CLASSES: [Class; 19] = [
+const CLASSES: [Class; 20] = [
     Class::Crash,
     Class::Restart,
     Class::Stop,
@@ -89,6 +92,7 @@ const CLASSES: [Class; 19] = [
     Class::SlowDisk,
     Class::DiskFull,
     Class::IoError,
+    Class::Clock,
     Class::LoseItself,
     Class::Pause,
     Class::Herd,
@@ -99,6 +103,9 @@ const CLASSES: [Class; 19] = [
 const FLAPS: u32 = 4;
 /// Most by which a link or a disk becomes slower: half of raft's election timeout, and well above.
 const SLOWER_MOST: Duration = Duration::from_secs(2);
+
+/// Longest that a host was up before its processes start: a month.
+const OFFSET_MOST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Class {
     /// Whether the engine knows it.
@@ -120,6 +127,7 @@ impl Class {
             | Class::SlowLink
             | Class::DiskFull
             | Class::IoError
+            | Class::Clock
             | Class::Herd
             | Class::RestartAgents => true,
         }
@@ -212,6 +220,10 @@ impl Fault {
                 let at = if self.rng.below(2) == 0 { Touch::Write } else { Touch::Sync };
                 over(Action::IoError { node: self.node(), at })
             }
+            Class::Clock => {
+                let who = if self.rng.below(4) == 0 { Role::Agents } else { self.node() };
+                one(Action::Clock { who, drift: self.drift(), offset: self.within(OFFSET_MOST) })
+            }
             Class::LoseItself => one(Action::LoseItself { node: self.node() }),
             Class::Pause => one(Action::Pause { node: self.node() }),
             Class::Herd => over(Action::Herd),
@@ -253,6 +265,14 @@ impl Fault {
             });
         }
         steps
+    }
+
+    /// Millionths of a second, fast or slow.
+    fn drift(&mut self) -> i32 {
+        let borne = i64::from(DRIFT_BORNE);
+        let drawn = self.rng.below(2 * u64::from(DRIFT_BORNE) + 1);
+        // Both are far below 2³¹.
+        (drawn as i64 - borne) as i32
     }
 
     /// Somebody, or whoever leads by then: faults of leaders find most.
@@ -315,7 +335,7 @@ mod tests {
             }
             seen.extend(verbs(&steps));
         }
-        let all = "crash disk-full herd hold io-error lose-itself partition pause restart \
+        let all = "clock crash disk-full herd hold io-error lose-itself partition pause restart \
                    restart-agents slow-disk slow-link stop";
         assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), all);
     }
@@ -324,7 +344,7 @@ mod tests {
     fn a_seed_leaves_whole_classes_out() {
         let kinds: Vec<usize> =
             (0..200).map(|seed| verbs(&steps(seed, Engine::Direct, 1_000)).len()).collect();
-        assert!(kinds.iter().all(|kinds| *kinds < 13), "some seed has everything: {kinds:?}");
+        assert!(kinds.iter().all(|kinds| *kinds < 14), "some seed has everything: {kinds:?}");
         assert!(kinds.contains(&1), "no seed has one kind alone: {kinds:?}");
     }
 

@@ -52,6 +52,8 @@ pub struct Counts {
     pub paused: u64,
     /// Processes that ended with their disks.
     pub failed: u64,
+    /// Clocks that were told to be wrong.
+    pub drifts: u64,
     pub entries: u64,
     highest: u64,
     pub commands: u64,
@@ -184,6 +186,7 @@ impl Counts {
             (_, Event::Did(Deed::Crash(_))) => self.crashes += 1,
             (_, Event::Did(Deed::Left(_))) => self.left += 1,
             (_, Event::Did(Deed::Failed(_))) => self.failed += 1,
+            (_, Event::Did(Deed::Drift { by, .. })) => self.drifts += u64::from(*by != 0),
             (_, Event::Did(Deed::Pause(_))) => self.paused += 1,
             (_, Event::Singular(single)) => {
                 if let Some(singles) = &mut self.singles {

@@ -68,6 +68,8 @@ pub struct Facts {
     holder: Option<NodeId>,
     /// Links between controllers that are slower than the network.
     slow_links: BTreeMap<(NodeId, NodeId), Duration>,
+    /// By how many millionths each clock was wrong at most.
+    drifts: BTreeMap<Place, u32>,
     /// Whose process has ended with its disk and has not started again, each a fault in force.
     failed: BTreeSet<NodeId>,
     /// Faults in force, and when that changed last.
@@ -174,6 +176,22 @@ impl Facts {
     pub fn slow_link(&self) -> Duration {
         let near = self.slow_links.values().copied().filter(|by| *by < TOO_FAR);
         near.max().unwrap_or_default()
+    }
+
+    /// The longest real time in which some clock goes on by this much, and the longest that some clock
+    /// goes on by in this real time: no clock is more wrong one way than another the other way.
+    pub fn stretched(&self, span: Duration) -> Duration {
+        let drift = self.drifts.values().copied().max().unwrap_or_default();
+        // A division loses up to a microsecond, and so does each look at a clock.
+        let loss = if drift == 0 { Duration::ZERO } else { Duration::from_micros(3) };
+        span * 1_000_000 / (1_000_000 - drift) + loss
+    }
+
+    /// The shortest real time in which some clock goes on by this much.
+    pub fn shrunk(&self, span: Duration) -> Duration {
+        let drift = self.drifts.values().copied().max().unwrap_or_default();
+        let loss = if drift == 0 { Duration::ZERO } else { Duration::from_micros(3) };
+        (span * 1_000_000 / (1_000_000 + drift)).saturating_sub(loss)
     }
 
     /// How many agents are logged in, workloads' clients apart.
@@ -365,6 +383,10 @@ impl Facts {
                 self.died(at, *node);
             }
             Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
+            Deed::Drift { place, by, .. } => {
+                let most = self.drifts.entry(*place).or_default();
+                *most = by.unsigned_abs().max(*most);
+            }
             Deed::FindItself(_) | Deed::Resume(_) | Deed::FreeDisk(_) => self.faults -= 1,
             Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             Deed::SlowDisk { node, by } => {

@@ -15,6 +15,7 @@ mod agents;
 mod chaos;
 mod check;
 pub mod cli;
+mod clock;
 mod counts;
 mod coverage;
 mod crowd;

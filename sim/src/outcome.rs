@@ -64,6 +64,7 @@ pub const SOMETIMES: &[Sight] = &[
     ("worker_moved", |counts| counts.singles().moved > 0),
     ("old_fence_refused", |counts| counts.singles().refused > 0),
     ("paused", |counts| counts.paused > 0),
+    ("clock_drifted", |counts| counts.drifts > 0),
     ("disk_failed", |counts| counts.failed > 0),
     ("agents_restarted", |counts| counts.agents_restarted() > 0),
     ("complained", |counts| counts.complaints > 0),

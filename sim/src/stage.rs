@@ -92,6 +92,9 @@ pub enum Deed {
     FreeDisk(NodeId),
     /// The next write or sync of the node's disk fails.
     BreakDisk { node: NodeId, at: Touch },
+    /// From now on the clock there is fast by so many millionths, and processes start at `offset` on
+    /// it, if that is not zero.
+    Drift { place: Place, by: i32, offset: Duration },
     /// The process has ended by itself, because its disk failed. No plan says so: the engine does.
     Failed(NodeId),
     /// Every agent drops its connection and returns.
@@ -141,6 +144,7 @@ impl Deed {
             | Deed::FreeDisk(_)
             | Deed::BreakDisk { .. }
             | Deed::Failed(_)
+            | Deed::Drift { .. }
             | Deed::Herd
             | Deed::RestartAgents
             | Deed::Limit(_)
@@ -176,6 +180,12 @@ impl fmt::Display for Deed {
             Deed::FillDisk(node) => write!(f, "fill the disk of {node}"),
             Deed::FreeDisk(node) => write!(f, "free the disk of {node}"),
             Deed::BreakDisk { node, at } => write!(f, "break the next {at} of {node}"),
+            Deed::Drift { place, by, offset: Duration::ZERO } => {
+                write!(f, "clock of {place} by {by}ppm")
+            }
+            Deed::Drift { place, by, offset } => {
+                write!(f, "clock of {place} by {by}ppm from {}", Second(*offset))
+            }
             Deed::Failed(node) => write!(f, "{node} has failed with its disk"),
             Deed::Herd => f.write_str("herd"),
             Deed::RestartAgents => f.write_str("restart agents"),
@@ -198,6 +208,7 @@ enum State {
     Slow(Place, Place),
     SlowDisk(NodeId),
     FullDisk(NodeId),
+    Drifts(Place),
     Limit,
 }
 
@@ -215,6 +226,7 @@ pub struct Stage {
     counts: BTreeMap<State, u32>,
     slowness: BTreeMap<usize, Duration>,
     limits: BTreeMap<usize, Bytes>,
+    drifts: BTreeMap<usize, (i32, Duration)>,
     settle: Option<Time>,
 }
 
@@ -238,6 +250,7 @@ impl Stage {
             counts: BTreeMap::new(),
             slowness: BTreeMap::new(),
             limits: BTreeMap::new(),
+            drifts: BTreeMap::new(),
             settle: Some(settle),
         }
     }
@@ -259,6 +272,7 @@ impl Stage {
                 let states = self.ends.remove(&key).unwrap_or_default();
                 self.slowness.remove(&key.1);
                 self.limits.remove(&key.1);
+                self.drifts.remove(&key.1);
                 states.into_iter().for_each(|state| self.leave(state, out));
             } else if let Some(key) = begin.filter(|(begin, _)| *begin == at) {
                 if let Some(action) = self.begins.remove(&key) {
@@ -316,6 +330,11 @@ impl Stage {
                 states
             }
             Action::DiskFull { node } => nodes(node, State::FullDisk),
+            Action::Clock { who, drift, offset } => {
+                self.drifts.insert(line, (*drift, *offset));
+                let places = self.places(&Group(vec![who.clone()]), None, parts);
+                places.into_iter().map(State::Drifts).collect()
+            }
             Action::IoError { node, at } => {
                 let breaks = |node| Deed::BreakDisk { node, at: *at };
                 return out.extend(self.nodes(node, parts).map(breaks));
@@ -352,6 +371,7 @@ impl Stage {
             State::SlowDisk(node) => {
                 out.push(Deed::SlowDisk { node, by: self.slowest(state) });
             }
+            State::Drifts(place) => out.push(self.drift(place)),
             State::Limit => out.push(self.limit()),
         }
     }
@@ -375,18 +395,30 @@ impl Stage {
             State::SlowDisk(node) => {
                 out.push(Deed::SlowDisk { node, by: self.slowest(state) });
             }
+            State::Drifts(place) => out.push(self.drift(place)),
             State::Limit => out.push(self.limit()),
         }
     }
 
     /// The slowest line that is in force and touches the link or the disk decides.
     fn slowest(&self, state: State) -> Duration {
-        let touches = |line: &usize| {
-            let mut ends = self.ends.iter();
-            ends.any(|((_, other), states)| other == line && states.contains(&state))
-        };
-        let slowest = self.slowness.iter().filter(|(line, _)| touches(line)).map(|(_, by)| *by);
-        slowest.max().unwrap_or_default()
+        let lines = self.slowness.iter().filter(|(line, _)| self.touches(**line, state));
+        lines.map(|(_, by)| *by).max().unwrap_or_default()
+    }
+
+    /// The line that is in force and bends the clock most decides.
+    fn drift(&self, place: Place) -> Deed {
+        let state = State::Drifts(place);
+        let lines = self.drifts.iter().filter(|(line, _)| self.touches(**line, state));
+        let most = lines.map(|(_, drift)| *drift).max_by_key(|(by, _)| by.unsigned_abs());
+        let (by, offset) = most.unwrap_or_default();
+        Deed::Drift { place, by, offset }
+    }
+
+    /// Whether a line that is in force asks for it.
+    fn touches(&self, line: usize, state: State) -> bool {
+        let mut ends = self.ends.iter();
+        ends.any(|((_, other), states)| *other == line && states.contains(&state))
     }
 
     /// The lowest limit in force decides.

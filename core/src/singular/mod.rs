@@ -39,7 +39,7 @@ pub use words::{Input, Output};
 
 /// The part of a lease's duration, as one in so many, that is never counted on: two machines' clocks
 /// may run apart by as much. Crystals differ by less than one in 1,000.
-const SKEW: u32 = 100;
+pub const SKEW: u32 = 100;
 
 /// What to be responsible for, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use portcullis_core::controller::Request;
 use portcullis_core::dialer::{self, Dialer, Manner};
 use portcullis_core::lease::{Done, Key, Refusal};
 use portcullis_core::queue::Answer;
+use portcullis_core::singular::SKEW;
 use portcullis_core::tracker::{self, Tracker};
 use portcullis_core::{Address, GlobalTime, Machine as _, Rng, Seed, Time, backoff};
 
@@ -252,7 +253,8 @@ impl Rival {
     fn claim(&mut self, rng: &mut Rng, asked_at: Time) -> Answer {
         match rng.below(6) {
             0..3 => {
-                self.surely_until = asked_at + self.config.duration;
+                let lasts = self.config.duration - self.config.duration / SKEW;
+                self.surely_until = asked_at + lasts;
                 self.fence += u64::from(chance(20, rng));
                 let done = Done::Granted { fence: self.fence, expiry: GlobalTime(1) };
                 Answer::Done { index: 1, done }

@@ -47,7 +47,7 @@ fn a_lease_that_is_not_renewed_lapses() {
     story()
         .at("5s")
         .tell(granted(1))
-        .run_until("59.9s")
+        .run_until("59.3s")
         .ask("leading", leading)
         .run_until("70s")
         .ask("leading", leading)
@@ -58,7 +58,7 @@ fn a_lease_that_is_not_renewed_lapses() {
 #[test]
 fn a_grant_that_took_too_long_is_asked_for_again() {
     story()
-        .at("60s")
+        .at("59.4s")
         .tell(granted(1))
         .ask("leading", leading)
         .at("61s")

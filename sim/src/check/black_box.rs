@@ -19,7 +19,7 @@ use portcullis_core::lease::{Done, Operation, Outcome, Refusal};
 pub const OPEN_MAX: usize = 8;
 
 /// Who holds the lease, and the earliest real time at which it may have expired: global time never
-/// runs faster than real time.
+/// runs faster than real time, short of a leader's clock that does.
 type Held = Option<(Arc<str>, Time)>;
 
 /// The history of one lease.
@@ -30,6 +30,8 @@ pub struct BlackBox {
     states: BTreeSet<(BTreeSet<u64>, Held)>,
     /// More than [`OPEN_MAX`] were open at once, so nothing more is said.
     abandoned: bool,
+    /// The longest that it was ever asked for.
+    longest: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ impl BlackBox {
     /// A lease that nobody holds.
     pub fn new() -> BlackBox {
         let states = BTreeSet::from([(BTreeSet::new(), None)]);
-        BlackBox { open: BTreeMap::new(), states, abandoned: false }
+        BlackBox { states, ..BlackBox::default() }
     }
 
     /// Whether it has given up, for too many operations at once.
@@ -50,8 +52,16 @@ impl BlackBox {
         self.abandoned
     }
 
+    /// The longest that it was ever asked for.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
     /// Somebody asks. `serial` names the operation and is never used again.
     pub fn invoked(&mut self, at: Time, serial: u64, operation: Operation) {
+        if let Operation::Claim { duration, .. } | Operation::Extend { duration, .. } = &operation {
+            self.longest = self.longest.max(*duration);
+        }
         self.open.insert(serial, Open { operation, invoked: at });
         if self.open.len() > OPEN_MAX {
             self.abandoned = true;
@@ -69,7 +79,8 @@ impl BlackBox {
         !self.states.is_empty()
     }
 
-    /// The operation returned. Says whether any order explains all that was answered so far.
+    /// The operation returned. Says whether any order explains all that was answered so far. What
+    /// expires by `at` may have been free: a later time than that of the return where clocks are fast.
     pub fn returned(&mut self, at: Time, serial: u64, outcome: &Outcome) -> bool {
         if self.abandoned || !self.open.contains_key(&serial) {
             return true;

@@ -1,5 +1,5 @@
-//! Global time never goes back, never runs faster than real time, and never falls behind the
-//! leader's by more than a commit takes while nothing is wrong.
+//! Global time never goes back, never runs faster than real time but by what the leaders' clocks do,
+//! and never falls behind the leader's by more than a commit takes while nothing is wrong.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -61,13 +61,13 @@ impl Check for ClockMoves {
         match (who, event) {
             (_, Event::Applied { index, entry, .. }) if *index > self.index => {
                 self.index = *index;
-                self.applied(at, *index, entry.now)?;
+                self.applied(at, *index, entry.now, facts)?;
             }
             (Who::Controller(node), Event::Told(Input::Led { .. } | Input::Started)) => {
                 self.terms.insert(node, None);
             }
             (Who::Controller(node), Event::Ordered(Output::Propose { entry, .. })) => {
-                self.proposed(at, node, entry.now)?;
+                self.proposed(at, node, entry.now, facts)?;
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
@@ -86,21 +86,33 @@ impl Check for ClockMoves {
 }
 
 impl ClockMoves {
-    fn applied(&mut self, at: Time, index: u64, now: GlobalTime) -> Result<(), String> {
+    fn applied(
+        &mut self,
+        at: Time,
+        index: u64,
+        now: GlobalTime,
+        facts: &Facts,
+    ) -> Result<(), String> {
         if now < self.global {
             return Err(format!("entry {index} says {now}, after {}", self.global));
         }
         // It starts at zero with the cluster, which is not older than the run.
-        if now.0 > at.0 {
+        if Duration::from_micros(now.0) > facts.stretched(at.since(Time(0))) {
             return Err(format!("entry {index} says {now} at real time {at}"));
         }
         self.global = now;
         Ok(())
     }
 
-    fn proposed(&mut self, at: Time, node: NodeId, now: GlobalTime) -> Result<(), String> {
+    fn proposed(
+        &mut self,
+        at: Time,
+        node: NodeId,
+        now: GlobalTime,
+        facts: &Facts,
+    ) -> Result<(), String> {
         match self.terms.entry(node).or_default() {
-            Some((since, global)) if now.since(*global) > at.since(*since) => {
+            Some((since, global)) if now.since(*global) > facts.stretched(at.since(*since)) => {
                 let (moved, real) = (now.since(*global), at.since(*since));
                 Err(format!("{node} moved the clock by {moved:?} in {real:?}"))
             }
@@ -113,10 +125,11 @@ impl ClockMoves {
     }
 
     fn stands(&self, at: Time, facts: &Facts) -> Result<(), String> {
+        let lag = facts.stretched(LAG_MAX);
         let slow = SLOW_SYNCS * facts.slow_disk() + SLOW_WAYS * facts.slow_link();
         let calm = facts.calm_since().map(|since| since + SENT_AGAIN_AFTER);
         match calm {
-            Some(calm) if at > calm.max(facts.clock()) + LAG_MAX + slow => Err(format!(
+            Some(calm) if at > calm.max(facts.clock()) + lag + slow => Err(format!(
                 "the clock stands at {}, which was right at {}",
                 self.global,
                 facts.clock()

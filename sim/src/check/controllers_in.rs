@@ -166,6 +166,7 @@ impl ControllersIn {
             | Deed::FillDisk(_)
             | Deed::FreeDisk(_)
             | Deed::BreakDisk { .. }
+            | Deed::Drift { .. }
             | Deed::ControllerPort { .. }
             | Deed::BindFile { .. }
             | Deed::ApiAddresses { .. }

@@ -72,7 +72,7 @@ impl Check for DoorOrder {
     ) -> Result<(), String> {
         let Who::Controller(node) = who else { return Ok(()) };
         match event {
-            Event::Told(input) => self.told(at, node, input),
+            Event::Told(input) => self.told(at, node, input, facts),
             Event::Ordered(output) => self.ordered(at, node, output, facts),
             Event::Did(_)
             | Event::AgentTold(_)
@@ -90,8 +90,8 @@ impl Check for DoorOrder {
 }
 
 impl DoorOrder {
-    fn told(&mut self, at: Time, node: NodeId, input: &Input) -> Result<(), String> {
-        self.reckon(at, node);
+    fn told(&mut self, at: Time, node: NodeId, input: &Input, facts: &Facts) -> Result<(), String> {
+        self.reckon(at, node, facts);
         let doors = self.controllers.entry(node).or_default();
         match input {
             Input::Started => {
@@ -121,7 +121,7 @@ impl DoorOrder {
                 }
                 doors.set = Some(set);
             }
-            Input::Connected { door: Door::Api, .. } => return self.lets_in(at, node),
+            Input::Connected { door: Door::Api, .. } => return self.lets_in(at, node, facts),
             Input::LoggedIn { .. }
             | Input::Disconnected { .. }
             | Input::Connected { .. }
@@ -157,7 +157,7 @@ impl DoorOrder {
             doors.stable = None;
             doors.lost.get_or_insert(at);
         }
-        self.reckon(at, node);
+        self.reckon(at, node, facts);
         Ok(())
     }
 
@@ -168,9 +168,9 @@ impl DoorOrder {
     }
 
     /// Works out whether agents may come in.
-    fn reckon(&mut self, at: Time, node: NodeId) {
+    fn reckon(&mut self, at: Time, node: NodeId, facts: &Facts) {
         let one_door = self.doors(node) == (false, false);
-        let (delay, lost_max) = (self.delay, self.lost_max);
+        let (delay, lost_max) = (facts.shrunk(self.delay), facts.stretched(self.lost_max));
         let doors = self.controllers.entry(node).or_default();
         if one_door || doors.stable.is_some_and(|since| since + delay <= at) {
             doors.ready = true;
@@ -180,8 +180,8 @@ impl DoorOrder {
     }
 
     /// Somebody who is no controller comes in, or may.
-    fn lets_in(&mut self, at: Time, node: NodeId) -> Result<(), String> {
-        self.reckon(at, node);
+    fn lets_in(&mut self, at: Time, node: NodeId, facts: &Facts) -> Result<(), String> {
+        self.reckon(at, node, facts);
         let doors = self.controllers.entry(node).or_default();
         match (doors.ready, doors.stable) {
             (true, _) if doors.api_ordered => Ok(()),
@@ -221,12 +221,12 @@ impl DoorOrder {
                     }
                     // Nobody comes further than to the door.
                     (false, true) => Ok(()),
-                    (false, false) => self.lets_in(at, node),
+                    (false, false) => self.lets_in(at, node, facts),
                 }
             }
-            Output::Accept { door: Door::Api } => self.lets_in(at, node),
+            Output::Accept { door: Door::Api } => self.lets_in(at, node, facts),
             Output::Admit { connection } => match facts.session(node, *connection) {
-                Some((Door::Api, _)) => self.lets_in(at, node),
+                Some((Door::Api, _)) => self.lets_in(at, node, facts),
                 Some((Door::Controller, _)) | None => Ok(()),
             },
             Output::Accept { .. }

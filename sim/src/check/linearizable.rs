@@ -98,7 +98,7 @@ impl Check for Linearizable {
             }
             (Who::Controller(node), Event::Ordered(Output::Answer { answer, .. })) => {
                 match facts.ended() {
-                    Some(ask) => self.answered(at, node, ask, answer),
+                    Some(ask) => self.answered(at, node, ask, answer, facts),
                     None => Ok(()),
                 }
             }
@@ -202,6 +202,7 @@ impl Linearizable {
         node: NodeId,
         ask: &Ask,
         answer: &Answer,
+        facts: &Facts,
     ) -> Result<(), String> {
         let Some(operation) = &ask.operation else { return Ok(()) };
         let told = match answer {
@@ -231,7 +232,12 @@ impl Linearizable {
         }
         let Some(lease) = self.boxes.get_mut(operation.key()) else { return Ok(()) };
         let explained = match &outcome {
-            Some(outcome) => lease.returned(at, ask.serial, outcome),
+            Some(outcome) => {
+                // By so much sooner the longest lease is over where the leader's clock is fast.
+                let longest = lease.longest();
+                let sooner = longest - facts.shrunk(longest);
+                lease.returned(at + sooner, ask.serial, outcome)
+            }
             None => lease.void(ask.serial),
         };
         if explained || lease.abandoned() {

@@ -91,6 +91,7 @@ fn breaks_links(deed: &Deed) -> bool {
         | Deed::ApiAddresses { .. }
         | Deed::Herd
         | Deed::RestartAgents
+        | Deed::Drift { .. }
         | Deed::Limit(_)
         | Deed::Claim(_)
         | Deed::Settle => false,

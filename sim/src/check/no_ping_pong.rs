@@ -51,9 +51,16 @@ impl Check for NoPingPong {
         }
     }
 
-    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let limit = facts.shrunk(self.limit);
         if let (Who::Controller(node), Some(moved)) = (who, self.crowd.note(at, who, event))
-            && moved.after < self.limit
+            && moved.after < limit
         {
             return Err(format!("{node} moves an agent that came {:?} ago", moved.after));
         }
@@ -68,7 +75,7 @@ impl Check for NoPingPong {
                 agent.logged_in = false;
                 let before = agent.moved.replace(at);
                 let pause = before.map(|before| at.since(before));
-                match pause.filter(|pause| *pause < self.limit) {
+                match pause.filter(|pause| *pause < limit) {
                     Some(pause) => Err(format!("agent-{number} is moved again after {pause:?}")),
                     None => Ok(()),
                 }

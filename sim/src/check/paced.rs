@@ -1,6 +1,7 @@
 //! The API door lets in no faster than its bucket; the controller door is not held back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output};
 use portcullis_core::{Door, NodeId, Time};
@@ -14,7 +15,7 @@ use crate::plan::Plan;
 struct Paced {
     burst: u64,
     /// Microseconds of one token.
-    interval: u64,
+    interval: Duration,
     controllers: BTreeMap<NodeId, Bucket>,
 }
 
@@ -28,8 +29,8 @@ struct Bucket {
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
     let pace = plan.settings.controllers.pace();
-    let interval = u64::try_from(pace.interval.as_micros()).unwrap_or(u64::MAX);
-    (pace.burst > 0 && interval > 0).then(|| {
+    let interval = pace.interval;
+    (pace.burst > 0 && interval >= Duration::from_micros(1)).then(|| {
         let burst = u64::from(pace.burst);
         Box::new(Paced { burst, interval, controllers: BTreeMap::new() }) as Box<dyn Check>
     })
@@ -61,18 +62,18 @@ impl Check for Paced {
                 Ok(())
             }
             Event::Told(Input::Connected { door: Door::Api, .. }) => {
-                let bucket = self.bucket(at, node);
+                let bucket = self.bucket(at, node, facts);
                 let permits = bucket.permits.checked_sub(1);
                 bucket.permits = permits.unwrap_or(0);
                 permits.map(|_| ()).ok_or(format!("{node} let an agent in without a permit"))
             }
             Event::Ordered(Output::Accept { door: Door::Api }) => {
-                self.bucket(at, node).permits += 1;
-                self.take(at, node)
+                self.bucket(at, node, facts).permits += 1;
+                self.take(at, node, facts)
             }
             Event::Ordered(Output::Admit { connection }) => {
                 match facts.session(node, *connection) {
-                    Some((Door::Api, _)) => self.take(at, node),
+                    Some((Door::Api, _)) => self.take(at, node, facts),
                     Some((Door::Controller, _)) | None => Ok(()),
                 }
             }
@@ -94,19 +95,21 @@ impl Check for Paced {
 }
 
 impl Paced {
-    fn take(&mut self, at: Time, node: NodeId) -> Result<(), String> {
-        let bucket = self.bucket(at, node);
+    fn take(&mut self, at: Time, node: NodeId, facts: &Facts) -> Result<(), String> {
+        let bucket = self.bucket(at, node, facts);
         let tokens = bucket.tokens.checked_sub(1);
         bucket.tokens = tokens.unwrap_or(0);
         tokens.map(|_| ()).ok_or(format!("{node} let agents in faster than its bucket"))
     }
 
-    fn bucket(&mut self, at: Time, node: NodeId) -> &mut Bucket {
+    fn bucket(&mut self, at: Time, node: NodeId, facts: &Facts) -> &mut Bucket {
+        let interval = facts.shrunk(self.interval).as_micros();
+        let interval = u64::try_from(interval).unwrap_or(u64::MAX).max(1);
         let full = Bucket { tokens: self.burst, filled: at.0, permits: 0 };
         let bucket = self.controllers.entry(node).or_insert(full);
-        while bucket.tokens < self.burst && bucket.filled + self.interval <= at.0 {
+        while bucket.tokens < self.burst && bucket.filled.saturating_add(interval) <= at.0 {
             bucket.tokens += 1;
-            bucket.filled += self.interval;
+            bucket.filled += interval;
         }
         if bucket.tokens == self.burst {
             bucket.filled = at.0;

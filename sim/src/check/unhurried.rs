@@ -43,7 +43,13 @@ impl Check for Unhurried {
         }
     }
 
-    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
         let moved = self.crowd.note(at, who, event).is_some();
         let redirected = matches!(event, Event::Ordered(Output::Redirect { .. }));
         let Who::Controller(node) = who else { return Ok(()) };
@@ -52,7 +58,8 @@ impl Check for Unhurried {
             return Ok(());
         }
         let before = self.moved.insert(node, at);
-        match before.map(|before| at.since(before)).filter(|pause| *pause < self.rate) {
+        match before.map(|before| at.since(before)).filter(|pause| *pause < facts.shrunk(self.rate))
+        {
             Some(pause) => Err(format!("{node} sends the next agent away after {pause:?}")),
             None => Ok(()),
         }

@@ -11,7 +11,9 @@ use super::claims::Claimant;
 use super::configuration;
 use super::link::{Caller, Down, Hop, LinkId, Message, Served, Up};
 use super::{Event, World};
+use crate::clock::Clock;
 use crate::history::{Event as Fact, Who};
+use crate::stage::Place;
 
 /// A client gives a request up this long after its patience has ended, as production's does.
 const GRACE: Duration = Duration::from_secs(1);
@@ -42,8 +44,9 @@ impl Client {
         self.machine.drawn()
     }
 
-    fn due(&self) -> Time {
-        let machine = self.machine.poll_timeout().map_or(NEVER, |due| due.at);
+    /// When its timer is due next, by real time.
+    fn due(&self, clock: &Clock) -> Time {
+        let machine = self.machine.poll_timeout().map_or(NEVER, |due| clock.when(due.at));
         self.owed.iter().fold(machine, |least, (at, _)| least.min(*at))
     }
 }
@@ -108,8 +111,8 @@ impl World<'_> {
     pub(super) fn tell_client(&mut self, number: u32, input: Input) {
         self.record(Who::Agent(number), Fact::AgentTold(&input));
         let mut orders = std::mem::take(&mut self.client_orders);
-        let client = &mut self.clients[number as usize];
-        client.machine.handle(self.now, input, &mut orders);
+        let now = self.clocks.at(Place::Agents).shows(self.now);
+        self.clients[number as usize].machine.handle(now, input, &mut orders);
         self.obey_client(number, orders);
     }
 
@@ -130,8 +133,17 @@ impl World<'_> {
             return self.tell_client(number, Input::Answered { serial, answer: Answer::Unknown });
         }
         let mut orders = std::mem::take(&mut self.client_orders);
-        client.machine.handle_timeout(now, &mut orders);
+        client.machine.handle_timeout(self.clocks.at(Place::Agents).shows(now), &mut orders);
         self.obey_client(number, orders);
+    }
+
+    /// Has a client that runs look at its clock at once.
+    pub(super) fn wake_client(&mut self, number: u32) {
+        let client = &mut self.clients[number as usize];
+        if client.started {
+            client.timer = self.now;
+            self.heap.push_timer(self.now, number);
+        }
     }
 
     fn obey_client(&mut self, number: u32, mut orders: Vec<Output>) {
@@ -141,7 +153,7 @@ impl World<'_> {
         }
         self.client_orders = orders;
         let client = &mut self.clients[number as usize];
-        let due = client.due();
+        let due = client.due(self.clocks.at(Place::Agents));
         if due < client.timer {
             client.timer = due.max(self.now);
             self.heap.push_timer(client.timer, number);

@@ -15,6 +15,7 @@ use super::{Event, Waiting, World, configuration};
 use crate::engine::REVIVE_AFTER;
 use crate::history::{Event as Fact, Who};
 use crate::settings::Bytes;
+use crate::singular::Worker;
 use crate::stage::{Deed, Place};
 
 /// Two controllers that hear nothing of each other break their connections after this long.
@@ -95,6 +96,7 @@ impl World<'_> {
             Deed::FillDisk(node) => self.process(node).disk_full = true,
             Deed::FreeDisk(node) => self.process(node).disk_full = false,
             Deed::BreakDisk { node, at } => self.process(node).disk_fails = Some(at),
+            Deed::Drift { place, by, offset } => self.drift(place, by, offset),
             Deed::Herd => self.herd(),
             Deed::RestartAgents => self.restart_agents(),
             Deed::Limit(memory) => {
@@ -110,6 +112,34 @@ impl World<'_> {
         }
     }
 
+    /// A clock runs otherwise from now on: what is due by it is due at another time.
+    fn drift(&mut self, place: Place, by: i32, offset: Duration) {
+        self.clocks.at(place).set(self.now, by, offset);
+        match place {
+            Place::Controller(node) => self.look_at_clock(node),
+            Place::Agents => {
+                (0..self.clients.len() as u32).for_each(|number| self.wake_client(number));
+            }
+        }
+    }
+
+    /// The timers of a controller's machines are set anew, by its clock.
+    fn look_at_clock(&mut self, node: NodeId) {
+        let now = self.now;
+        let process = self.process(node);
+        if process.machine.is_none() {
+            return;
+        }
+        let life = process.life;
+        (process.timer, process.roles_timer) = (now, now);
+        let workers: Vec<Worker> = process.strivers.keys().copied().collect();
+        self.heap.push(now, Event::Timer(node));
+        self.heap.push(now, Event::Roles(life));
+        for worker in workers {
+            self.heap.push(now, Event::Striver(life, worker));
+        }
+    }
+
     /// Starts a process on the disk that its last life left. It opens that by writing to it.
     pub(super) fn start(&mut self, node: NodeId) {
         if self.process(node).refuses_writes().is_some() {
@@ -121,6 +151,7 @@ impl World<'_> {
         config.listener.controllers_first = controllers_first;
         let files = self.places.as_ref().is_some_and(Places::bind_files);
         config.bind = files.then(bind::Config::default);
+        self.clocks.at(Place::Controller(node)).start(self.now);
         let machine = Controller::new(config, self.seed(node));
         let rival = Rival::new(self.plan, node);
         let members = self.plan.settings.members.as_ref();

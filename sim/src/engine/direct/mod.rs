@@ -49,6 +49,7 @@ use portcullis_core::{NodeId, Seed, Time, agent, controller};
 
 use super::network::{Network, Passage};
 use super::{Ran, configuration};
+use crate::clock::Clocks;
 use crate::disk::Touch;
 use crate::history::{Event as Fact, History, Who};
 use crate::members;
@@ -142,6 +143,7 @@ struct World<'a> {
     held: Vec<(Place, Place, Waiting)>,
     /// In the order of their numbers, which start from one.
     processes: Vec<Process>,
+    clocks: Clocks,
     clients: Vec<Client>,
     front: Option<Front>,
     /// What the workers work upon.
@@ -189,6 +191,7 @@ impl<'a> World<'a> {
             stuck: Vec::new(),
             held: Vec::new(),
             processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
+            clocks: Clocks::new(plan),
             clients: Vec::new(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             resource: Resource::new(plan),
@@ -367,6 +370,16 @@ impl<'a> World<'a> {
 
     fn process(&mut self, node: NodeId) -> &mut Process {
         &mut self.processes[node.0 as usize - 1]
+    }
+
+    /// What the clock of a controller's host shows.
+    fn clock(&mut self, node: NodeId) -> Time {
+        self.clocks.at(Place::Controller(node)).shows(self.now)
+    }
+
+    /// When that clock shows this; no earlier than at present.
+    fn when(&mut self, node: NodeId, shown: Time) -> Time {
+        self.clocks.at(Place::Controller(node)).when(shown).max(self.now)
     }
 
     fn record(&mut self, who: Who, fact: Fact<'_>) {

@@ -25,7 +25,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(1);
 impl World<'_> {
     /// Tells the machine that gives out roles, if this run has one.
     pub(super) fn tell_roles(&mut self, node: NodeId, input: Input) {
-        let now = self.now;
+        let now = self.clock(node);
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let Some(roles) = &mut self.process(node).roles else { return };
@@ -39,7 +39,8 @@ impl World<'_> {
 
     /// The timer of that machine fires.
     pub(super) fn roles_due(&mut self, life: Life) {
-        let (now, node) = (self.now, life.node);
+        let node = life.node;
+        let now = self.clock(node);
         if !self.process(node).lives(life) {
             return;
         }
@@ -68,8 +69,9 @@ impl World<'_> {
                 raft.change(order, found);
             }
         }
+        let due = self.process(node).roles.as_ref().and_then(Machine::poll_timeout);
+        let due = due.map(|due| self.when(node, due.at));
         let process = self.process(node);
-        let due = process.roles.as_ref().and_then(Machine::poll_timeout).map(|due| due.at);
         if let Some(due) = due.filter(|due| *due < process.roles_timer) {
             process.roles_timer = due;
             let life = process.life;

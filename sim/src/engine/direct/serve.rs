@@ -38,7 +38,7 @@ impl World<'_> {
             let Some(input) = self.miss_told(node, input) else { continue };
             self.record(Who::Controller(node), Fact::Told(&input));
             let mut orders = std::mem::take(&mut self.orders);
-            let now = self.now;
+            let now = self.clock(node);
             let input = self.tell_rival(node, input, &mut orders);
             if let (Some(machine), Some(input)) = (&mut self.process(node).machine, input) {
                 machine.handle(now, input, &mut orders);
@@ -49,13 +49,13 @@ impl World<'_> {
 
     /// A controller's timer fires.
     pub(super) fn controller_due(&mut self, node: NodeId) {
-        let now = self.now;
+        let (now, shown) = (self.now, self.clock(node));
         let mut orders = std::mem::take(&mut self.orders);
         let process = self.process(node);
         if process.timer <= now {
             process.timer = Time(u64::MAX);
             if let Some(machine) = &mut process.machine {
-                machine.handle_timeout(now, &mut orders);
+                machine.handle_timeout(shown, &mut orders);
             }
             self.rival_due(node, &mut orders);
         }
@@ -69,8 +69,9 @@ impl World<'_> {
             self.execute(node, order);
         }
         self.orders = orders;
+        let machine = self.process(node).machine.as_ref().and_then(Machine::poll_timeout);
+        let machine = machine.map(|due| self.when(node, due.at));
         let process = self.process(node);
-        let machine = process.machine.as_ref().and_then(Machine::poll_timeout).map(|due| due.at);
         let rival = process.rival.as_ref().and_then(Rival::due);
         let due = machine.into_iter().chain(rival).min();
         if let Some(due) = due.filter(|due| *due < process.timer) {

@@ -90,7 +90,7 @@ impl World<'_> {
     }
 
     fn tell_striver(&mut self, node: NodeId, worker: Worker, input: Input) {
-        let now = self.now;
+        let now = self.clock(node);
         let Some(striver) = self.process(node).strivers.get_mut(&worker) else { return };
         let mut orders = Vec::new();
         let told = input.clone();
@@ -101,7 +101,8 @@ impl World<'_> {
 
     /// The timer of a flag fires.
     pub(super) fn striver_due(&mut self, life: Life, worker: Worker) {
-        let (now, node) = (self.now, life.node);
+        let node = life.node;
+        let now = self.clock(node);
         if !self.process(node).lives(life) {
             return;
         }
@@ -115,7 +116,7 @@ impl World<'_> {
     /// One of a controller's own asks is answered.
     pub(super) fn own_answered(&mut self, node: NodeId, serial: u64, answer: Answer) {
         let counts_from_asking = self.plan.settings.policy.counts_from_asking;
-        let now = self.now;
+        let now = self.clock(node);
         let mut strivers = self.process(node).strivers.iter_mut();
         // Of an ask that was taken back nothing is made.
         let asked = strivers.find(|(_, striver)| striver.ask == Some(serial));
@@ -134,9 +135,10 @@ impl World<'_> {
             self.execute_striver(node, worker, order);
         }
         let life = self.process(node).life;
-        let now = self.now;
-        let Some(striver) = self.process(node).strivers.get_mut(&worker) else { return };
+        let Some(striver) = self.process(node).strivers.get(&worker) else { return };
         let due = striver.machine.poll_timeout().map(|due| due.at + striver.behind);
+        let (due, now) = (due.map(|due| self.when(node, due)), self.now);
+        let Some(striver) = self.process(node).strivers.get_mut(&worker) else { return };
         if let Some(due) = due.filter(|due| *due < striver.timer) {
             striver.timer = due;
             self.heap.push(due.max(now), Event::Striver(life, worker));
@@ -164,7 +166,7 @@ impl World<'_> {
 
     /// A controller asks on its own behalf; what it asked before for the same is taken back.
     fn ask_own(&mut self, node: NodeId, worker: Worker, request: Request, patience: Duration) {
-        let now = self.now;
+        let now = self.clock(node);
         let process = self.process(node);
         process.own_serials += 1;
         process.asks += 1;
@@ -182,12 +184,13 @@ impl World<'_> {
 
     /// A worker begins a step, if the flag is still up that it began under.
     pub(super) fn step(&mut self, life: Life, worker: Worker, raised: u64) {
-        let (now, node) = (self.now, life.node);
+        let node = life.node;
+        let (now, shown) = (self.now, self.clock(node));
         if !self.process(node).lives(life) {
             return;
         }
         let Some(striver) = self.process(node).strivers.get(&worker) else { return };
-        let Some(fence) = striver.held(now).filter(|_| striver.raised == raised) else { return };
+        let Some(fence) = striver.held(shown).filter(|_| striver.raised == raised) else { return };
         self.note(node, worker, What::Began { fence });
         let written = Written { worker, by: node, fence };
         self.heap.push(now + THINKS, Event::Write(life, written));

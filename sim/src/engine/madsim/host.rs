@@ -13,8 +13,9 @@ use portcullis_core::{Address, Seed, Time};
 use super::network::{Listener, Net, Port};
 use super::pipe::Stream;
 use super::runtime::Runtime;
+use crate::clock::Watch;
 use crate::disk::Disk;
-use crate::engine::shell::{self, Book, Disks, locked};
+use crate::engine::shell::{self, Book, Disks, Play, locked};
 use crate::history::Who;
 use crate::stage::Place;
 
@@ -24,7 +25,7 @@ pub struct Host {
     who: Who,
     place: Place,
     seed: Seed,
-    started: Time,
+    watch: Watch,
     spawned: Arc<AtomicU64>,
     disks: Disks,
     book: Book,
@@ -33,9 +34,14 @@ pub struct Host {
 
 impl Host {
     /// A process that starts now, at a place of the network.
-    pub fn start(who: Who, place: Place, seed: Seed, disks: Disks, book: Book, net: Net) -> Host {
-        let (started, spawned) = (net.now(), Arc::default());
-        Host { who, place, seed, started, spawned, disks, book, net }
+    pub fn start(play: &Play, place: Place, seed: Seed, net: Net) -> Host {
+        let (who, disks) = match place {
+            Place::Controller(node) => (Who::Controller(node), play.disks(node).clone()),
+            Place::Agents => (Who::World, Disks::default()),
+        };
+        let watch = Watch::start(play.clocks.clone(), place, net.now());
+        let (spawned, book) = (Arc::default(), play.book.clone());
+        Host { who, place, seed, watch, spawned, disks, book, net }
     }
 
     /// Runs the process's first future with this host's randomness.
@@ -58,11 +64,14 @@ impl Env for Host {
     type Disk = Disk;
 
     fn now(&self) -> Time {
-        Time(0) + self.net.now().since(self.started)
+        self.watch.shows(self.net.now())
     }
 
-    fn sleep_until(&self, at: Time) -> impl Future<Output = ()> + Send {
-        self.net.sleep_until(self.started + at.since(Time(0)))
+    async fn sleep_until(&self, at: Time) {
+        // Its clock may have become slower meanwhile.
+        while self.now() < at {
+            self.net.sleep_until(self.watch.when(at)).await;
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

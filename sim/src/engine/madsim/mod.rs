@@ -22,7 +22,7 @@ use madsim::runtime::{Handle, Runtime};
 use portcullis_core::{NodeId, Seed, Time};
 
 use super::Ran;
-use super::shell::{Disks, Play, Supervisor, locked, name};
+use super::shell::{Play, Supervisor, locked, name};
 use crate::disk::Disk;
 use crate::history::{Event, History, Who};
 use crate::plan::Plan;
@@ -166,6 +166,7 @@ impl World {
             | Deed::FreeDisk(_)
             | Deed::BreakDisk { .. }
             | Deed::Failed(_)
+            | Deed::Drift { .. }
             | Deed::Settle
             | Deed::Join(_)
             | Deed::Left(_) => self.play.tell(deed),
@@ -197,9 +198,7 @@ impl World {
 async fn control(play: Arc<Play>, net: Net, node: NodeId) {
     let ordered = play.wanted(node).await;
     let seed = play.seed_of(node, net.now().since(Time(0)));
-    let disks = play.disks(node).clone();
-    let (place, book) = (Place::Controller(node), play.book.clone());
-    let host = Host::start(Who::Controller(node), place, seed, disks, book, net);
+    let host = Host::start(&play, Place::Controller(node), seed, net);
     if let Err(error) = host.scope(play.control(host.clone(), node, ordered)).await {
         tracing::error!(%error, "a host failed");
     }
@@ -207,8 +206,7 @@ async fn control(play: Arc<Play>, net: Net, node: NodeId) {
 
 /// The agents' host.
 async fn act(play: Arc<Play>, net: Net) {
-    let (seed, book) = (play.seed_of_agents(), play.book.clone());
-    let host = Host::start(Who::World, Place::Agents, seed, Disks::default(), book, net);
+    let host = Host::start(&play, Place::Agents, play.seed_of_agents(), net);
     if let Err(error) = host.scope(play.act(host.clone())).await {
         tracing::error!(%error, "a host failed");
     }

@@ -33,6 +33,7 @@ use rustls::ClientConfig;
 use tokio::sync::{Notify, mpsc};
 
 use super::configuration::{self, API_PORT};
+use crate::clock::Clocks;
 use crate::disk::Disk;
 use crate::history::{History, Who};
 use crate::members;
@@ -70,6 +71,8 @@ pub struct Play {
     joined: Mutex<BTreeSet<NodeId>>,
     /// What single workers work upon.
     resource: Arc<Mutex<Resource>>,
+    /// The clocks of all hosts.
+    pub clocks: Arc<Mutex<Clocks>>,
     /// Whose process is to end because its disk failed.
     failed: Mutex<Vec<NodeId>>,
     failing: Notify,
@@ -117,6 +120,7 @@ impl Play {
             disks: plan.controllers().map(|node| (node, disks())).collect(),
             orders: Mutex::default(),
             joined: Mutex::default(),
+            clocks: Arc::new(Mutex::new(Clocks::new(plan))),
             failed: Mutex::default(),
             failing: Notify::new(),
             resource: Arc::new(Mutex::new(Resource::new(plan))),
@@ -197,6 +201,9 @@ impl Play {
             Deed::Herd => self.cue(Cue::Herd),
             Deed::RestartAgents => self.cue(Cue::Restart),
             Deed::Claim(claims) => self.cue(Cue::Claim(claims)),
+            Deed::Drift { place, by, offset } => {
+                locked(&self.clocks).at(place).set(self.book.now(), by, offset);
+            }
             Deed::FillDisk(node) => self.each_disk(node, |disk, _| disk.fill(true)),
             Deed::FreeDisk(node) => self.each_disk(node, |disk, _| disk.fill(false)),
             Deed::BreakDisk { node, at } => {

@@ -14,9 +14,11 @@ use portcullis_core::{Address, Seed, Time};
 use tokio::time::Instant;
 use turmoil::net::{TcpListener, TcpStream};
 
+use crate::clock::Watch;
 use crate::disk::Disk;
-use crate::engine::shell::{self, Book, Disks, locked};
+use crate::engine::shell::{self, Book, Disks, Play, locked};
 use crate::history::Who;
+use crate::stage::Place;
 
 /// The port of a host's own that stands for its socket in the file system: turmoil has none, but
 /// nobody from outside reaches a loopback port either.
@@ -30,7 +32,10 @@ pub type Runtime = DeterministicRng<TokioRuntime>;
 pub struct Host {
     who: Who,
     seed: Seed,
+    /// When it started, by its runtime and by the run.
     started: Instant,
+    began: Time,
+    watch: Watch,
     spawned: Arc<AtomicU64>,
     disks: Disks,
     book: Book,
@@ -38,9 +43,15 @@ pub struct Host {
 
 impl Host {
     /// A process that starts now; must be called within its host.
-    pub fn start(who: Who, seed: Seed, disks: Disks, book: Book) -> Host {
-        let spawned = Arc::default();
-        Host { who, seed, started: Instant::now(), spawned, disks, book }
+    pub fn start(play: &Play, place: Place, seed: Seed) -> Host {
+        let (who, disks) = match place {
+            Place::Controller(node) => (Who::Controller(node), play.disks(node).clone()),
+            Place::Agents => (Who::World, Disks::default()),
+        };
+        let began = Time(0) + turmoil::sim_elapsed().unwrap_or_default();
+        let watch = Watch::start(play.clocks.clone(), place, began);
+        let (started, spawned, book) = (Instant::now(), Arc::default(), play.book.clone());
+        Host { who, seed, started, began, watch, spawned, disks, book }
     }
 
     /// Runs the process's first future with this host's randomness.
@@ -63,11 +74,15 @@ impl Env for Host {
     type Disk = Disk;
 
     fn now(&self) -> Time {
-        Time(0) + self.started.elapsed()
+        self.watch.shows(self.began + self.started.elapsed())
     }
 
-    fn sleep_until(&self, at: Time) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep_until(self.started + at.since(Time(0)))
+    async fn sleep_until(&self, at: Time) {
+        // Its clock may have become slower meanwhile.
+        while self.now() < at {
+            let wait = self.watch.when(at).since(self.began);
+            tokio::time::sleep_until(self.started + wait).await;
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

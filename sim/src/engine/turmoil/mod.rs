@@ -18,7 +18,7 @@ use portcullis_core::{NodeId, Seed, Time};
 use turmoil::Sim;
 
 use super::Ran;
-use super::shell::{Disks, Play, Supervisor, name};
+use super::shell::{Play, Supervisor, name};
 use crate::history::{Event, History, Who};
 use crate::plan::Plan;
 use crate::stage::{Deed, Place, Stage};
@@ -82,8 +82,7 @@ async fn perform(play: Arc<Play>, node: NodeId) -> turmoil::Result {
     let ordered = play.wanted(node).await;
     let life = turmoil::sim_elapsed().unwrap_or_default();
     let seed = play.seed_of(node, life);
-    let disks = play.disks(node).clone();
-    let host = Host::start(Who::Controller(node), seed, disks, play.book.clone());
+    let host = Host::start(&play, Place::Controller(node), seed);
     host.scope(play.control(host.clone(), node, ordered)).await?;
     Ok(())
 }
@@ -91,7 +90,7 @@ async fn perform(play: Arc<Play>, node: NodeId) -> turmoil::Result {
 /// The agents' host.
 async fn agents_perform(play: Arc<Play>) -> turmoil::Result {
     let seed = play.seed_of_agents();
-    let host = Host::start(Who::World, seed, Disks::default(), play.book.clone());
+    let host = Host::start(&play, Place::Agents, seed);
     host.scope(play.act(host.clone())).await?;
     Ok(())
 }
@@ -129,6 +128,7 @@ fn act(play: &Play, sim: &mut Sim<'_>, deed: Deed) {
         | Deed::FreeDisk(_)
         | Deed::BreakDisk { .. }
         | Deed::Failed(_)
+        | Deed::Drift { .. }
         | Deed::Settle
         | Deed::Join(_)
         | Deed::Left(_) => play.tell(deed),
