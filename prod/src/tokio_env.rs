@@ -238,6 +238,10 @@ impl Env for Tokio {
         let path = self.host.folder.join(file);
         let mut options = fs::OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
+        // After a sync that failed, the kernel goes on showing pages that it may never have written,
+        // and counts them as clean. What it forgets it reads from the disk again. No more than a plea:
+        // a file system may refuse it.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         FileBackend::new(file).map_err(|error| {
             io::Error::other(format!("{} is in use or damaged: {error}", path.display()))
         })
