@@ -27,6 +27,15 @@ pub enum Action {
     /// The process is told to stop, as by a service manager: it gives up its role and sends its
     /// agents elsewhere. It starts again at the end.
     Stop { node: Role },
+    /// Every controller, one after the other, is told to stop and starts again after `down`. The next
+    /// one's turn comes once the one before lets agents in; those that have had none when the faults
+    /// end get none.
+    Redeploy {
+        /// In which order; those that are named twice go twice.
+        nodes: Group,
+        #[serde(with = "duration")]
+        down: Duration,
+    },
     /// Direct: the process is stopped by its kernel (`SIGSTOP`, a stopped virtual machine), and goes
     /// on at the end: it does nothing, and nothing of its is closed.
     Pause { node: Role },
@@ -147,6 +156,7 @@ impl Action {
             | Action::Clock { .. }
             | Action::OomLimit { .. } => true,
             Action::Restart { .. }
+            | Action::Redeploy { .. }
             | Action::Join { .. }
             | Action::Remove { .. }
             | Action::ControllerPort { .. }
@@ -171,6 +181,7 @@ impl Action {
             Action::Crash { .. }
             | Action::Restart { .. }
             | Action::Stop { .. }
+            | Action::Redeploy { .. }
             | Action::Pause { .. }
             | Action::ControllerPort { .. }
             | Action::BindFile { .. }
@@ -231,6 +242,10 @@ impl Action {
                 }
                 from.0.iter().chain(&to.0).try_for_each(known)
             }
+            Action::Redeploy { nodes, .. } => match nodes.0.iter().find(|node| !runs(node)) {
+                Some(node) => Err(format!("`{node}` is no controller")),
+                None => nodes.0.iter().try_for_each(known),
+            },
             Action::Clock { drift, .. } if drift.unsigned_abs() > DRIFT_MAX => {
                 Err(format!("no clock drifts by more than {DRIFT_MAX} millionths"))
             }
@@ -271,6 +286,7 @@ impl Action {
             | Action::SlowLink { from, to, .. } => {
                 from.0.iter_mut().chain(&mut to.0).for_each(fill);
             }
+            Action::Redeploy { nodes, .. } => nodes.0.iter_mut().for_each(fill),
             Action::Clock { who, .. } => fill(who),
             Action::Herd | Action::RestartAgents | Action::OomLimit { .. } | Action::Claims(_) => {}
         }
@@ -284,6 +300,9 @@ impl fmt::Display for Action {
             Action::Crash { node } => write!(f, "crash {node}"),
             Action::Restart { node } => write!(f, "restart {node}"),
             Action::Stop { node } => write!(f, "stop {node}"),
+            Action::Redeploy { nodes, down } => {
+                write!(f, "redeploy {nodes} down {}", Second(*down))
+            }
             Action::Pause { node } => write!(f, "pause {node}"),
             Action::Join { node } => write!(f, "join {node}"),
             Action::Remove { node } => write!(f, "remove {node}"),
@@ -336,6 +355,11 @@ impl FromStr for Action {
         match verb {
             "crash" => Ok(Action::Crash { node: rest.parse()? }),
             "stop" => Ok(Action::Stop { node: rest.parse()? }),
+            "redeploy" => {
+                let (nodes, down) =
+                    rest.split_once(" down ").ok_or("`redeploy` needs `down TIME`")?;
+                Ok(Action::Redeploy { nodes: nodes.parse()?, down: seconds(down)? })
+            }
             "pause" => Ok(Action::Pause { node: rest.parse()? }),
             "join" => Ok(Action::Join { node: rest.parse()? }),
             "remove" => Ok(Action::Remove { node: rest.parse()? }),

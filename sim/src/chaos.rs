@@ -4,16 +4,21 @@
 //! seed has about half of the classes and never heard of the others, because what one fault brings
 //! about another often covers up (Groce et al., "Swarm Testing", 2012).
 
+mod class;
+
 use std::time::Duration;
 
 use portcullis_core::{NodeId, Rng, Seed, Time};
 use serde::Deserialize;
 
 use crate::action::{Action, Group, Role};
+use crate::addresses::{Addresses, Hosts, Written};
 use crate::clock::DRIFT_BORNE;
 use crate::disk::Touch;
 use crate::plan::Step;
 use crate::settings::{Engine, duration};
+pub use class::Class;
+use class::{CLASSES, Needs};
 
 /// What a scenario says of faults that a seed may draw.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,76 +34,6 @@ pub struct Chaos {
     pub classes: Option<Vec<Class>>,
 }
 
-/// A kind of fault. Each is drawn whole or not at all for a seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// A controller dies, and starts again later.
-    Crash,
-    /// A controller dies, and starts again at once.
-    Restart,
-    /// A controller is told to stop, and starts again later.
-    Stop,
-    /// Controllers are stopped and started one after another, as by an upgrade.
-    Redeploy,
-    /// A controller is cut off from the other controllers, but not from the agents.
-    Partition,
-    /// The same in one direction alone.
-    OneWay,
-    /// Two controllers are cut off from each other; everybody else reaches both.
-    Partial,
-    /// A controller is cut off again and again, for a short time each.
-    Flapping,
-    /// Controllers are cut off one by one, and come back in another order.
-    Swizzle,
-    /// A controller is cut off from the agents.
-    AgentsCut,
-    /// What two sides send waits, and arrives late.
-    Hold,
-    /// Links become slow.
-    SlowLink,
-    /// A disk becomes slow.
-    SlowDisk,
-    /// A disk has no room.
-    DiskFull,
-    /// A write, or a sync, of a disk fails.
-    IoError,
-    /// A clock runs fast or slow, by no more than is borne.
-    Clock,
-    /// A controller cannot reach itself.
-    LoseItself,
-    /// A process stands still, and goes on later.
-    Pause,
-    /// All agents drop their connections and return.
-    Herd,
-    /// All agents start again.
-    RestartAgents,
-}
-
-/// Every class, in the order in which a seed is asked about them.
-const CLASSES: [Class; 20] = [
-    Class::Crash,
-    Class::Restart,
-    Class::Stop,
-    Class::Redeploy,
-    Class::Partition,
-    Class::OneWay,
-    Class::Partial,
-    Class::Flapping,
-    Class::Swizzle,
-    Class::AgentsCut,
-    Class::Hold,
-    Class::SlowLink,
-    Class::SlowDisk,
-    Class::DiskFull,
-    Class::IoError,
-    Class::Clock,
-    Class::LoseItself,
-    Class::Pause,
-    Class::Herd,
-    Class::RestartAgents,
-];
-
 /// How often a flapping link goes away.
 const FLAPS: u32 = 4;
 /// Most by which a link or a disk becomes slower: half of raft's election timeout, and well above.
@@ -107,46 +42,53 @@ const SLOWER_MOST: Duration = Duration::from_secs(2);
 /// Longest that a host was up before its processes start: a month.
 const OFFSET_MOST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-impl Class {
-    /// Whether the engine knows it.
-    fn runs_on(self, engine: Engine) -> bool {
-        match self {
-            Class::SlowDisk => engine == Engine::Direct,
-            Class::LoseItself | Class::Pause => engine != Engine::Turmoil,
-            Class::Crash
-            | Class::Restart
-            | Class::Stop
-            | Class::Redeploy
-            | Class::Partition
-            | Class::OneWay
-            | Class::Partial
-            | Class::Flapping
-            | Class::Swizzle
-            | Class::AgentsCut
-            | Class::Hold
-            | Class::SlowLink
-            | Class::DiskFull
-            | Class::IoError
-            | Class::Clock
-            | Class::Herd
-            | Class::RestartAgents => true,
-        }
+/// What a run is, as far as it matters to what may go wrong in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    pub engine: Engine,
+    pub controllers: u64,
+    pub addresses: Option<&'a Addresses>,
+    /// How long faults may act.
+    pub acts: Duration,
+}
+
+impl Run<'_> {
+    /// Whether a class of faults means anything here.
+    fn knows(&self, class: Class) -> bool {
+        let there = match class.needs() {
+            Needs::Nothing => true,
+            Needs::Addresses => self.addresses.is_some(),
+            Needs::BindFiles => self.addresses.is_some_and(|addresses| addresses.bind_files),
+        };
+        there && class.runs_on(self.engine)
     }
 }
 
 impl Chaos {
+    /// Whether all classes that are named mean something on an engine; if not, why.
+    pub fn fits(&self, engine: Engine, addresses: Option<&Addresses>) -> Result<(), String> {
+        for class in self.classes.iter().flatten() {
+            let run = Run { engine, controllers: 0, addresses, acts: Duration::ZERO };
+            if !class.runs_on(engine) {
+                return Err(format!("`{engine}` has no faults of the class `{}`", class.name()));
+            }
+            if !run.knows(*class) {
+                let lacks = match class.needs() {
+                    Needs::BindFiles => "`bind-files = true` in a table `addresses`",
+                    Needs::Nothing | Needs::Addresses => "a table `addresses`",
+                };
+                return Err(format!("the class `{}` needs {lacks}", class.name()));
+            }
+        }
+        Ok(())
+    }
+
     /// The lines of one seed. `intensity` is percent of the faults that the scenario allows.
-    pub fn draw(
-        &self,
-        root: Seed,
-        engine: Engine,
-        controllers: u64,
-        acts: Duration,
-        intensity: u32,
-    ) -> Vec<Step> {
+    pub fn draw(&self, root: Seed, run: &Run<'_>, intensity: u32) -> Vec<Step> {
+        let Run { controllers, acts, .. } = *run;
         let allowed = |class: &Class| {
             let named = self.classes.as_ref().is_none_or(|classes| classes.contains(class));
-            named && class.runs_on(engine)
+            named && run.knows(*class)
         };
         let mut swarm = root.child("swarm", 0).rng();
         let known: Vec<Class> = CLASSES.into_iter().filter(allowed).collect();
@@ -191,7 +133,11 @@ impl Fault {
             Class::Crash => one(Action::Crash { node: self.node() }),
             Class::Restart => over(Action::Restart { node: self.node() }),
             Class::Stop => one(Action::Stop { node: self.node() }),
-            Class::Redeploy => self.redeploy(at),
+            Class::Redeploy => {
+                let nodes = self.shuffled().into_iter().map(Role::Controller).collect();
+                let down = self.within(self.longest);
+                over(Action::Redeploy { nodes: Group(nodes), down })
+            }
             Class::Partition => one(cut(self.node(), Role::Others, false)),
             Class::OneWay => match self.rng.below(2) {
                 0 => one(cut(self.node(), Role::Others, true)),
@@ -226,20 +172,20 @@ impl Fault {
             }
             Class::LoseItself => one(Action::LoseItself { node: self.node() }),
             Class::Pause => one(Action::Pause { node: self.node() }),
+            Class::ApiAddresses => {
+                let are = Hosts(vec![(self.host(), None)]);
+                over(Action::ApiAddresses { node: self.node(), are })
+            }
+            Class::BindFile => {
+                let says = match self.rng.below(4) {
+                    0 => Written::Garbled,
+                    _ => Written::Hosts(vec![self.host()]),
+                };
+                over(Action::BindFile { node: self.node(), says })
+            }
             Class::Herd => over(Action::Herd),
             Class::RestartAgents => over(Action::RestartAgents),
         }
-    }
-
-    /// Every controller once, in some order, each as soon as the one before it is back.
-    fn redeploy(&mut self, first: Duration) -> Vec<Step> {
-        let (each, nodes, acts) = (self.within(self.longest), self.shuffled(), self.acts);
-        let stop = |(index, node)| Step {
-            at: Time(0) + (first + each * index).min(acts),
-            action: Action::Stop { node: Role::Controller(node) },
-            lasts: Some(each),
-        };
-        (0..).zip(nodes).map(stop).collect()
     }
 
     fn flapping(&mut self, first: Duration) -> Vec<Step> {
@@ -283,6 +229,12 @@ impl Fault {
         }
     }
 
+    /// A host that nobody had before, short of one chance in millions.
+    fn host(&mut self) -> String {
+        let [high, middle, low] = [(); 3].map(|()| 1 + self.rng.below(254));
+        format!("10.{high}.{middle}.{low}")
+    }
+
     fn shuffled(&mut self) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> = (1..=self.controllers).map(NodeId).collect();
         self.rng.shuffle(&mut nodes);
@@ -314,7 +266,9 @@ mod tests {
 
     fn steps(seed: u64, engine: Engine, intensity: u32) -> Vec<Step> {
         let chaos = Chaos { faults: 8, longest: Duration::from_secs(10), classes: None };
-        chaos.draw(Seed(seed), engine, 3, ACTS, intensity)
+        let addresses = Addresses { bind_files: true, ..Addresses::default() };
+        let run = Run { engine, controllers: 3, addresses: Some(&addresses), acts: ACTS };
+        chaos.draw(Seed(seed), &run, intensity)
     }
 
     fn verbs(steps: &[Step]) -> BTreeSet<String> {
@@ -335,8 +289,8 @@ mod tests {
             }
             seen.extend(verbs(&steps));
         }
-        let all = "clock crash disk-full herd hold io-error lose-itself partition pause restart \
-                   restart-agents slow-disk slow-link stop";
+        let all = "api-addresses bind-file clock crash disk-full herd hold io-error lose-itself \
+                   partition pause redeploy restart restart-agents slow-disk slow-link stop";
         assert_eq!(seen.into_iter().collect::<Vec<_>>().join(" "), all);
     }
 
@@ -344,7 +298,7 @@ mod tests {
     fn a_seed_leaves_whole_classes_out() {
         let kinds: Vec<usize> =
             (0..200).map(|seed| verbs(&steps(seed, Engine::Direct, 1_000)).len()).collect();
-        assert!(kinds.iter().all(|kinds| *kinds < 14), "some seed has everything: {kinds:?}");
+        assert!(kinds.iter().all(|kinds| *kinds < 17), "some seed has everything: {kinds:?}");
         assert!(kinds.contains(&1), "no seed has one kind alone: {kinds:?}");
     }
 

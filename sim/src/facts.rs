@@ -16,7 +16,7 @@ use portcullis_core::{agent, singular};
 
 use crate::history::{Event, Who};
 use crate::singular::{Single, What, Worker};
-use crate::stage::{Deed, Place};
+use crate::stage::{Deed, Nodes, Place};
 
 /// Controllers whose links are slower than this, one way, count as cut off: there and back, with a
 /// sync between, takes about as long as a follower waits for a leader.
@@ -68,6 +68,8 @@ pub struct Facts {
     holder: Option<NodeId>,
     /// Links between controllers that are slower than the network.
     slow_links: BTreeMap<(NodeId, NodeId), Duration>,
+    /// Who lets agents in.
+    serving: Nodes,
     /// By how many millionths each clock was wrong at most.
     drifts: BTreeMap<Place, u32>,
     /// Whose process has ended with its disk and has not started again, each a fault in force.
@@ -112,6 +114,11 @@ impl Facts {
     /// Who runs the first of the workers that run on one controller alone, or ran it last.
     pub fn holder(&self) -> Option<NodeId> {
         self.holder
+    }
+
+    /// Who lets agents in.
+    pub fn serving(&self) -> Nodes {
+        self.serving
     }
 
     /// Whether this controller says that it leads.
@@ -344,16 +351,19 @@ impl Facts {
                     self.sessions.insert((node, *connection), (kind.counts_at(), None));
                     let counted = usize::from(kind == Kind::Other);
                     *self.connections.entry(node).or_default() += counted;
+                    self.serving.set(node, counted > 0 || self.serving.has(node));
                 }
             }
             Output::Stopped => self.died(at, node),
+            Output::Accept { door: Door::Api } => self.serving.set(node, true),
+            Output::Shut { door: Door::Api } => self.serving.set(node, false),
             Output::Open { .. }
-            | Output::Accept { .. }
+            | Output::Accept { door: Door::Controller }
             | Output::Hold { .. }
             | Output::Condition { .. }
             | Output::Bind { .. }
             | Output::Complain { .. }
-            | Output::Shut { .. }
+            | Output::Shut { door: Door::Controller }
             | Output::Hangup { .. }
             | Output::Send { .. }
             | Output::Recall { .. }
@@ -428,6 +438,7 @@ impl Facts {
 
     /// A process is gone, and with it all that it knew.
     fn died(&mut self, at: Time, node: NodeId) {
+        self.serving.set(node, false);
         self.leading.remove(&node);
         self.sessions.retain(|(owner, _), _| *owner != node);
         self.standing.retain(|(owner, _), _| *owner != node);

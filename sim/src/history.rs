@@ -336,7 +336,8 @@ impl History {
 
     /// Who has the parts of a plan that only the run can give.
     pub fn parts(&self) -> Parts {
-        Parts { leader: self.facts.leader(), holder: self.facts.holder() }
+        let (leader, holder) = (self.facts.leader(), self.facts.holder());
+        Parts { leader, holder, serving: self.facts.serving() }
     }
 
     /// Ends the run: asks the checks' other half, and gives up what was found.

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::action::{Action, Claims, Role};
 use crate::action::{Second, seconds};
 use crate::addresses::Addresses;
+use crate::chaos;
 use crate::members::Members;
 use crate::scenario::{Fault, Scenario, Unreadable, Work};
 use crate::settings::{
@@ -131,9 +132,11 @@ impl Plan {
             let mut rng = root.child("fault", index).rng();
             steps.push(draw_fault(fault.get_ref(), settings.controllers.count, &mut rng));
         }
-        if let Some(chaos) = &scenario.chaos {
-            let controllers = settings.controllers.count;
-            steps.extend(chaos.draw(root, engine, controllers, settings.acts, intensity));
+        if let Some(chaos) = scenario.chaos.as_ref().map(|chaos| chaos.get_ref()) {
+            let (controllers, acts) = (settings.controllers.count, settings.acts);
+            let addresses = settings.addresses.as_ref();
+            let run = chaos::Run { engine, controllers, addresses, acts };
+            steps.extend(chaos.draw(root, &run, intensity));
         }
         for workload in &scenario.workload {
             let Work::Claims(claims) = &workload.get_ref().work;
@@ -340,6 +343,32 @@ do = { slow-disk = { node = "leader", by = "750ms" } }
 at = "36s"
 do = "restart-agents"
 
+[[fault]]
+between = ["37s", "38s"]
+for = "2s"
+do = { disk-full = { node = "random" } }
+
+[[fault]]
+at = "37s"
+do = { io-error = { node = "leader", at = "sync" } }
+
+[[fault]]
+at = "37s"
+do = { io-error = { node = "all", at = "write" } }
+
+[[fault]]
+at = "38s"
+do = { clock = { who = "agents", drift = -5000 } }
+
+[[fault]]
+at = "38s"
+for = "9s"
+do = { clock = { who = "random", drift = 50000, offset = "30days 1ms" } }
+
+[[fault]]
+at = "39s"
+do = { redeploy = { nodes = "leader controller-1 all", down = "1500ms" } }
+
 [[workload]]
 at = "40s"
 do = { claims = { count = 10, concurrency = 2, patience = "1s", cancel-percent = 50 } }
@@ -392,6 +421,44 @@ settles = ["connected"]
         let agents = |engine| plan(engine).settings.agents.count;
         let agents = [Engine::Direct, Engine::Turmoil, Engine::Madsim].map(agents);
         assert_eq!(agents, [30, 6, 12]);
+    }
+
+    #[test]
+    fn what_cannot_fail_or_drift_is_refused() {
+        let text = Plan::draw("a/story", &story(), &Choice::new(Engine::Direct, 1)).to_string();
+        let refused = |line: &str| {
+            let error = Plan::parse("my.plan", &format!("{text}50.000s {line}\n"));
+            error.expect_err("it is refused").to_string()
+        };
+        let said = [
+            ("io-error leader read", "`read` cannot fail: a `write` or a `sync` can"),
+            ("io-error leader", "is not `io-error WHO write|sync`"),
+            ("disk-full agents", "`agents` is no controller"),
+            ("clock leader by 50001ppm", "no clock drifts by more than 50000 millionths"),
+            ("clock leader by a lot", "is not `clock WHO by NUMBERppm`"),
+            ("clock others by 1ppm", "`others` than whom?"),
+            ("redeploy all", "`redeploy` needs `down TIME`"),
+            ("redeploy agents down 1.000s", "`agents` is no controller"),
+        ];
+        for (line, says) in said {
+            assert!(refused(line).contains(says), "{line}: {}", refused(line));
+        }
+    }
+
+    #[test]
+    fn a_class_that_an_engine_has_not_is_refused() {
+        let refused = |classes: &str| {
+            let chaos = format!("[chaos]\nfaults = 1\nlongest = \"1s\"\nclasses = [{classes}]\n\n");
+            let text = STORY.replace("[members]", &format!("{chaos}[members]"));
+            Scenario::parse("story", &text).map(drop).map_err(|error| error.to_string())
+        };
+        let says = |classes: &str, says: &str| {
+            let error = refused(classes).expect_err("it is refused");
+            assert!(error.contains(says), "{error}");
+        };
+        says("\"crash\", \"pause\"", "`turmoil` has no faults of the class `pause`");
+        says("\"slow-disk\"", "`turmoil` has no faults of the class `slow-disk`");
+        assert_eq!(refused("\"disk-full\", \"io-error\", \"clock\", \"redeploy\""), Ok(()));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub struct Scenario {
     pub fault: Vec<Spanned<Fault>>,
     /// What goes wrong besides, as the seed has it.
     #[serde(default)]
-    pub chaos: Option<Chaos>,
+    pub chaos: Option<Spanned<Chaos>>,
     /// What is asked for beyond the agents' own claims.
     #[serde(default)]
     pub workload: Vec<Spanned<Workload>>,
@@ -162,6 +162,11 @@ impl Scenario {
                 let fits = front.get_ref().fits(self.controllers.count, *engine);
                 fits.map_err(|message| (front.span(), message.to_string()))?;
             }
+        }
+        if let Some(chaos) = &self.chaos {
+            let addresses = self.addresses.as_ref().map(Spanned::get_ref);
+            let fits = |engine: &Engine| chaos.get_ref().fits(*engine, addresses);
+            self.engines.iter().try_for_each(fits).map_err(|message| (chaos.span(), message))?;
         }
         if let Some(addresses) = &self.addresses {
             let refuse = |message: &str| Err((addresses.span(), message.to_owned()));

@@ -4,7 +4,7 @@
 //! ends), how overlapping faults add up, and that everything heals when the faults end. Engines do
 //! no more than what a [`Deed`] says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -40,6 +40,29 @@ pub struct Parts {
     pub leader: Option<NodeId>,
     /// Who runs the first of the workers that run on one controller alone, or ran it last.
     pub holder: Option<NodeId>,
+    /// Who lets agents in.
+    pub serving: Nodes,
+}
+
+/// Some of the controllers; those beyond the 128th are never among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nodes(u128);
+
+impl Nodes {
+    fn bit(node: NodeId) -> u128 {
+        u32::try_from(node.0).ok().and_then(|place| 1u128.checked_shl(place - 1)).unwrap_or(0)
+    }
+
+    /// Whether it is among them.
+    pub fn has(self, node: NodeId) -> bool {
+        self.0 & Nodes::bit(node) != 0
+    }
+
+    /// Counts it among them from now on, or no more.
+    pub fn set(&mut self, node: NodeId, among: bool) {
+        self.0 &= !Nodes::bit(node);
+        self.0 |= if among { Nodes::bit(node) } else { 0 };
+    }
 }
 
 /// One thing for an engine to do. Links have a direction: a partition both ways is two deeds.
@@ -212,6 +235,19 @@ enum State {
     Limit,
 }
 
+/// Where a redeployment stands.
+#[derive(Clone, Debug)]
+struct Turn {
+    /// Who was the last to have a turn, and is waited for.
+    before: Option<NodeId>,
+    /// Whose turn is still to come.
+    left: VecDeque<NodeId>,
+    down: Duration,
+}
+
+/// How often a redeployment looks whether the last controller is back.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(250);
+
 /// Where a plan stands.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -227,6 +263,9 @@ pub struct Stage {
     slowness: BTreeMap<usize, Duration>,
     limits: BTreeMap<usize, Bytes>,
     drifts: BTreeMap<usize, (i32, Duration)>,
+    /// Redeployments, by when they are looked at next and line.
+    turns: BTreeMap<(Time, usize), Turn>,
+    until: Time,
     settle: Option<Time>,
 }
 
@@ -251,6 +290,8 @@ impl Stage {
             slowness: BTreeMap::new(),
             limits: BTreeMap::new(),
             drifts: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            until: settle,
             settle: Some(settle),
         }
     }
@@ -259,7 +300,8 @@ impl Stage {
     pub fn next(&self) -> Option<Time> {
         let begins = self.begins.first_key_value().map(|((at, _), _)| *at);
         let ends = self.ends.first_key_value().map(|((at, _), _)| *at);
-        [begins, ends, self.settle].into_iter().flatten().min()
+        let turns = self.turns.first_key_value().map(|((at, _), _)| *at);
+        [begins, ends, turns, self.settle].into_iter().flatten().min()
     }
 
     /// Pushes what is due by `now`, in order. If nobody leads, the leader's part falls to the first
@@ -276,8 +318,11 @@ impl Stage {
                 states.into_iter().for_each(|state| self.leave(state, out));
             } else if let Some(key) = begin.filter(|(begin, _)| *begin == at) {
                 if let Some(action) = self.begins.remove(&key) {
-                    self.begin(key.1, &action, parts, out);
+                    self.begin(key, &action, parts, out);
                 }
+            } else if let Some(turn) = self.turns.first_entry().filter(|turn| turn.key().0 == at) {
+                let ((_, line), turn) = turn.remove_entry();
+                self.turn(at, line, turn, parts, out);
             } else {
                 self.settle = None;
                 out.push(Deed::Settle);
@@ -285,7 +330,29 @@ impl Stage {
         }
     }
 
-    fn begin(&mut self, line: usize, action: &Action, parts: Parts, out: &mut Vec<Deed>) {
+    /// Looks whether the next controller of a redeployment has its turn, and gives it that.
+    fn turn(&mut self, at: Time, line: usize, mut turn: Turn, parts: Parts, out: &mut Vec<Deed>) {
+        if at >= self.until {
+            return;
+        }
+        if turn.before.is_some_and(|before| !parts.serving.has(before)) {
+            self.turns.insert((at + LOOKED_AT_EVERY, line), turn);
+        } else if let Some(node) = turn.left.pop_front() {
+            let back = (at + turn.down).min(self.until);
+            self.ends.entry((back, line)).or_default().push(State::Stopped(node));
+            self.enter(State::Stopped(node), out);
+            turn.before = Some(node);
+            self.turns.insert((back + LOOKED_AT_EVERY, line), turn);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        (at, line): (Time, usize),
+        action: &Action,
+        parts: Parts,
+        out: &mut Vec<Deed>,
+    ) {
         let nodes = |role: &Role, state: fn(NodeId) -> State| -> Vec<State> {
             self.nodes(role, parts).map(state).collect()
         };
@@ -293,6 +360,12 @@ impl Stage {
             Action::Crash { node } => nodes(node, State::Down),
             Action::Stop { node } => nodes(node, State::Stopped),
             Action::Pause { node } => nodes(node, State::Paused),
+            Action::Redeploy { nodes, down } => {
+                let places = nodes.0.iter().flat_map(|role| self.nodes(role, parts));
+                let turn = Turn { before: None, left: places.collect(), down: *down };
+                self.turns.insert((at, line), turn);
+                return;
+            }
             Action::Join { node } => return out.extend(self.nodes(node, parts).map(Deed::Join)),
             Action::Remove { node } => {
                 return out.extend(self.nodes(node, parts).map(Deed::Remove));
@@ -508,7 +581,11 @@ mod tests {
         while let Some(at) = stage.next() {
             let leader = NodeId(if at < Time(5_000_000) { 2 } else { 3 });
             let mut out = Vec::new();
-            stage.due(at, Parts { leader: Some(leader), holder: Some(NodeId(1)) }, &mut out);
+            stage.due(
+                at,
+                Parts { leader: Some(leader), holder: Some(NodeId(1)), ..Parts::default() },
+                &mut out,
+            );
             told.extend(out.iter().map(|deed| format!("{} {deed}", at.0 / 1_000)));
         }
         told
@@ -581,5 +658,84 @@ mod tests {
         let faults = format!("[[fault]]\nat = \"2s\"\nfor = \"3s\"\ndo = {pause}");
         let told = ["2000 pause controller-1", "5000 resume controller-1", "10000 settle"];
         assert_eq!(deeds(&faults), told);
+    }
+
+    #[test]
+    fn the_disk_that_was_filled_is_the_one_that_has_room_again() {
+        let fault = |at, lasts| {
+            let full = "{ disk-full = { node = \"leader\" } }";
+            format!("[[fault]]\nat = \"{at}s\"\nfor = \"{lasts}s\"\ndo = {full}\n")
+        };
+        let once =
+            "[[fault]]\nat = \"4s\"\ndo = { io-error = { node = \"leader\", at = \"sync\" } }\n";
+        let told = [
+            "1000 fill the disk of controller-2",
+            "4000 break the next sync of controller-2",
+            "7000 free the disk of controller-2",
+            "10000 settle",
+        ];
+        assert_eq!(deeds(&(fault(1, 3) + &fault(2, 5) + once)), told);
+    }
+
+    #[test]
+    fn the_line_that_bends_a_clock_most_decides() {
+        let fault = |at, lasts, drift, more: &str| {
+            let clock = format!("{{ clock = {{ who = \"agents\", drift = {drift}{more} }} }}");
+            format!("[[fault]]\nat = \"{at}s\"\nfor = \"{lasts}s\"\ndo = {clock}\n")
+        };
+        let told = [
+            "1000 clock of agents by 100ppm",
+            "2000 clock of agents by -300ppm from 60.000s",
+            "4000 clock of agents by 100ppm",
+            "6000 clock of agents by 0ppm",
+            "10000 settle",
+        ];
+        let faults = fault(1, 5, 100, "") + &fault(2, 2, -300, ", offset = \"1m\"");
+        assert_eq!(deeds(&faults), told);
+    }
+
+    #[test]
+    fn a_redeployment_waits_until_the_one_before_is_back() {
+        let redeploy = "{ redeploy = { nodes = \"controller-3 controller-1\", down = \"1s\" } }";
+        let faults = format!("[[fault]]\nat = \"1s\"\ndo = {redeploy}");
+        let told = |back: Time| {
+            let mut stage = Stage::new(&plan(&faults));
+            let mut told = Vec::new();
+            while let Some(at) = stage.next() {
+                let mut parts = Parts::default();
+                (1..=3).for_each(|node| parts.serving.set(NodeId(node), true));
+                parts.serving.set(NodeId(3), at < Time(1_000_000) || at >= back);
+                let mut out = Vec::new();
+                stage.due(at, parts, &mut out);
+                told.extend(out.iter().map(|deed| format!("{} {deed}", at.0 / 1_000)));
+            }
+            told
+        };
+        let expected = [
+            "1000 stop controller-3",
+            "2000 restart controller-3",
+            "4000 stop controller-1",
+            "5000 restart controller-1",
+            "10000 settle",
+        ];
+        assert_eq!(told(Time(4_000_000)), expected);
+        // One that does not come back keeps the others from having their turns.
+        assert_eq!(
+            told(Time(u64::MAX)),
+            ["1000 stop controller-3", "2000 restart controller-3", "10000 settle"]
+        );
+    }
+
+    #[test]
+    fn a_set_of_controllers_has_those_that_were_put_in() {
+        let mut nodes = Nodes::default();
+        for node in [1, 7, 128].map(NodeId) {
+            nodes.set(node, true);
+            assert!(nodes.has(node) && !nodes.has(NodeId(2)), "{node}");
+            nodes.set(node, false);
+            assert_eq!(nodes, Nodes::default());
+        }
+        nodes.set(NodeId(129), true);
+        assert!(!nodes.has(NodeId(129)));
     }
 }
