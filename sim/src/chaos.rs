@@ -9,6 +9,7 @@ mod class;
 use std::time::Duration;
 
 use portcullis_core::{NodeId, Rng, Seed, Time};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::action::{Action, Group, Role};
@@ -16,18 +17,18 @@ use crate::addresses::{Addresses, Hosts, Written};
 use crate::clock::DRIFT_BORNE;
 use crate::disk::Touch;
 use crate::plan::Step;
-use crate::settings::{Engine, duration};
+use crate::settings::{Engine, Span};
 pub use class::Class;
 use class::{CLASSES, Needs};
 
 /// What a scenario says of faults that a seed may draw.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Chaos {
     /// Most faults in one run; `--intensity` is percent of this.
     pub faults: u32,
     /// Longest that one lasts.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub longest: Duration,
     /// What may go wrong; absent, everything that the engine knows.
     #[serde(default)]

@@ -16,13 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use portcullis_core::Rng;
 use redb::StorageBackend;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Bytes that a disk writes whole or not at all.
 pub const SECTOR: usize = 512;
 
 /// What can fail at a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Touch {
     /// A write, which leaves everything as it was.

@@ -1,11 +1,12 @@
 //! The classes of faults, and what each needs.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::settings::Engine;
 
 /// A kind of fault. Each is drawn whole or not at all for a seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// A controller dies, and starts again later.
