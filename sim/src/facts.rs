@@ -15,6 +15,7 @@ use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, Time};
 use portcullis_core::{agent, singular};
 
 use crate::history::{Event, Who};
+use crate::late::Late;
 use crate::singular::{Single, What, Worker};
 use crate::stage::{Deed, Place};
 
@@ -71,6 +72,7 @@ pub struct Facts {
     /// Faults in force, and when that changed last.
     faults: usize,
     changed: Time,
+    late: Late,
 }
 
 impl Facts {
@@ -160,6 +162,11 @@ impl Facts {
     /// When the global clock was right last: the proposal of the entry that moved it last.
     pub fn clock(&self) -> Time {
         self.clock
+    }
+
+    /// How late what was asked may be proposed.
+    pub fn late(&self) -> &Late {
+        &self.late
     }
 
     /// By how much the slowest disk is slower than usual.
@@ -343,6 +350,7 @@ impl Facts {
     }
 
     fn did(&mut self, at: Time, deed: &Deed) {
+        self.late.note(at, deed);
         match deed {
             Deed::Crash(node) => {
                 self.faults += 1;
