@@ -72,6 +72,8 @@ pub struct Facts {
     /// Faults in force, and when that changed last.
     faults: usize,
     changed: Time,
+    /// Until when a link or a disk may be busy with what it was given while it was slower.
+    under_way: Time,
     late: Late,
 }
 
@@ -154,9 +156,14 @@ impl Facts {
         self.connections.get(&node).copied().unwrap_or_default()
     }
 
-    /// Since when nothing is wrong and one controller leads; none if that is not so.
+    /// Since when nothing is wrong and one controller leads, which may yet be to come; none if that
+    /// is not so.
+    ///
+    /// A link that is slow no more still carries what was sent on it last, and whatever follows on
+    /// the same connection waits behind that.
     pub fn calm_since(&self) -> Option<Time> {
-        (self.faults == 0 && self.leading.len() == 1).then_some(self.changed)
+        let calm = self.changed.max(self.under_way);
+        (self.faults == 0 && self.leading.len() == 1).then_some(calm)
     }
 
     /// When the global clock was right last: the proposal of the entry that moved it last.
@@ -362,16 +369,27 @@ impl Facts {
             | Deed::Pause(_)
             | Deed::LoseItself(_) => self.faults += 1,
             Deed::Left(node) => self.died(at, *node),
-            Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
+            Deed::Restart(node) => {
+                self.faults -= 1;
+                // Who was told to stop, and had not ended by then, has ended with this.
+                self.died(at, *node);
+            }
+            Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::FindItself(_) | Deed::Resume(_) => self.faults -= 1,
             Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             Deed::SlowDisk { node, by } => {
-                self.slow_disks.insert(*node, *by);
+                let before = self.slow_disks.insert(*node, *by).unwrap_or_default();
+                if *by < before {
+                    self.under_way = self.under_way.max(at + before);
+                }
             }
             Deed::Slow { from: Place::Controller(from), to: Place::Controller(to), by } => {
                 let before = self.slow_links.insert((*from, *to), *by).unwrap_or_default();
                 self.faults += usize::from(*by >= TOO_FAR);
                 self.faults -= usize::from(before >= TOO_FAR);
+                if *by < before {
+                    self.under_way = self.under_way.max(at + before);
+                }
             }
             Deed::Slow { .. }
             | Deed::Join(_)
