@@ -19,7 +19,7 @@ use portcullis::peer::{
     self, Admission, Failure, Handler, Hello, Link, Links, Network, Received, Reply, Request,
 };
 use portcullis::raft::{
-    self, Config, Identity, Leases, NotWritten, Observed, Proposed, Raft, Role, Roles, Store,
+    self, Config, Identity, Leases, Line, NotWritten, Observed, Proposed, Raft, Role, Roles, Store,
     Table, Writer,
 };
 use portcullis_core::lease::{Command, Entry, Key, Operation};
@@ -176,7 +176,9 @@ impl Cluster {
         for batch in batches {
             loop {
                 let leader = self.leader().await;
-                match raft::propose(&self.nodes[&leader].raft, entry(batch)).await {
+                let turn = Line::default().turn();
+                let patience = std::future::pending();
+                match raft::propose(&self.nodes[&leader].raft, turn, entry(batch), patience).await {
                     Proposed::Committed { applied, .. } => {
                         assert_eq!(applied.outcomes.len(), 10);
                         assert!(applied.outcomes.iter().all(Result::is_ok));
@@ -290,6 +292,29 @@ async fn asks_are_answered_and_nobody_waits_for_a_dead_peer() {
     let failed = link.call(&Request::ReadIndex, patience).await.unwrap_err();
     assert_eq!(failed, Failure::Unreachable);
     assert!(cluster.world.now().since(before) < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn the_log_has_the_order_in_which_turns_were_taken() {
+    let cluster = Cluster::start(quick()).await;
+    let raft = cluster.nodes[&cluster.leader().await].raft.clone();
+    let mut line = Line::default();
+    let proposals = (0..20).map(|batch| {
+        // One that is dropped is out of the way of those behind it.
+        drop(line.turn());
+        let (turn, raft) = (line.turn(), &raft);
+        async move { (batch, raft::propose(raft, turn, entry(batch), std::future::pending()).await) }
+    });
+    let proposals: Vec<_> = proposals.collect();
+    // Whoever proposed last is asked first.
+    let proposed = futures_util::future::join_all(proposals.into_iter().rev()).await;
+    let index = |(batch, proposed)| match proposed {
+        Proposed::Committed { index, .. } => (index, batch),
+        Proposed::NotProposed { .. } | Proposed::Unknown => panic!("{batch} is {proposed:?}"),
+    };
+    let mut log: Vec<(u64, u64)> = proposed.into_iter().map(index).collect();
+    log.sort_unstable();
+    assert!(log.is_sorted_by_key(|(_, batch)| *batch), "{log:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, Time};
 use portcullis_core::{agent, singular};
 
 use crate::history::{Event, Who};
+use crate::late::Late;
 use crate::singular::{Single, What, Worker};
 use crate::stage::{Deed, Nodes, Place};
 
@@ -77,6 +78,9 @@ pub struct Facts {
     /// Faults in force, and when that changed last.
     faults: usize,
     changed: Time,
+    /// Until when a link or a disk may be busy with what it was given while it was slower.
+    under_way: Time,
+    late: Late,
 }
 
 impl Facts {
@@ -163,14 +167,24 @@ impl Facts {
         self.connections.get(&node).copied().unwrap_or_default()
     }
 
-    /// Since when nothing is wrong and one controller leads; none if that is not so.
+    /// Since when nothing is wrong and one controller leads, which may yet be to come; none if that
+    /// is not so.
+    ///
+    /// A link that is slow no more still carries what was sent on it last, and whatever follows on
+    /// the same connection waits behind that.
     pub fn calm_since(&self) -> Option<Time> {
-        (self.faults == 0 && self.leading.len() == 1).then_some(self.changed)
+        let calm = self.changed.max(self.under_way);
+        (self.faults == 0 && self.leading.len() == 1).then_some(calm)
     }
 
     /// When the global clock was right last: the proposal of the entry that moved it last.
     pub fn clock(&self) -> Time {
         self.clock
+    }
+
+    /// How late what was asked may be proposed.
+    pub fn late(&self) -> &Late {
+        &self.late
     }
 
     /// By how much the slowest disk is slower than usual.
@@ -376,6 +390,7 @@ impl Facts {
     }
 
     fn did(&mut self, at: Time, deed: &Deed) {
+        self.late.note(at, deed);
         match deed {
             Deed::Crash(node) => {
                 self.faults += 1;
@@ -392,20 +407,31 @@ impl Facts {
                 self.faults += usize::from(self.failed.insert(*node));
                 self.died(at, *node);
             }
-            Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
+            Deed::Restart(node) => {
+                self.faults -= 1;
+                // Who was told to stop, and had not ended by then, has ended with this.
+                self.died(at, *node);
+            }
             Deed::Drift { place, by, .. } => {
                 let most = self.drifts.entry(*place).or_default();
                 *most = by.unsigned_abs().max(*most);
             }
+            Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::FindItself(_) | Deed::Resume(_) | Deed::FreeDisk(_) => self.faults -= 1,
             Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
             Deed::SlowDisk { node, by } => {
-                self.slow_disks.insert(*node, *by);
+                let before = self.slow_disks.insert(*node, *by).unwrap_or_default();
+                if *by < before {
+                    self.under_way = self.under_way.max(at + before);
+                }
             }
             Deed::Slow { from: Place::Controller(from), to: Place::Controller(to), by } => {
                 let before = self.slow_links.insert((*from, *to), *by).unwrap_or_default();
                 self.faults += usize::from(*by >= TOO_FAR);
                 self.faults -= usize::from(before >= TOO_FAR);
+                if *by < before {
+                    self.under_way = self.under_way.max(at + before);
+                }
             }
             Deed::Slow { .. }
             | Deed::BreakDisk { .. }

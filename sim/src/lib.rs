@@ -25,6 +25,7 @@ mod engine;
 mod facts;
 mod gate;
 mod history;
+mod late;
 mod logs;
 mod members;
 mod outcome;

@@ -13,6 +13,9 @@ use crate::engine::configuration::MODEL;
 use crate::plan::Plan;
 use crate::settings::{Engine, Span};
 
+/// From a worker's look at its flag to what it writes under it.
+pub const THINKS: Duration = Duration::from_millis(10);
+
 /// Every controller strives to run each of so many workers. Without this table there are none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]

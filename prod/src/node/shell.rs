@@ -22,7 +22,7 @@ use crate::drive::Shell;
 use crate::env::Env;
 use crate::metrics::{Limit, Metrics, labels};
 use crate::peer::Failure;
-use crate::raft::{Proposed, propose};
+use crate::raft::{Line, Proposed, propose};
 use crate::rpc::Farewell;
 
 /// What arrives at a controller.
@@ -103,6 +103,8 @@ pub struct Surroundings<E: Env> {
     /// Who has proved who it is, and waits to be let in.
     logins: BTreeMap<ConnectionId, (Party, oneshot::Sender<Greeting>)>,
     asks: BTreeMap<AskId, Pending>,
+    /// The order in which the machine proposed.
+    proposals: Line,
     ports: watch::Sender<Ports>,
     /// Whether a condition has changed that nobody was told of.
     unsaid: bool,
@@ -121,6 +123,7 @@ impl<E: Env> Surroundings<E> {
             guests: BTreeMap::new(),
             logins: BTreeMap::new(),
             asks: BTreeMap::new(),
+            proposals: Line::default(),
             ports,
             unsaid: true,
         }
@@ -219,19 +222,15 @@ impl<E: Env> Surroundings<E> {
         }
     }
 
-    fn propose(&self, batch: BatchId, entry: Entry) {
+    fn propose(&mut self, batch: BatchId, entry: Entry) {
         self.metrics().proposed(&entry);
-        let serve = self.serve.clone();
+        let (serve, turn) = (self.serve.clone(), self.proposals.turn());
+        let since = serve.env.now();
         self.serve.env.spawn(async move {
             // A leader that is cut off learns nothing until it is reached again; by this time
             // nobody waits for the batch any more.
-            let until = serve.env.now() + serve.limits.queue.patience_max;
-            let since = serve.env.now();
-            let proposed = tokio::select! {
-                biased;
-                proposed = propose(&serve.raft, entry) => proposed,
-                () = serve.env.sleep_until(until) => Proposed::Unknown,
-            };
+            let patience = serve.env.sleep_until(since + serve.limits.queue.patience_max);
+            let proposed = propose(&serve.raft, turn, entry, patience).await;
             let (input, result) = match proposed {
                 Proposed::Committed { index, applied } => {
                     (Input::Committed { batch, index, outcomes: applied.outcomes }, "committed")

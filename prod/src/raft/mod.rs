@@ -29,7 +29,8 @@ use portcullis_core::{Address, NodeId, log};
 
 pub use copy::{Copied, Restored};
 pub use propose::{
-    NotLeader, NotWritten, Proposed, await_applied, propose, propose_members, read_index,
+    Line, NotLeader, NotWritten, Proposed, Turn, await_applied, propose, propose_members,
+    read_index,
 };
 pub use role::{Role, Roles};
 pub use store::{Error, Identity, Size, Store, Writer};

@@ -13,14 +13,67 @@
 //!
 //! And if the leader is cut off, no answer comes at all until the partition heals: whoever proposes
 //! keeps a deadline of its own, after which the outcome is unknown.
+//!
+//! Entries for the leases carry the time at which they were proposed, so they must reach the log in
+//! that order. Whoever waits for an outcome is a task, and tasks run in any order: each takes its
+//! [`Turn`] from the [`Line`] when its entry is proposed, and hands it over in that turn.
+
+use std::pin::pin;
 
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::impls::OneshotResponder;
 use openraft::storage::RaftStateMachine;
 use openraft::{AsyncRuntime, ReadPolicy};
 use portcullis_core::{NodeId, lease, log, members};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::{Raft, Types};
+
+/// The order in which entries are handed to openraft.
+#[derive(Debug, Default)]
+pub struct Line {
+    last: Option<oneshot::Receiver<Over>>,
+}
+
+impl Line {
+    /// The turn behind all that were taken so far.
+    pub fn turn(&mut self) -> Turn {
+        let (over, next) = oneshot::channel();
+        Turn { before: self.last.replace(next), over: Some(over) }
+    }
+}
+
+/// One place in the [`Line`]; it is over when this is dropped, whether it had come or not.
+#[derive(Debug)]
+pub struct Turn {
+    /// Whose turn must be over first.
+    before: Option<oneshot::Receiver<Over>>,
+    over: Option<oneshot::Sender<Over>>,
+}
+
+/// A turn is over. Where it had not come yet, whoever is next waits for those before it.
+#[derive(Debug)]
+struct Over(Option<oneshot::Receiver<Over>>);
+
+impl Turn {
+    /// Waits until every turn before is over.
+    async fn come(&mut self) {
+        while let Some(before) = &mut self.before {
+            // None is dropped without a word.
+            self.before = before.await.ok().and_then(|Over(before)| before);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(over) = self.over.take() {
+            // Nobody may have taken a turn since.
+            let _ = over.send(Over(self.before.take()));
+        }
+    }
+}
 
 /// What became of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,23 +94,56 @@ pub struct NotLeader {
     pub leader: Option<NodeId>,
 }
 
-/// Puts an entry into the log and waits until it is applied here.
+/// Puts an entry into the log in its turn, and waits until it is applied here.
 ///
-/// Not bounded in time (see the module); dropping the future does not take the entry back.
-pub async fn propose<R, S>(raft: &openraft::Raft<Types<R>, S>, entry: lease::Entry) -> Proposed
+/// Waits no longer than `patience`, which must end no sooner than that of any turn before: so no
+/// turn before outlasts it. Dropping the future does not take the entry back.
+pub async fn propose<R, S>(
+    raft: &openraft::Raft<Types<R>, S>,
+    mut turn: Turn,
+    entry: lease::Entry,
+    patience: impl Future<Output = ()>,
+) -> Proposed
 where
     R: AsyncRuntime,
     S: RaftStateMachine<Types<R>>,
 {
-    match write(raft, entry.into()).await {
-        Ok((index, log::Applied::Leases(applied))) => Proposed::Committed { index, applied },
-        Ok((_, log::Applied::Members(_))) => {
-            unreachable!("an entry for the leases does nothing else")
+    let mut patience = pin!(patience);
+    turn.come().await;
+    let (responder, written) = OneshotResponder::new_pair();
+    tokio::select! {
+        biased;
+        handed_over = raft.write(entry.into()).responder(responder).into_future() => {
+            if handed_over.is_err() {
+                return Proposed::Unknown;
+            }
         }
-        Err(NotWritten::Definite { leader }) => Proposed::NotProposed { leader },
-        Err(NotWritten::Unknown) => Proposed::Unknown,
-        // Entries for the leases have the oldest version there is.
-        Err(NotWritten::TooNew { .. }) => Proposed::NotProposed { leader: None },
+        // What openraft has no room for was not handed over.
+        () = &mut patience => return Proposed::NotProposed { leader: None },
+    }
+    drop(turn);
+    let written = tokio::select! {
+        biased;
+        written = written => written,
+        () = patience => return Proposed::Unknown,
+    };
+    match written {
+        Ok(Ok(written)) => match written.data {
+            log::Applied::Leases(applied) => {
+                Proposed::Committed { index: written.log_id.index, applied }
+            }
+            log::Applied::Members(_) => {
+                unreachable!("an entry for the leases does nothing else")
+            }
+        },
+        Ok(Err(error)) => match not_written(&RaftError::APIError(error)) {
+            NotWritten::Definite { leader } => Proposed::NotProposed { leader },
+            NotWritten::Unknown => Proposed::Unknown,
+            // Entries for the leases have the oldest version there is.
+            NotWritten::TooNew { .. } => Proposed::NotProposed { leader: None },
+        },
+        // openraft has stopped with the entry in its hands.
+        Err(_) => Proposed::Unknown,
     }
 }
 
@@ -80,9 +166,12 @@ where
     if version > writes {
         return Err(NotWritten::TooNew { version, writes });
     }
-    match write(raft, entry).await? {
-        (_, log::Applied::Members(outcome)) => Ok(outcome),
-        (_, log::Applied::Leases(_)) => unreachable!("a command for the members does nothing else"),
+    match raft.client_write(entry).await {
+        Ok(written) => match written.data {
+            log::Applied::Members(outcome) => Ok(outcome),
+            log::Applied::Leases(_) => unreachable!("a command for the members does nothing else"),
+        },
+        Err(error) => Err(not_written(&error)),
     }
 }
 
@@ -101,20 +190,6 @@ pub enum NotWritten {
          upgrade those"
     )]
     TooNew { version: u16, writes: u16 },
-}
-
-async fn write<R, S>(
-    raft: &openraft::Raft<Types<R>, S>,
-    entry: log::Entry,
-) -> Result<(u64, log::Applied), NotWritten>
-where
-    R: AsyncRuntime,
-    S: RaftStateMachine<Types<R>>,
-{
-    match raft.client_write(entry).await {
-        Ok(written) => Ok((written.log_id.index, written.data)),
-        Err(error) => Err(not_written(&error)),
-    }
 }
 
 /// What an error of openraft's means; see the module.

@@ -66,8 +66,9 @@ impl Runner {
     /// told to end means that there is nothing to do until the flag is raised anew.
     ///
     /// Work that has not ended by when its lease may be over is dropped, and that is logged as an
-    /// error. Nothing can end work that never awaits: the runner does not start it a second time,
-    /// and does not give the lease up, but others may be granted it.
+    /// error; as a warning where the process stood still for so long that nobody could tell it to
+    /// end in time. Nothing can end work that never awaits: the runner does not start it a second
+    /// time, and does not give the lease up, but others may be granted it.
     pub fn start<E, F, W>(env: &E, responsible: Responsible, config: Config, work: F) -> Runner
     where
         E: Env,
@@ -175,17 +176,19 @@ where
             until = self.lowered(flag) => until,
             result = &mut told => return Ended::Done(gone(result)),
         };
+        let (name, fence) = (&*self.config.name, flag.fence);
+        let stood_still = self.env.now() >= until;
         stop.cancel();
         tokio::select! {
             biased;
             _ = &mut told => return Ended::Stopped,
             () = self.env.sleep_until(until) => {}
         }
-        error!(
-            name = &*self.config.name,
-            fence = flag.fence,
-            "aborted: did not end before its lease may be over"
-        );
+        if stood_still {
+            warn!(name, fence, "aborted: the process stood still until its lease may be over");
+        } else {
+            error!(name, fence, "aborted: did not end before its lease may be over");
+        }
         abort.cancel();
         // Its end of the channel goes with it; until then there must be no second one.
         let _ = told.await;

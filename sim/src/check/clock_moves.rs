@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use portcullis::peer;
 use portcullis_core::controller::{Input, Output};
 use portcullis_core::{GlobalTime, NodeId, Time};
 
@@ -11,14 +12,12 @@ use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
+use crate::settings::Engine;
 
 /// Furthest that the clock may lag behind the leader's while one controller leads and nothing is
 /// wrong: one of its intervals to the next proposal, and as much for that to be committed and
 /// applied.
 pub const LAG_MAX: Duration = Duration::from_secs(2);
-/// After how long what was lost while something was wrong is sent again: a leader waits as long for a
-/// peer's answer.
-const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often it may lag by a slow disk's time beyond that: for the sync that is under way when an
 /// entry arrives, and for the one that makes it durable. A majority's disks sync side by side.
 pub const SLOW_SYNCS: u32 = 2;
@@ -28,14 +27,23 @@ const SLOW_WAYS: u32 = 4;
 
 /// See the module.
 struct ClockMoves {
+    /// For how long after a partition nobody notices that a connection did not survive it. What was
+    /// lost on one that did is part of [`LAG_MAX`]: a leader waits `append_within` for an answer.
+    unnoticed: Duration,
     index: u64,
     global: GlobalTime,
     /// The first proposal of each controller's present term, by both clocks.
     terms: BTreeMap<NodeId, Option<(Time, GlobalTime)>>,
 }
 
-pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
-    Some(Box::new(ClockMoves { index: 0, global: GlobalTime(0), terms: BTreeMap::new() }))
+pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
+    let unnoticed = match plan.settings.engine {
+        // There alone it is noticed by the silence.
+        Engine::Turmoil => peer::Config::new(NodeId(1), "").silence_max,
+        Engine::Direct | Engine::Madsim => Duration::ZERO,
+    };
+    let (global, terms) = (GlobalTime(0), BTreeMap::new());
+    Some(Box::new(ClockMoves { unnoticed, index: 0, global, terms }))
 }
 
 impl Check for ClockMoves {
@@ -127,7 +135,7 @@ impl ClockMoves {
     fn stands(&self, at: Time, facts: &Facts) -> Result<(), String> {
         let lag = facts.stretched(LAG_MAX);
         let slow = SLOW_SYNCS * facts.slow_disk() + SLOW_WAYS * facts.slow_link();
-        let calm = facts.calm_since().map(|since| since + SENT_AGAIN_AFTER);
+        let calm = facts.calm_since().map(|since| since + self.unnoticed);
         match calm {
             Some(calm) if at > calm.max(facts.clock()) + lag + slow => Err(format!(
                 "the clock stands at {}, which was right at {}",
@@ -201,6 +209,22 @@ mod tests {
         assert!(moves(&mut story, 2_999, 2, 2_000).is_ok());
         assert!(propose(&mut story, 4_000).is_ok());
         assert!(propose(&mut story, 4_001).is_err());
+    }
+
+    #[test]
+    fn a_link_that_was_slow_still_carries_what_was_sent_on_it() {
+        let late = |at| {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            let [from, to] = [1, 2].map(|node| Place::Controller(portcullis_core::NodeId(node)));
+            for (at, by) in [(0, 1_500), (4_000, 0)] {
+                let slow = Deed::Slow { from, to, by: Duration::from_millis(by) };
+                assert!(story.event(at, Who::World, Event::Did(&slow)).is_ok());
+            }
+            moves(&mut story, at, 1, 1_000)
+        };
+        assert!(late(7_500).is_ok());
+        assert!(late(7_501).is_err());
     }
 
     #[test]

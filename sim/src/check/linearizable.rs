@@ -4,9 +4,9 @@
 //! say what that table says; each answer must name the entry that holds its operation, with that
 //! outcome; and an ask that began after an answer was given must land behind it. What was told to
 //! have had no effect, or was never asked, must not be in the log. A claim or an extension may be
-//! there more than once, until its deadline: controllers repeat those when an answer is lost. Beside
-//! it stands a
-//! [`BlackBox`] for a sample of the leases, which does not believe in logs.
+//! there more than once, if it was proposed before its deadline: controllers repeat those when an
+//! answer is lost, and what is proposed may take effect however late the log commits it. Beside it
+//! stands a [`BlackBox`] for a sample of the leases, which does not believe in logs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
 use crate::facts::{Ask, Facts};
 use crate::history::{Event, Hash, Who};
+use crate::late::Deadline;
 use crate::plan::Plan;
 
 /// How many leases have a black box: the first ones that anybody asks for.
@@ -42,8 +43,8 @@ struct Linearizable {
     /// What comes to nothing is left out.
     owed: BTreeMap<Key, Vec<(Operation, i64)>>,
     patience_max: Duration,
-    /// Claims and extensions by the serial of their ask, until which time they may be repeated.
-    repeatable: BTreeMap<u64, (Time, Operation)>,
+    /// Claims and extensions by the serial of their ask, until when they may be proposed again.
+    repeatable: BTreeMap<u64, (Deadline, Operation)>,
     boxes: BTreeMap<Key, BlackBox>,
     /// Whether claims are denied by what a controller's own copy of the table says, as the old way
     /// does: such a denial names no entry, but is a denial all the same.
@@ -84,13 +85,14 @@ impl Check for Linearizable {
     ) -> Result<(), String> {
         match (who, event) {
             (_, Event::Applied { index, entry, applied }) => {
-                self.applied(at, *index, entry, applied)
+                self.applied(facts, *index, entry, applied)
             }
             (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 match (facts.ask(node, *ask), request) {
                     (Some(ask), Request::Apply(operation)) if ask.edge => {
                         let until = at + *patience.min(&self.patience_max) + LATE_MAX;
-                        self.asked(at, ask.serial, operation, until);
+                        self.forget(facts);
+                        self.asked(at, ask.serial, operation, facts.late().deadline(until));
                     }
                     (Some(_) | None, Request::Apply(_) | Request::Wait(_)) => {}
                 }
@@ -115,7 +117,7 @@ impl Check for Linearizable {
 impl Linearizable {
     fn applied(
         &mut self,
-        at: Time,
+        facts: &Facts,
         index: u64,
         entry: &Entry,
         applied: &Applied,
@@ -136,7 +138,7 @@ impl Linearizable {
         let mut effects = Effects::with_capacity(entry.commands.len());
         for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
             let operation = &command.operation;
-            if outcome.is_ok() && self.owe(operation, -1) < 0 && !self.repeated(at, operation) {
+            if outcome.is_ok() && self.owe(operation, -1) < 0 && !self.repeated(facts, operation) {
                 return Err(format!("entry {index} does what nobody may still ask: {operation}"));
             }
             effects.push((operation.clone(), outcome.clone()));
@@ -168,22 +170,31 @@ impl Linearizable {
         left
     }
 
-    /// Whether what was done once too often is owed to a repetition; if so, it is forgiven.
-    fn repeated(&mut self, at: Time, operation: &Operation) -> bool {
+    /// Whether what was done once too often is owed to a repetition that could be proposed when the
+    /// last entry was; if so, it is forgiven.
+    fn repeated(&mut self, facts: &Facts, operation: &Operation) -> bool {
         let mut repeatable = self.repeatable.values();
-        let repeated = repeatable.any(|(until, other)| *until >= at && other == operation);
+        let repeated = repeatable.any(|(deadline, other)| {
+            facts.late().until(*deadline) >= facts.clock() && other == operation
+        });
         if repeated {
             self.owe(operation, 1);
         }
         repeated
     }
 
-    fn asked(&mut self, at: Time, serial: u64, operation: &Operation, until: Time) {
-        self.owe(operation, 1);
-        // Nearly in the order of their ends, which is enough to forget the old ones.
-        while self.repeatable.first_key_value().is_some_and(|(_, (until, _))| *until < at) {
+    /// Forgets which claims could be proposed again before what was applied last was proposed. They
+    /// are nearly in the order of their ends, which is enough for that.
+    fn forget(&mut self, facts: &Facts) {
+        while let Some((_, (deadline, _))) = self.repeatable.first_key_value()
+            && facts.late().until(*deadline) < facts.clock()
+        {
             self.repeatable.pop_first();
         }
+    }
+
+    fn asked(&mut self, at: Time, serial: u64, operation: &Operation, until: Deadline) {
+        self.owe(operation, 1);
         if let Operation::Claim { .. } | Operation::Extend { .. } = operation {
             self.repeatable.insert(serial, (until, operation.clone()));
         }
@@ -226,7 +237,7 @@ impl Linearizable {
         let outcome = outcome.filter(|outcome| *outcome != Err(Refusal::Void));
         if !matches!(outcome, Some(Ok(_))) {
             self.repeatable.remove(&ask.serial);
-            if self.owe(operation, -1) < 0 && !self.repeated(at, operation) {
+            if self.owe(operation, -1) < 0 && !self.repeated(facts, operation) {
                 return Err(format!("{node} denies what was done: {operation}: {answer}"));
             }
         }
@@ -407,6 +418,16 @@ mod tests {
         let mut story = story();
         ask(&mut story, 0, 1, "a");
         assert!(done_twice(&mut story, 7_000).is_err());
+    }
+
+    #[test]
+    fn a_repetition_from_before_the_deadline_may_be_done_late() {
+        let mut story = story();
+        ask(&mut story, 0, 1, "a");
+        let entry = Entry { now: GlobalTime(1_000), commands: Vec::new() };
+        let propose = Output::Propose { batch: Default::default(), entry };
+        assert!(story.ordered(5_000, ONE, propose).is_ok());
+        assert!(done_twice(&mut story, 7_000).is_ok());
     }
 
     #[test]

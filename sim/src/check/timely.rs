@@ -1,8 +1,6 @@
 //! Nothing is proposed that its asker has given up by then.
 //!
-//! Two hosts' clocks cannot be compared, so a controller that is asked by another counts from when it
-//! hears of it: the time that a message waits or is slow between controllers comes on top, and the
-//! time for which who is asked is paused.
+//! By how much later a controller may count than the asker is a matter of [`late`](crate::late).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +13,8 @@ use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
+use crate::late::{Deadline, Late};
 use crate::plan::Plan;
-use crate::stage::{Deed, Place, Wrong};
 
 /// How long after its deadline an operation is remembered.
 const KEPT: Duration = Duration::from_secs(300);
@@ -24,20 +22,13 @@ const KEPT: Duration = Duration::from_secs(300);
 /// See the module. Of equal operations the latest deadline counts.
 struct Timely {
     /// By lease, who asked for what, and by when they have given up.
-    asked: BTreeMap<Key, Vec<(Operation, Time)>>,
+    asked: BTreeMap<Key, Vec<(Operation, Deadline)>>,
     patience_max: Duration,
-    /// Links between controllers on which messages wait, and since when.
-    held: BTreeMap<(NodeId, NodeId), Time>,
-    /// Those that are slower than the network, and by how much.
-    slow: BTreeMap<(NodeId, NodeId), Duration>,
-    /// Who is paused, and since when.
-    paused: BTreeMap<NodeId, Time>,
 }
 
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     let patience_max = queue::Config::default().patience_max;
-    let (asked, held, slow) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    Some(Box::new(Timely { asked, patience_max, held, slow, paused: BTreeMap::new() }))
+    Some(Box::new(Timely { asked: BTreeMap::new(), patience_max }))
 }
 
 impl Check for Timely {
@@ -65,19 +56,15 @@ impl Check for Timely {
                 if let Request::Apply(operation) = request
                     && facts.ask(node, *ask).is_some_and(|ask| ask.edge)
                 {
-                    let deadline = at + *patience.min(&self.patience_max) + LATE_MAX;
-                    self.asked(at, operation, deadline);
+                    let until = at + *patience.min(&self.patience_max) + LATE_MAX;
+                    self.asked(at, operation, until, facts.late());
                 }
                 Ok(())
             }
             (Who::Controller(node), Event::Ordered(Output::Propose { entry, .. })) => {
-                self.proposed(at, node, entry)
+                self.proposed(at, node, entry, facts.late())
             }
-            (_, Event::Did(deed)) => {
-                self.did(at, deed);
-                Ok(())
-            }
-            (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
             | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {
@@ -88,56 +75,22 @@ impl Check for Timely {
 }
 
 impl Timely {
-    fn did(&mut self, at: Time, deed: &Deed) {
-        if let Deed::Pause(node) = deed {
-            self.paused.insert(*node, at);
-        } else if let Deed::Resume(node) = deed {
-            let since = self.paused.remove(node);
-            self.put_off(since.map_or(Duration::ZERO, |since| at.since(since)));
-        }
-        let Some((wrong, Place::Controller(from), Place::Controller(to), begins)) = deed.link()
-        else {
-            return;
-        };
-        let later = match (wrong, begins) {
-            (Wrong::Held, true) => {
-                self.held.insert((from, to), at);
-                Duration::ZERO
-            }
-            (Wrong::Held, false) => {
-                self.held.remove(&(from, to)).map_or(Duration::ZERO, |since| at.since(since))
-            }
-            (Wrong::Slow, _) => {
-                let by = if let Deed::Slow { by, .. } = deed { *by } else { Duration::ZERO };
-                self.slow.insert((from, to), by);
-                by
-            }
-            (Wrong::Cut, _) => Duration::ZERO,
-        };
-        self.put_off(later);
-    }
-
-    /// Whatever is asked may be proposed by so much later.
-    fn put_off(&mut self, by: Duration) {
-        self.asked.values_mut().flatten().for_each(|(_, until)| *until = *until + by);
-    }
-
-    fn asked(&mut self, at: Time, operation: &Operation, deadline: Time) {
-        let deadline = deadline + self.slow.values().copied().max().unwrap_or_default();
+    fn asked(&mut self, at: Time, operation: &Operation, until: Time, late: &Late) {
         let asked = self.asked.entry(operation.key().clone()).or_default();
-        asked.retain(|(other, until)| *until + KEPT > at && other != operation);
-        asked.push((operation.clone(), deadline));
+        asked.retain(|(other, until)| late.until(*until) + KEPT > at && other != operation);
+        asked.push((operation.clone(), late.deadline(until)));
     }
 
-    fn proposed(&self, at: Time, node: NodeId, entry: &Entry) -> Result<(), String> {
+    fn proposed(&self, at: Time, node: NodeId, entry: &Entry, late: &Late) -> Result<(), String> {
         for command in &entry.commands {
             let operation = &command.operation;
             let asked = self.asked.get(operation.key());
             let asked = asked.and_then(|all| all.iter().find(|(other, _)| other == operation));
-            if let Some((_, until)) = asked
-                && *until < at
+            let until = asked.map(|(_, deadline)| late.until(*deadline));
+            if let Some(until) = until
+                && until < at
             {
-                let late = at.since(*until);
+                let late = at.since(until);
                 return Err(format!("{node} proposes {late:?} after it was given up: {operation}"));
             }
         }
@@ -152,6 +105,7 @@ mod tests {
 
     use super::*;
     use crate::check::tests::{ONE, Story};
+    use crate::stage::{Deed, Place};
 
     #[test]
     fn what_waited_on_its_way_may_be_as_late() {

@@ -122,7 +122,7 @@ impl World<'_> {
                 }
             }
             Output::Propose { batch, entry } => {
-                if let Some(raft) = &self.process(node).raft {
+                if let Some(raft) = &mut self.process(node).raft {
                     raft.propose(batch, entry);
                 }
             }

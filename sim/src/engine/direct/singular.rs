@@ -18,11 +18,8 @@ use super::raft::Life;
 use super::{Event, Waiting, World};
 use crate::engine::network::Passage;
 use crate::history::{Event as Fact, Who};
-use crate::singular::{Single, What, Worker, workers};
+use crate::singular::{Single, THINKS, What, Worker, workers};
 use crate::stage::Place;
-
-/// From a worker's look at its flag to what it writes under it.
-const THINKS: Duration = Duration::from_millis(10);
 
 /// What a worker has written, on its way.
 #[derive(Clone, Copy, Debug)]

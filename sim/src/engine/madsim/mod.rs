@@ -108,6 +108,7 @@ impl World {
             let now = self.turn();
             let over = now >= ask && self.play.book.over();
             if over || now >= self.play.plan.ends() {
+                self.play.book.end();
                 return Ran { ended: now, draws: self.play.draws() + self.net.drawn() };
             }
             while ask <= now {

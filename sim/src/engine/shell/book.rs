@@ -30,13 +30,14 @@ pub struct Book(Arc<Mutex<Pages>>);
 
 struct Pages {
     now: Time,
+    ended: bool,
     /// None once the book is closed.
     history: Option<History>,
 }
 
 impl Book {
     pub fn new(history: History) -> Book {
-        Book(Arc::new(Mutex::new(Pages { now: Time(0), history: Some(history) })))
+        Book(Arc::new(Mutex::new(Pages { now: Time(0), ended: false, history: Some(history) })))
     }
 
     /// Turns to this time.
@@ -58,8 +59,9 @@ impl Book {
     pub fn record(&self, who: Who, event: Event<'_>) {
         let mut pages = locked(&self.0);
         let now = pages.now;
+        let ended = pages.ended;
         // What hosts do while they are cleared away is no part of the run.
-        if let Some(history) = &mut pages.history {
+        if let Some(history) = pages.history.as_mut().filter(|_| !ended) {
             history.record(now, who, event);
         }
     }
@@ -85,6 +87,11 @@ impl Book {
             Fact::FrontTold(_) | Fact::FrontOrdered(_) => return,
         };
         self.record(who, event);
+    }
+
+    /// Takes no more note of what happens: the run has ended, though hosts may yet have a turn.
+    pub fn end(&self) {
+        locked(&self.0).ended = true;
     }
 
     /// Whether the run is over.

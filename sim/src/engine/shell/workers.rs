@@ -11,7 +11,7 @@ use portcullis_core::lease::SINGULAR_CONTROLLER;
 use super::{Book, Host, locked};
 use crate::history::{Event, Who};
 use crate::plan::Plan;
-use crate::singular::{Resource, Single, What, Worker, workers};
+use crate::singular::{Resource, Single, THINKS, What, Worker, workers};
 
 /// What every worker is given.
 #[derive(Clone)]
@@ -41,11 +41,12 @@ pub fn start<H: Host>(
                 let (flag, shared) = (flag.clone(), shared.clone());
                 async move {
                     while holds(&flag, &shared.host, fence) && !stop.is_cancelled() {
-                        step(&shared, node, worker, fence);
+                        let next = shared.host.now() + every;
+                        step(&shared, node, worker, fence).await;
                         tokio::select! {
                             biased;
                             () = stop.cancelled() => {}
-                            () = shared.host.sleep_until(shared.host.now() + every) => {}
+                            () = shared.host.sleep_until(next) => {}
                         }
                     }
                     stop.cancelled().await;
@@ -62,10 +63,11 @@ fn holds(flag: &Responsible, host: &impl Host, fence: u64) -> bool {
     flag.held(host.now()).is_some_and(|flag| flag.fence == fence)
 }
 
-/// One step of a worker.
-fn step<H>(shared: &Shared<H>, node: NodeId, worker: Worker, fence: u64) {
+/// One step of a worker: it begins, thinks, and writes.
+async fn step<H: Host>(shared: &Shared<H>, node: NodeId, worker: Worker, fence: u64) {
     let single = |what| Event::Singular(Single { worker, what });
     shared.book.record(Who::Controller(node), single(What::Began { fence }));
+    shared.host.sleep_until(shared.host.now() + THINKS).await;
     let taken = locked(&shared.resource).write(worker, fence);
     shared.book.record(Who::World, single(What::Wrote { by: node, fence, taken }));
 }

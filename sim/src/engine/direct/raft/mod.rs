@@ -20,7 +20,7 @@ use openraft::errors::{Fatal, RaftError};
 use openraft::storage::IOFlushed;
 use openraft::{AsyncRuntime as _, OptionalSend};
 use openraft_rt_sim::SimRuntime;
-use portcullis::raft::{self as shell, Proposed, Role, Roles, membership};
+use portcullis::raft::{self as shell, Line, Proposed, Role, Roles, membership};
 use portcullis_core::controller::Request;
 use portcullis_core::lease::{self, Applied, Entry};
 use portcullis_core::members::{Members, Standing};
@@ -177,6 +177,7 @@ pub struct Node {
     table: table::View,
     disk: Disk,
     inbox: Inbox,
+    proposals: Line,
 }
 
 impl Node {
@@ -206,7 +207,8 @@ impl Node {
                 Err(RaftError::APIError(error)) => unreachable!("the log is empty: {error}"),
             }
         }
-        let node = Node { life, raft, table: view, disk, inbox: inbox.clone() };
+        let (inbox, proposals) = (inbox.clone(), Line::default());
+        let node = Node { life, raft, table: view, disk, inbox, proposals };
         node.watch();
         node
     }
@@ -310,11 +312,11 @@ impl Node {
     }
 
     /// Proposes an entry; what becomes of it is reported.
-    pub fn propose(&self, batch: BatchId, entry: Entry) {
+    pub fn propose(&mut self, batch: BatchId, entry: Entry) {
         let (raft, inbox, life) = (self.raft.clone(), self.inbox.clone(), self.life);
+        let (turn, patience) = (self.proposals.turn(), SimRuntime::sleep(PROPOSE_WITHIN));
         spawn(async move {
-            let proposed = SimRuntime::timeout(PROPOSE_WITHIN, shell::propose(&raft, entry)).await;
-            let proposed = proposed.unwrap_or(Proposed::Unknown);
+            let proposed = shell::propose(&raft, turn, entry, patience).await;
             inbox.push(Report::Proposed { life, batch, proposed });
         });
     }
