@@ -45,7 +45,8 @@ use std::time::Duration;
 use openraft::AsyncRuntime as _;
 use openraft_rt::Instant as _;
 use openraft_rt_sim::{SimInstant, SimRuntime};
-use portcullis_core::{NodeId, Seed, Time, agent, controller};
+use portcullis_core::lease::Key;
+use portcullis_core::{Address, NodeId, Seed, Time, agent, controller};
 
 use super::network::{Network, Passage};
 use super::{Ran, configuration};
@@ -142,6 +143,10 @@ struct World<'a> {
     /// In the order of their numbers, which start from one.
     processes: Vec<Process>,
     clients: Vec<Client>,
+    /// Where clients find the controllers, and the leadership of each application: made once, for
+    /// 180,000 agents share them.
+    addresses: Vec<Address>,
+    leaderships: Vec<Key>,
     front: Option<Front>,
     /// What the workers work upon.
     resource: Resource,
@@ -177,6 +182,8 @@ pub fn run(plan: &Plan, history: &mut History) -> Ran {
 
 impl<'a> World<'a> {
     fn new(plan: &'a Plan, history: &'a mut History) -> World<'a> {
+        let agents = &plan.settings.agents;
+        let applications = 0..agents.leases.min(agents.count);
         World {
             plan,
             history,
@@ -189,6 +196,8 @@ impl<'a> World<'a> {
             held: Vec::new(),
             processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
             clients: Vec::new(),
+            addresses: configuration::addresses(plan),
+            leaderships: applications.map(configuration::leadership).collect(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             resource: Resource::new(plan),
             places: Places::new(plan),
