@@ -31,6 +31,7 @@ mod picture;
 mod plan;
 mod report;
 mod scenario;
+mod scribe;
 mod settings;
 mod singles;
 mod singular;
