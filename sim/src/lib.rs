@@ -33,6 +33,7 @@ mod picture;
 mod plan;
 mod report;
 mod scenario;
+mod scribe;
 mod settings;
 mod singles;
 mod singular;

@@ -69,11 +69,11 @@ pub fn raft(plan: &Plan) -> raft::Config {
     }
 }
 
-/// The agent with this number: unit `number / leases` of application `number % leases`.
-pub fn agent(plan: &Plan, number: u32) -> agent::Config {
+/// The agent with this number: unit `number / leases` of application `number % leases`, whose
+/// [`leadership`] it strives for.
+pub fn agent(plan: &Plan, number: u32, leadership: Key) -> agent::Config {
     let set = &plan.settings.agents;
-    let mut tracker =
-        tracker::Config::new(leadership(number % set.leases), holder(plan, number).into());
+    let mut tracker = tracker::Config::new(leadership, holder(plan, number).into());
     tracker.duration = set.claim;
     tracker.renew_after = set.renew;
     let mut dialer = dialer(plan);
@@ -128,13 +128,17 @@ pub fn addresses(plan: &Plan) -> Vec<Address> {
     plan.controllers().map(address).collect()
 }
 
-/// The same, with one of them before the others.
-pub fn addresses_from(plan: &Plan, first: Option<NodeId>) -> Vec<Address> {
-    if plan.settings.front.is_some() {
-        return addresses(plan);
+/// These [`addresses`], with that of one controller before the others.
+pub fn addresses_from(
+    plan: &Plan,
+    mut addresses: Vec<Address>,
+    first: Option<NodeId>,
+) -> Vec<Address> {
+    let place = first.and_then(|first| plan.controllers().position(|node| node == first));
+    if let (Some(place), None) = (place, &plan.settings.front) {
+        addresses[..=place].rotate_right(1);
     }
-    let others = plan.controllers().filter(|node| Some(*node) != first);
-    first.into_iter().chain(others).map(address).collect()
+    addresses
 }
 
 /// Where a controller's API door is.
@@ -142,9 +146,8 @@ pub fn address(node: NodeId) -> Address {
     Address::from(format!("{node}:{API_PORT}"))
 }
 
-/// The same as the agent with this number knows it: its home first, if it has one.
-pub fn known(plan: &Plan, number: u32) -> Vec<Address> {
-    let mut known = addresses(plan);
+/// These [`addresses`] as the agent with this number knows them: its home first, if it has one.
+pub fn known(plan: &Plan, mut known: Vec<Address>, number: u32) -> Vec<Address> {
     match plan.settings.agents.home {
         Home::Any => {}
         Home::ByUnit => {

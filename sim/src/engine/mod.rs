@@ -33,9 +33,9 @@ pub struct Ran {
 }
 
 /// Executes a plan. Call it once a process: an engine may leave its traces in statics.
-pub fn run(plan: &Plan, mut history: History) -> (Ran, History) {
+pub fn run(plan: &Plan, history: History) -> (Ran, History) {
     match plan.settings.engine {
-        Engine::Direct => (direct::run(plan, &mut history), history),
+        Engine::Direct => direct::run(plan, history),
         Engine::Turmoil => turmoil::run(plan, history),
         Engine::Madsim => madsim::run(plan, history),
     }

@@ -68,10 +68,12 @@ impl World<'_> {
 
     /// One life of an agent.
     fn agent(&self, number: u32, seed: Seed) -> Agent {
-        let config = configuration::agent(self.plan, number);
+        let application = number % self.plan.settings.agents.leases;
+        let leadership = self.leaderships[application as usize].clone();
+        let config = configuration::agent(self.plan, number, leadership);
         let known = match &self.places {
             Some(places) => places.list(number),
-            None => configuration::known(self.plan, number),
+            None => configuration::known(self.plan, self.addresses.clone(), number),
         };
         Agent::new(config, known, seed)
     }
@@ -322,7 +324,9 @@ impl World<'_> {
                 Input::LoggedIn { addresses: client.machine.addresses().to_vec() }
             }
             Down::Welcome { first } => {
-                Input::LoggedIn { addresses: configuration::addresses_from(self.plan, first) }
+                let addresses = self.addresses.clone();
+                let addresses = configuration::addresses_from(self.plan, addresses, first);
+                Input::LoggedIn { addresses }
             }
             Down::Told { addresses } => Input::Told { addresses },
             Down::Refused => Input::Refused { retry_after: Duration::ZERO },

@@ -6,7 +6,8 @@
 //!
 //! A front, if the scenario has one, stands between the agents and the backlogs; see `front`.
 //!
-//! One thread. The clock is that of `openraft-rt-sim`; the heap is one of its tasks. That task sleeps
+//! One thread, beside which [`Scribe`] has another write the history. The clock is that of
+//! `openraft-rt-sim`; the heap is one of its tasks. That task sleeps
 //! until the next whole millisecond at which something is due, or until a raft node reports, then
 //! does everything that is due, each at its own microsecond. A raft node so hears of something up to
 //! [`TICK`] late, and nothing ever happens out of order.
@@ -45,7 +46,8 @@ use std::time::Duration;
 use openraft::AsyncRuntime as _;
 use openraft_rt::Instant as _;
 use openraft_rt_sim::{SimInstant, SimRuntime};
-use portcullis_core::{NodeId, Seed, Time, agent, controller};
+use portcullis_core::lease::Key;
+use portcullis_core::{Address, NodeId, Seed, Time, agent, controller};
 
 use super::network::{Network, Passage};
 use super::{Ran, configuration};
@@ -55,6 +57,7 @@ use crate::history::{Event as Fact, History, Who};
 use crate::members;
 use crate::plan::Plan;
 use crate::report::Gauges;
+use crate::scribe::Scribe;
 use crate::settings::Bytes;
 use crate::singular::{Resource, Worker};
 use crate::stage::{Deed, Place, Stage};
@@ -131,7 +134,7 @@ enum Event {
 /// Everything there is, outside the raft nodes.
 struct World<'a> {
     plan: &'a Plan,
-    history: &'a mut History,
+    history: Scribe,
     now: Time,
     heap: Heap<Event>,
     stage: Stage,
@@ -145,6 +148,10 @@ struct World<'a> {
     processes: Vec<Process>,
     clocks: Clocks,
     clients: Vec<Client>,
+    /// Where clients find the controllers, and the leadership of each application: made once, for
+    /// 180,000 agents share them.
+    addresses: Vec<Address>,
+    leaderships: Vec<Key>,
     front: Option<Front>,
     /// What the workers work upon.
     resource: Resource,
@@ -169,20 +176,22 @@ enum Waiting {
 }
 
 /// Executes a plan.
-pub fn run(plan: &Plan, history: &mut History) -> Ran {
+pub fn run(plan: &Plan, history: History) -> (Ran, History) {
     let mut runtime = SimRuntime::with_seed(Seed(plan.settings.seed).child("raft", 0).0);
     runtime.block_on(async {
         let mut world = World::new(plan, history);
         world.run().await;
-        world.ran()
+        (world.ran(), world.history.close())
     })
 }
 
 impl<'a> World<'a> {
-    fn new(plan: &'a Plan, history: &'a mut History) -> World<'a> {
+    fn new(plan: &'a Plan, history: History) -> World<'a> {
+        let agents = &plan.settings.agents;
+        let applications = 0..agents.leases.min(agents.count);
         World {
             plan,
-            history,
+            history: Scribe::new(plan, history),
             now: Time(0),
             heap: Heap::new(),
             stage: Stage::new(plan),
@@ -193,6 +202,8 @@ impl<'a> World<'a> {
             processes: plan.controllers().map(|node| Process::set_up(plan, node)).collect(),
             clocks: Clocks::new(plan),
             clients: Vec::new(),
+            addresses: configuration::addresses(plan),
+            leaderships: applications.map(configuration::leadership).collect(),
             front: plan.settings.front.as_ref().map(|set| Front::new(set, plan)),
             resource: Resource::new(plan),
             places: Places::new(plan),

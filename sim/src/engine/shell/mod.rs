@@ -333,8 +333,10 @@ impl Play {
 
     /// Starts one life of an agent.
     fn agent(&self, host: &impl Host, number: u32, seed: Seed, tls: &Arc<ClientConfig>) -> Client {
-        let agent = configuration::agent(&self.plan, number);
-        let known = configuration::known(&self.plan, number);
+        let application = number % self.plan.settings.agents.leases;
+        let leadership = configuration::leadership(application);
+        let agent = configuration::agent(&self.plan, number, leadership);
+        let known = configuration::known(&self.plan, configuration::addresses(&self.plan), number);
         let config = self.client(agent, known, tag(&self.plan, number), tls);
         Client::start(&host.beside(Who::Agent(number), seed), config)
     }
