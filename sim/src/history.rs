@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::mem;
 
 use portcullis::env::Affair;
@@ -17,6 +16,7 @@ use crate::check::{self, Check};
 use crate::counts::Counts;
 use crate::coverage::Coverage;
 use crate::facts::Facts;
+use crate::logs::{Line, Log, Weight};
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
 use crate::report::{Gauges, Record};
@@ -153,20 +153,6 @@ impl fmt::Display for Hash {
     }
 }
 
-/// One line of the history, as it is kept.
-pub struct Line {
-    pub at: Time,
-    pub who: Who,
-    pub text: String,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line { at, who, text } = self;
-        write!(f, "{:>14}  {who:<14} {text}", at.to_string())
-    }
-}
-
 /// A check and what came of it.
 struct Watched {
     check: Box<dyn Check>,
@@ -195,7 +181,8 @@ pub struct History {
     agents_kept: bool,
     /// Whether the plan has anything to say of the members.
     members: bool,
-    log: bool,
+    /// Where events are printed, if they are.
+    log: Option<Log>,
     converged: Option<Time>,
     /// What a report needs, if there is to be one.
     record: Option<Box<Record>>,
@@ -204,8 +191,8 @@ pub struct History {
 }
 
 impl History {
-    /// A history in which nothing has happened. With `log` each event is printed.
-    pub fn new(plan: &Plan, log: bool) -> History {
+    /// A history in which nothing has happened.
+    pub fn new(plan: &Plan) -> History {
         let expect = &plan.settings.expect;
         let wanted = |names: &Option<Vec<crate::settings::CheckName>>, name: &str| {
             names.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted.0 == name))
@@ -231,7 +218,7 @@ impl History {
             text: String::new(),
             members: plan.settings.members.is_some(),
             agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
-            log,
+            log: None,
             converged: None,
             record: None,
             coverage: None,
@@ -241,6 +228,16 @@ impl History {
     /// Has the run go on whatever breaks.
     pub fn whole(self) -> History {
         History { whole: true, ..self }
+    }
+
+    /// Has events printed.
+    pub fn logged(self, log: Option<Log>) -> History {
+        History { log, ..self }
+    }
+
+    /// Where events are printed, if they are.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
     }
 
     /// Keeps what a report needs.
@@ -272,7 +269,12 @@ impl History {
         }
         self.events += 1;
         let of_agent = matches!(event, Event::AgentTold(_) | Event::AgentOrdered(_));
-        let spelt = self.log || self.agents_kept || !of_agent;
+        let weight = Weight::of(&event);
+        let logged = self.log.as_ref().is_some_and(|log| {
+            log.turn(at);
+            log.wants(who, weight)
+        });
+        let spelt = logged || self.agents_kept || !of_agent;
         if spelt {
             self.text.clear();
             // Writing to a string does not fail.
@@ -286,7 +288,7 @@ impl History {
             coverage.note(node, &self.text, &self.facts);
         }
         if spelt {
-            self.keep(at, who);
+            self.keep(at, who, weight, logged);
         }
         self.counts.note(at, who, &event, &self.facts);
         if let Some(record) = &mut self.record {
@@ -394,13 +396,12 @@ impl History {
     }
 
     /// Keeps the present event as a line. Its columns are made once somebody wants to read it.
-    fn keep(&mut self, at: Time, who: Who) {
+    fn keep(&mut self, at: Time, who: Who, weight: Weight, logged: bool) {
         let oldest = if self.lines.len() == LINES_KEPT { self.lines.pop_front() } else { None };
         let spare = oldest.map(|line| line.text).unwrap_or_default();
-        let line = Line { at, who, text: mem::replace(&mut self.text, spare) };
-        if self.log {
-            // A reader that has had enough, such as `head`, ends nothing but the printing.
-            self.log = writeln!(std::io::stdout(), "{line}").is_ok();
+        let line = Line { at, who, weight, text: mem::replace(&mut self.text, spare) };
+        if let Some(log) = self.log.as_ref().filter(|_| logged) {
+            log.print(&line);
         }
         if let Some(record) = self.record.as_mut().filter(|record| record.reads()) {
             record.line(&line);

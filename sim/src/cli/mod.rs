@@ -7,6 +7,7 @@ mod compare;
 mod explore;
 mod findings;
 mod jobs;
+mod logging;
 mod new;
 mod paper;
 mod sentences;
@@ -23,12 +24,14 @@ use clap::{Parser, Subcommand};
 use portcullis_core::mistake::Mistake;
 
 use crate::deployment::Deployment;
+use crate::engine;
 use crate::history::{Event, History, Who};
+use crate::logs::{self, Log};
 use crate::outcome::Outcome;
 use crate::plan::{Choice, Plan};
 use crate::scenario::{self, Scenario};
 use crate::settings::Engine;
-use crate::{engine, logs};
+use logging::Logging;
 use paper::Paper;
 
 const AFTER_HELP: &str = "\
@@ -40,6 +43,7 @@ Examples:
   cargo sim replay failing.plan --log | less           the same run again, event by event
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
   cargo sim explore chaos/leases --seeds 1000          what breaks it?
+  cargo sim run startup/two-phase --engine madsim --log controller-2=debug,agent-17=trace,warn
   cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
   cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
@@ -77,9 +81,8 @@ enum Command {
         which: Which,
         #[command(flatten)]
         scale: Scale,
-        /// Print each event. Only for one run alone.
-        #[arg(long)]
-        log: bool,
+        #[command(flatten)]
+        logging: Logging,
         #[command(flatten)]
         paper: Paper,
     },
@@ -97,17 +100,16 @@ enum Command {
     Replay {
         /// A plan, or `-` for standard input.
         plan: PathBuf,
-        /// Print each event.
-        #[arg(long)]
-        log: bool,
+        #[command(flatten)]
+        logging: Logging,
         /// Go on whatever breaks, and print nothing but the figures.
-        #[arg(long, hide = true, conflicts_with = "log")]
+        #[arg(long, hide = true)]
         column: bool,
         /// Print what was found, for another program.
-        #[arg(long, hide = true, conflicts_with_all = ["log", "column"])]
+        #[arg(long, hide = true, conflicts_with = "column")]
         findings: bool,
         /// Go on whatever breaks, and print nothing but what a report needs.
-        #[arg(long, hide = true, conflicts_with_all = ["log", "column", "findings"])]
+        #[arg(long, hide = true, conflicts_with_all = ["column", "findings"])]
         data: bool,
         #[command(flatten)]
         paper: Paper,
@@ -240,12 +242,19 @@ pub fn main() -> ExitCode {
 
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run { path, which, scale, log, paper } => {
+        Command::Run { path, which, scale, logging, paper } => {
             let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
-                [plan] if paper.is_wanted() => paper.run(plan, log, paper::command(plan, &scale)),
-                [plan] => Ok(execute(plan, if log { Show::Log } else { Show::Page })),
-                _ if log => bail!("--log needs one scenario and one --engine"),
+                [plan] => {
+                    let log = logging.open(plan)?;
+                    if paper.is_wanted() {
+                        return paper.run(plan, log, paper::command(plan, &scale));
+                    }
+                    Ok(execute(plan, Show::Page, log))
+                }
+                _ if logging.is_wanted() => {
+                    bail!("--log and --log-file need one scenario and one --engine")
+                }
                 _ if paper.is_wanted() => {
                     bail!("--report and --plots need one scenario and one --engine, or `compare`")
                 }
@@ -256,22 +265,22 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column, findings, data, mistake, paper } => {
+        Command::Replay { plan: path, logging, column, findings, data, mistake, paper } => {
             if mistake.is_some_and(|mistake| !mistake.make()) {
                 bail!("{}", validate::RELEASE);
             }
             let plan = read_plan(&path)?;
+            let log = logging.open(&plan)?;
             if paper.is_wanted() {
                 return paper.run(&plan, log, format!("cargo sim replay {}", path.display()));
             }
-            let show = match (log, column, findings, data) {
-                (true, ..) => Show::Log,
-                (_, true, ..) => Show::Column,
-                (_, _, true, _) => Show::Findings,
-                (_, _, _, true) => Show::Data,
-                (false, false, false, false) => Show::Page,
+            let show = match (column, findings, data) {
+                (true, ..) => Show::Column,
+                (_, true, _) => Show::Findings,
+                (_, _, true) => Show::Data,
+                (false, false, false) => Show::Page,
             };
-            Ok(execute(&plan, show))
+            Ok(execute(&plan, show, log))
         }
         Command::Compare { path, which, paper } => {
             let plans = plans(&path, &which, &AS_IT_IS)?;
@@ -324,8 +333,6 @@ fn perform(command: Command) -> anyhow::Result<u8> {
 enum Show {
     /// Its page.
     Page,
-    /// Each event, and then its page.
-    Log,
     /// Its column for a comparison.
     Column,
     /// Its findings, for another process.
@@ -335,17 +342,17 @@ enum Show {
 }
 
 /// Executes one plan in this process and prints what it came to.
-fn execute(plan: &Plan, show: Show) -> u8 {
-    let history = History::new(plan, show == Show::Log);
+fn execute(plan: &Plan, show: Show, log: Option<Log>) -> u8 {
+    let history = History::new(plan).logged(log);
     let history = match show {
-        Show::Page | Show::Log => history,
+        Show::Page => history,
         Show::Column => history.whole(),
         Show::Findings => history.covering(plan),
         Show::Data => history.whole().recorded(plan),
     };
     let outcome = carry_out(plan, history);
     match show {
-        Show::Page | Show::Log => print(&outcome.to_string()),
+        Show::Page => print(&outcome.to_string()),
         Show::Findings => print(&findings::print(outcome.verdict(), outcome.found())),
         Show::Column => {
             let line = |(name, figure)| format!("{name}\t{figure}\n");
@@ -370,7 +377,7 @@ fn carry_out(plan: &Plan, history: History) -> Outcome<'_> {
         tell(panic);
         std::process::exit(2);
     }));
-    logs::catch();
+    logs::catch(history.log().cloned());
     let (ran, mut history) = engine::run(plan, history);
     for line in logs::caught() {
         history.record(ran.ended, Who::World, Event::Error(&line));

@@ -14,7 +14,8 @@ use super::controller::Controller;
 use super::leases::Leases;
 use super::series::{Delays, Level, Rate};
 use crate::facts::{Ask, Facts};
-use crate::history::{Event, Line, Who};
+use crate::history::{Event, Who};
+use crate::logs::Line;
 use crate::outcome::Break;
 use crate::plan::Plan;
 use crate::settings::Bytes;
@@ -253,6 +254,7 @@ mod tests {
         lane.spans.into_iter().map(|span| (span.from, span.label)).collect()
     }
 
+    use crate::logs::Weight;
     #[test]
     fn a_controller_starts_leads_and_dies() {
         let mut told = Told::new();
@@ -311,7 +313,8 @@ mod tests {
         assert!(!told.0.reads());
         let broke =
             |at| Break { at: Time(at), half: crate::outcome::Half::Always, message: "m".into() };
-        let line = |at| Line { at: Time(at), who: ONE, text: "it happened".into() };
+        let weight = Weight { level: tracing::Level::INFO, target: "table" };
+        let line = |at| Line { at: Time(at), who: ONE, weight, text: "it happened".into() };
         let lines: VecDeque<Line> = (1..100).map(line).collect();
         (1..=9).for_each(|at| told.0.broke("bounded", &broke(at), &lines));
         (100..200).for_each(|at| told.0.line(&line(at)));

@@ -23,7 +23,7 @@ fn run() -> Run {
                   [[fault]]\nat = \"600ms\"\ndo = \"herd\"\n";
     let mut plan: Plan = plan(faults);
     plan.settings.title = EVIL.into();
-    let mut history = History::new(&plan, false).whole().recorded(&plan);
+    let mut history = History::new(&plan).whole().recorded(&plan);
     let connection = ConnectionId(1);
     let key = Key { lease: EVIL.into(), ..Key::default() };
     let claim = Operation::Claim { key, holder: EVIL.into(), duration: plan.settings.agents.claim };
@@ -153,7 +153,7 @@ fn a_page_tells_what_broke_and_when() {
     assert!(page.contains(story));
     assert!(page.contains("entry 1 says 99.000000s at real time 0.800000s"));
     // The event itself is marked, and what the plan had going on at that time is named.
-    assert!(page.contains("<span class=\"broke\">     0.800000s  controller-1"));
+    assert!(page.contains("<span class=\"broke\">     0.800000s  controller-1    DEBUG  table"));
     assert!(page.contains("what came last before it was <code>0.600s herd</code>"));
     assert!(page.contains(" not applicable</td>"), "a check that this plan gives nothing to say");
 }

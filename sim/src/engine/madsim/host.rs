@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis::env::{Env, Fact};
 use portcullis_core::{Address, Seed, Time};
+use tracing::Instrument as _;
 
 use super::network::{Listener, Net, Port};
 use super::pipe::Stream;
@@ -16,6 +17,7 @@ use super::runtime::Runtime;
 use crate::disk::Disk;
 use crate::engine::shell::{self, Book, Disks, locked};
 use crate::history::Who;
+use crate::logs;
 use crate::stage::Place;
 
 /// One process of a host, from its start.
@@ -41,7 +43,7 @@ impl Host {
     /// Runs the process's first future with this host's randomness.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let number = self.spawned.fetch_add(1, Ordering::Relaxed);
-        Runtime::scope(self.seed.child("task", number).0, future)
+        Runtime::scope(self.seed.child("task", number).0, future.instrument(logs::of(self.who)))
     }
 }
 
