@@ -23,6 +23,7 @@ use crate::report::{Gauges, Record};
 use crate::settings::Bytes;
 use crate::singular::Single;
 use crate::stage::{Deed, Parts};
+use crate::watch::{Live, Scene};
 
 /// How many of the last lines a failure shows.
 pub const LINES_KEPT: usize = 200;
@@ -188,6 +189,8 @@ pub struct History {
     record: Option<Box<Record>>,
     /// Which states it goes through, if anybody wants to know.
     coverage: Option<Coverage>,
+    /// What shows it to somebody while it goes on.
+    live: Option<Box<Live>>,
 }
 
 impl History {
@@ -222,6 +225,7 @@ impl History {
             converged: None,
             record: None,
             coverage: None,
+            live: None,
         }
     }
 
@@ -245,6 +249,11 @@ impl History {
         History { record: Some(Box::new(Record::new(plan))), ..self }
     }
 
+    /// Shows it to somebody while it goes on, if it is recorded.
+    pub fn live(self, live: Live) -> History {
+        History { live: Some(Box::new(live)), ..self }
+    }
+
     /// Whether anybody wants to be shown [`Gauges`].
     pub fn is_recorded(&self) -> bool {
         self.record.is_some()
@@ -266,6 +275,9 @@ impl History {
     pub fn record(&mut self, at: Time, who: Who, event: Event<'_>) {
         if matches!(event, Event::Cluster(_)) && !self.members {
             return;
+        }
+        if self.live.as_mut().is_some_and(|live| live.is_due(at)) {
+            self.show_to(at, Live::look);
         }
         self.events += 1;
         let of_agent = matches!(event, Event::AgentTold(_) | Event::AgentOrdered(_));
@@ -351,6 +363,7 @@ impl History {
         if let Some(record) = &mut self.record {
             record.end(now);
         }
+        self.show_to(now, Live::end);
         let checks = self.watched.into_iter().map(|one| check::Found {
             name: one.check.name(),
             sentence: one.check.sentence(),
@@ -395,6 +408,14 @@ impl History {
         }
     }
 
+    /// Shows itself to whoever looks on, before anything happens at this time.
+    fn show_to(&mut self, at: Time, look: fn(&mut Live, Time, &Scene<'_>)) {
+        let (Some(live), Some(record)) = (&mut self.live, &self.record) else { return };
+        let checks = self.watched.iter().map(|one| (one.check.name(), one.broke.as_ref()));
+        let (facts, checks, events) = (&self.facts, checks.collect(), self.events);
+        look(live, at, &Scene { record, facts, checks, events });
+    }
+
     /// Keeps the present event as a line. Its columns are made once somebody wants to read it.
     fn keep(&mut self, at: Time, who: Who, weight: Weight, logged: bool) {
         let oldest = if self.lines.len() == LINES_KEPT { self.lines.pop_front() } else { None };
@@ -402,6 +423,9 @@ impl History {
         let line = Line { at, who, weight, text: mem::replace(&mut self.text, spare) };
         if let Some(log) = self.log.as_ref().filter(|_| logged) {
             log.print(&line);
+        }
+        if let Some(live) = &mut self.live {
+            live.line(&line);
         }
         if let Some(record) = self.record.as_mut().filter(|record| record.reads()) {
             record.line(&line);

@@ -36,3 +36,4 @@ mod singles;
 mod singular;
 mod spread;
 mod stage;
+mod watch;

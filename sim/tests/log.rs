@@ -1,4 +1,4 @@
-//! What a run prints while it goes on: its log.
+//! What a run prints while it goes on: its log, and what `watch` says where there is no terminal.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -151,4 +151,30 @@ fn what_is_no_filter_is_refused_before_anything_runs() {
     let nowhere = ["--engine", "direct", "--log-file", "/no/such/folder/run.log"];
     let output = sim(&[&["run"], &RUN[..], &nowhere[..]].concat());
     assert!(text(&output.stderr).contains("cannot write /no/such/folder/run.log"));
+}
+
+#[test]
+fn without_a_terminal_watching_is_a_line_each_second() {
+    for engine in ENGINES {
+        let watched = sim(&[&["watch"], &RUN[..], &["--engine", engine]].concat());
+        let run = sim(&[&["run"], &RUN[..], &["--engine", engine]].concat());
+        let (watched, page) = (text(&watched.stdout), text(&run.stdout));
+        let lines = watched.strip_suffix(&page).expect("the same page at the end");
+        assert!(!lines.contains('\x1b'), "no terminal, no codes");
+        snapshot(&format!("watch@{engine}"), lines);
+    }
+}
+
+#[test]
+fn a_plan_can_be_watched_and_a_speed_must_be_one() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join("one.plan").display().to_string();
+    let plan = sim(&[&["plan"], &RUN[..], &["--engine", "direct"]].concat());
+    std::fs::write(&file, &plan.stdout).expect("there is room for a file");
+    let of_plan = sim(&["watch", &file, "--speed", "1000x"]);
+    let of_scenario = sim(&[&["watch"], &RUN[..], &["--engine", "direct"]].concat());
+    assert_eq!(text(&of_plan.stdout), text(&of_scenario.stdout));
+    let refused = sim(&["watch", &file, "--speed", "fast"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("`fast` is no speed: say 10x, 0.5x or max"));
 }

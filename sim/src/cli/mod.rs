@@ -14,6 +14,7 @@ mod sentences;
 mod shrink;
 mod twice;
 mod validate;
+mod watch;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -41,13 +42,14 @@ Examples:
   cargo sim run scenarios/lease/load-300x200x3.toml --full          180,000 agents
   cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
   cargo sim replay failing.plan --log | less           the same run again, event by event
+  cargo sim run startup/two-phase --engine madsim --log controller-2=debug,agent-17=trace,warn
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
   cargo sim explore chaos/leases --seeds 1000          what breaks it?
-  cargo sim run startup/two-phase --engine madsim --log controller-2=debug,agent-17=trace,warn
   cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
   cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
   cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
+  cargo sim watch herd/restart-one --speed 5x          look on: space pauses, + and - set the pace
   cargo sim validate fence-still                       is that mistake caught?
 
 Exit codes:
@@ -167,6 +169,17 @@ enum Command {
         /// Where to write it, for `replay`; without it, it is printed.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Shows a run in the terminal as it goes on: controllers, figures, faults, checks, events.
+    ///
+    /// Keys: space pauses, s goes on by a tenth of a second, + and - change the speed, q quits. What
+    /// is no terminal gets a line each simulated second instead. A run comes to the same, watched or
+    /// not.
+    Watch {
+        #[command(flatten)]
+        scale: Scale,
+        #[command(flatten)]
+        watch: watch::Arguments,
     },
     /// Has core make one mistake after the other, and shows which check catches it where.
     Validate {
@@ -315,6 +328,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
+        Command::Watch { scale, watch } => watch::run(&watch, &scale),
         Command::Validate { mistake, seeds } => validate::run(&mistake, seeds),
         Command::List { sentences } => {
             print(&list(sentences)?);
@@ -439,7 +453,7 @@ fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, S
 
 /// The plan that is meant by the path of one, or by a scenario.
 fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
-    if path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan") {
+    if is_plan(path) {
         return read_plan(path);
     }
     let mut plans = plans(&[path.to_path_buf()], which, scale)?;
@@ -447,6 +461,11 @@ fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
         (Some(plan), 0) => Ok(plan),
         (_, others) => bail!("{} plans: choose one with --engine", others + 1),
     }
+}
+
+/// Whether a path means a plan, and no scenario.
+fn is_plan(path: &Path) -> bool {
+    path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan")
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<Plan> {
