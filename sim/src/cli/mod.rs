@@ -63,6 +63,12 @@ Exit codes:
   4  something that must be seen never was
   5  two runs of one plan differed";
 
+const AFTER_LIST: &str = "\
+cargo sim run NAME                              runs one on each of its engines
+cargo sim watch NAME                            shows it in the terminal as it goes on
+cargo sim run NAME --engine ENGINE --log info   tells it line by line, in simulated time
+";
+
 /// Seeds are below this, because TOML's numbers are.
 const SEEDS: u64 = 1 << 63;
 
@@ -569,5 +575,6 @@ fn list(sentences: bool) -> anyhow::Result<String> {
         }
         text.push('\n');
     }
+    text.push_str(AFTER_LIST);
     Ok(text)
 }
