@@ -4,8 +4,9 @@
 //! [`Keeper`] and [`frame`].
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use portcullis_core::Time;
@@ -24,12 +25,14 @@ const FRAME_EVERY: Duration = Duration::from_millis(100 * TENTHS_EACH as u64);
 const STEP: u64 = 100_000;
 /// The size of a screen that does not say which it has.
 const SIZE: (usize, usize) = (80, 24);
+/// The keyboard of this process's own terminal.
+const KEYBOARD: &str = "/dev/tty";
 
 /// How the terminal was before it was taken, while it is.
 static BEFORE: Mutex<Option<Taken>> = Mutex::new(None);
 
-/// What is to be put back; none of the modes if nobody reads keys.
-struct Taken(Option<Termios>);
+/// What is to be put back: the modes of the keyboard, if keys are read.
+struct Taken(Option<(File, Termios)>);
 
 /// Why watching ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,32 +45,33 @@ pub enum End {
     Interrupted,
 }
 
-/// Takes the terminal. Keys are read if the standard input is one too.
-fn take() -> bool {
-    let input = std::io::stdin();
-    let before = if input.is_terminal() { termios::tcgetattr(&input).ok() } else { None };
-    if let Some(before) = &before {
+/// Takes the terminal, and says where its keys are read: also where the standard input is a plan.
+fn take() -> Option<File> {
+    let keyboard = File::open(KEYBOARD).ok();
+    let taken = keyboard.as_ref().and_then(|keyboard| {
+        let before = termios::tcgetattr(keyboard).ok()?;
         let mut raw = before.clone();
         raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
         raw.special_codes[SpecialCodeIndex::VMIN] = 0;
         raw.special_codes[SpecialCodeIndex::VTIME] = TENTHS_EACH;
-        // A terminal that refuses sends keys line by line, which is worse and no reason to fail.
-        let _ = termios::tcsetattr(&input, OptionalActions::Now, &raw);
-    }
-    let has_keys = before.is_some();
-    *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Taken(before));
+        termios::tcsetattr(keyboard, OptionalActions::Now, &raw).ok()?;
+        Some((keyboard.try_clone().ok()?, before))
+    });
+    let has_keys = taken.is_some();
+    *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Taken(taken));
     // The other screen, and no cursor.
     send("\x1b[?1049h\x1b[?25l");
-    has_keys
+    keyboard.filter(|_| has_keys)
 }
 
 /// Gives the terminal back as it was, if it was taken. May be called by whoever ends the process.
 pub fn give_back() {
-    let taken = BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    let Some(Taken(before)) = taken else { return };
+    let taken = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(Taken(modes)) = taken else { return };
     send("\x1b[?25h\x1b[?1049l");
-    if let Some(before) = before {
-        let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+    if let Some((keyboard, before)) = modes {
+        // A terminal that is gone has no modes.
+        let _ = termios::tcsetattr(keyboard, OptionalActions::Now, &before);
     }
 }
 
@@ -82,8 +86,9 @@ pub struct Keeper {
     rein: Rein,
     pace: Pace,
     view: Option<View>,
-    /// Whether there is a screen at all.
+    /// Whether there is a screen at all, and where its keys are read if they are.
     draws: bool,
+    keyboard: Option<File>,
 }
 
 /// What is to be done about a key.
@@ -98,13 +103,14 @@ impl Keeper {
     /// One who draws on the terminal, or only sets the pace.
     pub fn new(rein: Rein, speed: Speed, draws: bool) -> Keeper {
         let pace = Pace { speed, is_paused: false, verdict: None, has_keys: false };
-        Keeper { rein, pace, view: None, draws }
+        Keeper { rein, pace, view: None, draws, keyboard: None }
     }
 
     /// Keeps the pace until the run is over and looked at, or somebody has seen enough of it.
     #[expect(clippy::disallowed_methods, reason = "people watch in real time")]
     pub fn keep(mut self) -> End {
-        self.pace.has_keys = self.draws && take();
+        self.keyboard = if self.draws { take() } else { None };
+        self.pace.has_keys = self.keyboard.is_some();
         let mut last = Instant::now();
         loop {
             let end = self.keys().into_iter().find_map(|key| match self.pressed(key) {
@@ -152,14 +158,11 @@ impl Keeper {
     /// The keys that were pressed within the time of a frame.
     fn keys(&self) -> Vec<u8> {
         let mut keys = [0; 16];
-        if !self.pace.has_keys {
-            std::thread::sleep(FRAME_EVERY);
-            return Vec::new();
-        }
-        match rustix::io::read(std::io::stdin(), &mut keys) {
-            Ok(read) => keys[..read].to_vec(),
+        let read = self.keyboard.as_ref().map(|mut keyboard| keyboard.read(&mut keys));
+        match read {
+            Some(Ok(read)) => keys[..read].to_vec(),
             // A terminal that is gone presses nothing any more.
-            Err(_) => {
+            Some(Err(_)) | None => {
                 std::thread::sleep(FRAME_EVERY);
                 Vec::new()
             }
@@ -204,7 +207,11 @@ impl Keeper {
         let size = size.map(|size| (usize::from(size.ws_col), usize::from(size.ws_row)));
         let (columns, rows) =
             size.filter(|(columns, rows)| *columns > 0 && *rows > 0).unwrap_or(SIZE);
-        send(&painted(&frame(view, &self.pace, columns, rows)));
+        // Whoever ends the process may have given the terminal back by now.
+        let taken = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.is_some() {
+            send(&painted(&frame(view, &self.pace, columns, rows)));
+        }
     }
 }
 
