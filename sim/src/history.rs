@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::mem;
 
 use portcullis::env::Affair;
@@ -17,12 +16,14 @@ use crate::check::{self, Check};
 use crate::counts::Counts;
 use crate::coverage::Coverage;
 use crate::facts::Facts;
+use crate::logs::{Line, Log, Weight};
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
 use crate::report::{Gauges, Record};
 use crate::settings::Bytes;
 use crate::singular::Single;
 use crate::stage::{Deed, Parts};
+use crate::watch::{Live, Scene};
 
 /// How many of the last lines a failure shows.
 pub const LINES_KEPT: usize = 200;
@@ -153,20 +154,6 @@ impl fmt::Display for Hash {
     }
 }
 
-/// One line of the history, as it is kept.
-pub struct Line {
-    pub at: Time,
-    pub who: Who,
-    pub text: String,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line { at, who, text } = self;
-        write!(f, "{:>14}  {who:<14} {text}", at.to_string())
-    }
-}
-
 /// A check and what came of it.
 struct Watched {
     check: Box<dyn Check>,
@@ -195,17 +182,20 @@ pub struct History {
     agents_kept: bool,
     /// Whether the plan has anything to say of the members.
     members: bool,
-    log: bool,
+    /// Where events are printed, if they are.
+    log: Option<Log>,
     converged: Option<Time>,
     /// What a report needs, if there is to be one.
     record: Option<Box<Record>>,
     /// Which states it goes through, if anybody wants to know.
     coverage: Option<Coverage>,
+    /// What shows it to somebody while it goes on.
+    live: Option<Box<Live>>,
 }
 
 impl History {
-    /// A history in which nothing has happened. With `log` each event is printed.
-    pub fn new(plan: &Plan, log: bool) -> History {
+    /// A history in which nothing has happened.
+    pub fn new(plan: &Plan) -> History {
         let expect = &plan.settings.expect;
         let wanted = |names: &Option<Vec<crate::settings::CheckName>>, name: &str| {
             names.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted.0 == name))
@@ -231,10 +221,11 @@ impl History {
             text: String::new(),
             members: plan.settings.members.is_some(),
             agents_kept: plan.settings.agents.count <= AGENTS_KEPT,
-            log,
+            log: None,
             converged: None,
             record: None,
             coverage: None,
+            live: None,
         }
     }
 
@@ -243,9 +234,24 @@ impl History {
         History { whole: true, ..self }
     }
 
+    /// Has events printed.
+    pub fn logged(self, log: Option<Log>) -> History {
+        History { log, ..self }
+    }
+
+    /// Where events are printed, if they are.
+    pub fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
     /// Keeps what a report needs.
     pub fn recorded(self, plan: &Plan) -> History {
         History { record: Some(Box::new(Record::new(plan))), ..self }
+    }
+
+    /// Shows it to somebody while it goes on, if it is recorded.
+    pub fn live(self, live: Live) -> History {
+        History { live: Some(Box::new(live)), ..self }
     }
 
     /// Whether anybody wants to be shown [`Gauges`].
@@ -270,9 +276,17 @@ impl History {
         if matches!(event, Event::Cluster(_)) && !self.members {
             return;
         }
+        if self.live.as_mut().is_some_and(|live| live.is_due(at)) {
+            self.show_to(at, Live::look);
+        }
         self.events += 1;
         let of_agent = matches!(event, Event::AgentTold(_) | Event::AgentOrdered(_));
-        let spelt = self.log || self.agents_kept || !of_agent;
+        let weight = Weight::of(&event);
+        let logged = self.log.as_ref().is_some_and(|log| {
+            log.turn(at);
+            log.wants(who, weight)
+        });
+        let spelt = logged || self.agents_kept || !of_agent;
         if spelt {
             self.text.clear();
             // Writing to a string does not fail.
@@ -286,7 +300,7 @@ impl History {
             coverage.note(node, &self.text, &self.facts);
         }
         if spelt {
-            self.keep(at, who);
+            self.keep(at, who, weight, logged);
         }
         self.counts.note(at, who, &event, &self.facts);
         if let Some(record) = &mut self.record {
@@ -350,6 +364,7 @@ impl History {
         if let Some(record) = &mut self.record {
             record.end(now);
         }
+        self.show_to(now, Live::end);
         let checks = self.watched.into_iter().map(|one| check::Found {
             name: one.check.name(),
             sentence: one.check.sentence(),
@@ -394,14 +409,24 @@ impl History {
         }
     }
 
+    /// Shows itself to whoever looks on, before anything happens at this time.
+    fn show_to(&mut self, at: Time, look: fn(&mut Live, Time, &Scene<'_>)) {
+        let (Some(live), Some(record)) = (&mut self.live, &self.record) else { return };
+        let checks = self.watched.iter().map(|one| (one.check.name(), one.broke.as_ref()));
+        let (facts, checks, events) = (&self.facts, checks.collect(), self.events);
+        look(live, at, &Scene { record, facts, checks, events });
+    }
+
     /// Keeps the present event as a line. Its columns are made once somebody wants to read it.
-    fn keep(&mut self, at: Time, who: Who) {
+    fn keep(&mut self, at: Time, who: Who, weight: Weight, logged: bool) {
         let oldest = if self.lines.len() == LINES_KEPT { self.lines.pop_front() } else { None };
         let spare = oldest.map(|line| line.text).unwrap_or_default();
-        let line = Line { at, who, text: mem::replace(&mut self.text, spare) };
-        if self.log {
-            // A reader that has had enough, such as `head`, ends nothing but the printing.
-            self.log = writeln!(std::io::stdout(), "{line}").is_ok();
+        let line = Line { at, who, weight, text: mem::replace(&mut self.text, spare) };
+        if let Some(log) = self.log.as_ref().filter(|_| logged) {
+            log.print(&line);
+        }
+        if let Some(live) = &mut self.live {
+            live.line(&line);
         }
         if let Some(record) = self.record.as_mut().filter(|record| record.reads()) {
             record.line(&line);

@@ -39,3 +39,4 @@ mod singles;
 mod singular;
 mod spread;
 mod stage;
+mod watch;

@@ -16,7 +16,7 @@ use crate::plan::{Action, Step};
 const COLUMNS_MAX: usize = 60;
 /// A run shorter than this many seconds has nothing to show over time.
 const SECONDS_LEAST: usize = 10;
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+pub const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// One figure, second by second.
 #[derive(Clone, Debug, Default)]

@@ -107,6 +107,7 @@ fn every_scenario_is_listed_with_what_asks_for_it() {
     for name in ["herd/restart-all", "lease/cancel-storm", "negative/no-backoff"] {
         assert!(said.contains(&format!("{name}  on direct, turmoil")), "{said}");
     }
+    assert!(said.contains("cargo sim watch NAME"), "{said}");
 }
 
 #[test]

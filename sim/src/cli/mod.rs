@@ -8,6 +8,7 @@ mod explore;
 mod findings;
 mod format;
 mod jobs;
+mod logging;
 mod new;
 mod paper;
 mod schema;
@@ -15,6 +16,7 @@ mod sentences;
 mod shrink;
 mod twice;
 mod validate;
+mod watch;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,12 +27,14 @@ use clap::{Parser, Subcommand};
 use portcullis_core::mistake::Mistake;
 
 use crate::deployment::Deployment;
+use crate::engine;
 use crate::history::{Event, History, Who};
+use crate::logs::{self, Log};
 use crate::outcome::Outcome;
 use crate::plan::{Choice, Plan};
 use crate::scenario::{self, Scenario, Setting};
 use crate::settings::Engine;
-use crate::{engine, logs};
+use logging::Logging;
 use paper::Paper;
 
 const AFTER_HELP: &str = "\
@@ -40,6 +44,7 @@ Examples:
   cargo sim run scenarios/lease/load-300x200x3.toml --full          180,000 agents
   cargo sim plan scenarios/lease/partitioned-leader.toml --seed 7 > failing.plan
   cargo sim replay failing.plan --log | less           the same run again, event by event
+  cargo sim run startup/two-phase --engine madsim --log controller-2=debug,agent-17=trace,warn
   cargo sim twice scenarios/startup --seeds 20         is it deterministic?
   cargo sim explore chaos/leases --seeds 1000          what breaks it?
   cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
@@ -47,6 +52,7 @@ Examples:
   cargo sim compare negative/pubsub-transport lease/api-transport
   cargo sim compare negative/no-balance --with balance.policy=shed --with balance.policy=redirect
   cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
+  cargo sim watch herd/restart-one --speed 5x          look on: space pauses, + and - set the pace
   cargo sim validate fence-still                       is that mistake caught?
 
 Exit codes:
@@ -56,6 +62,12 @@ Exit codes:
   3  something had not converged in time
   4  something that must be seen never was
   5  two runs of one plan differed";
+
+const AFTER_LIST: &str = "\
+cargo sim run NAME                              runs one on each of its engines
+cargo sim watch NAME                            shows it in the terminal as it goes on
+cargo sim run NAME --engine ENGINE --log info   tells it line by line, in simulated time
+";
 
 /// Seeds are below this, because TOML's numbers are.
 const SEEDS: u64 = 1 << 63;
@@ -80,9 +92,8 @@ enum Command {
         which: Which,
         #[command(flatten)]
         scale: Scale,
-        /// Print each event. Only for one run alone.
-        #[arg(long)]
-        log: bool,
+        #[command(flatten)]
+        logging: Logging,
         #[command(flatten)]
         paper: Paper,
     },
@@ -100,17 +111,16 @@ enum Command {
     Replay {
         /// A plan, or `-` for standard input.
         plan: PathBuf,
-        /// Print each event.
-        #[arg(long)]
-        log: bool,
+        #[command(flatten)]
+        logging: Logging,
         /// Go on whatever breaks, and print nothing but the figures.
-        #[arg(long, hide = true, conflicts_with = "log")]
+        #[arg(long, hide = true)]
         column: bool,
         /// Print what was found, for another program.
-        #[arg(long, hide = true, conflicts_with_all = ["log", "column"])]
+        #[arg(long, hide = true, conflicts_with = "column")]
         findings: bool,
         /// Go on whatever breaks, and print nothing but what a report needs.
-        #[arg(long, hide = true, conflicts_with_all = ["log", "column", "findings"])]
+        #[arg(long, hide = true, conflicts_with_all = ["column", "findings"])]
         data: bool,
         #[command(flatten)]
         paper: Paper,
@@ -173,6 +183,17 @@ enum Command {
         /// Where to write it, for `replay`; without it, it is printed.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Shows a run in the terminal as it goes on: controllers, figures, faults, checks, events.
+    ///
+    /// Keys: space pauses, s goes on by a tenth of a second, + and - change the speed, q quits. What
+    /// is no terminal gets a line each simulated second instead. A run comes to the same, watched or
+    /// not.
+    Watch {
+        #[command(flatten)]
+        scale: Scale,
+        #[command(flatten)]
+        watch: watch::Arguments,
     },
     /// Has core make one mistake after the other, and shows which check catches it where.
     Validate {
@@ -267,12 +288,19 @@ pub fn main() -> ExitCode {
 
 fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
-        Command::Run { path, which, scale, log, paper } => {
+        Command::Run { path, which, scale, logging, paper } => {
             let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
-                [plan] if paper.is_wanted() => paper.run(plan, log, paper::command(plan, &scale)),
-                [plan] => Ok(execute(plan, if log { Show::Log } else { Show::Page })),
-                _ if log => bail!("--log needs one scenario and one --engine"),
+                [plan] => {
+                    let log = logging.open(plan)?;
+                    if paper.is_wanted() {
+                        return paper.run(plan, log, paper::command(plan, &scale));
+                    }
+                    Ok(execute(plan, Show::Page, log))
+                }
+                _ if logging.is_wanted() => {
+                    bail!("--log and --log-file need one scenario and one --engine")
+                }
                 _ if paper.is_wanted() => {
                     bail!("--report and --plots need one scenario and one --engine, or `compare`")
                 }
@@ -283,22 +311,22 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             print(&one_plan(&path, &which, &scale)?.to_string());
             Ok(0)
         }
-        Command::Replay { plan: path, log, column, findings, data, mistake, paper } => {
+        Command::Replay { plan: path, logging, column, findings, data, mistake, paper } => {
             if mistake.is_some_and(|mistake| !mistake.make()) {
                 bail!("{}", validate::RELEASE);
             }
             let plan = read_plan(&path)?;
+            let log = logging.open(&plan)?;
             if paper.is_wanted() {
                 return paper.run(&plan, log, format!("cargo sim replay {}", path.display()));
             }
-            let show = match (log, column, findings, data) {
-                (true, ..) => Show::Log,
-                (_, true, ..) => Show::Column,
-                (_, _, true, _) => Show::Findings,
-                (_, _, _, true) => Show::Data,
-                (false, false, false, false) => Show::Page,
+            let show = match (column, findings, data) {
+                (true, ..) => Show::Column,
+                (_, true, _) => Show::Findings,
+                (_, _, true) => Show::Data,
+                (false, false, false) => Show::Page,
             };
-            Ok(execute(&plan, show))
+            Ok(execute(&plan, show, log))
         }
         Command::Compare { path, with, which, paper } => {
             let plans = columns(&path, &with, &which)?;
@@ -333,6 +361,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             }
             Ok(0)
         }
+        Command::Watch { scale, watch } => watch::run(&watch, &scale),
         Command::Validate { mistake, seeds } => validate::run(&mistake, seeds),
         Command::List { sentences } => {
             print(&list(sentences)?);
@@ -355,8 +384,6 @@ fn perform(command: Command) -> anyhow::Result<u8> {
 enum Show {
     /// Its page.
     Page,
-    /// Each event, and then its page.
-    Log,
     /// Its column for a comparison.
     Column,
     /// Its findings, for another process.
@@ -366,17 +393,17 @@ enum Show {
 }
 
 /// Executes one plan in this process and prints what it came to.
-fn execute(plan: &Plan, show: Show) -> u8 {
-    let history = History::new(plan, show == Show::Log);
+fn execute(plan: &Plan, show: Show, log: Option<Log>) -> u8 {
+    let history = History::new(plan).logged(log);
     let history = match show {
-        Show::Page | Show::Log => history,
+        Show::Page => history,
         Show::Column => history.whole(),
         Show::Findings => history.covering(plan),
         Show::Data => history.whole().recorded(plan),
     };
     let outcome = carry_out(plan, history);
     match show {
-        Show::Page | Show::Log => print(&outcome.to_string()),
+        Show::Page => print(&outcome.to_string()),
         Show::Findings => print(&findings::print(outcome.verdict(), outcome.found())),
         Show::Column => {
             let line = |(name, figure)| format!("{name}\t{figure}\n");
@@ -401,7 +428,7 @@ fn carry_out(plan: &Plan, history: History) -> Outcome<'_> {
         tell(panic);
         std::process::exit(2);
     }));
-    logs::catch();
+    logs::catch(history.log().cloned());
     let (ran, mut history) = engine::run(plan, history);
     for line in logs::caught() {
         history.record(ran.ended, Who::World, Event::Error(&line));
@@ -477,7 +504,7 @@ fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, S
 
 /// The plan that is meant by the path of one, or by a scenario.
 fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
-    if path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan") {
+    if is_plan(path) {
         return read_plan(path);
     }
     let mut plans = plans(&[path.to_path_buf()], which, scale)?;
@@ -485,6 +512,11 @@ fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
         (Some(plan), 0) => Ok(plan),
         (_, others) => bail!("{} plans: choose one with --engine", others + 1),
     }
+}
+
+/// Whether a path means a plan, and no scenario.
+fn is_plan(path: &Path) -> bool {
+    path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan")
 }
 
 fn read_plan(path: &Path) -> anyhow::Result<Plan> {
@@ -543,5 +575,6 @@ fn list(sentences: bool) -> anyhow::Result<String> {
         }
         text.push('\n');
     }
+    text.push_str(AFTER_LIST);
     Ok(text)
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use super::jobs::{child, each};
 use super::{AS_IT_IS, Scale, carry_out, compare, print};
 use crate::history::History;
+use crate::logs::Log;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::report::{self, Origin, Run};
@@ -39,9 +40,9 @@ impl Paper {
 
     /// Executes one plan in this process, prints its page, and writes what is wanted of it.
     /// `command` is what does so again.
-    pub fn run(&self, plan: &Plan, log: bool, command: String) -> anyhow::Result<u8> {
+    pub fn run(&self, plan: &Plan, log: Option<Log>, command: String) -> anyhow::Result<u8> {
         let sheets = self.lay_out()?;
-        let outcome = carry_out(plan, History::new(plan, log).recorded(plan));
+        let outcome = carry_out(plan, History::new(plan).logged(log).recorded(plan));
         print(&outcome.to_string());
         sheets.write(&[Run::new(&outcome, origin(plan, command))])?;
         Ok(outcome.verdict().code())

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use portcullis_core::controller::{Input, Output};
 use portcullis_core::listener::Kind;
-use portcullis_core::{ConnectionId, Door, NodeId, Time};
+use portcullis_core::{ConnectionId, Door, GlobalTime, NodeId, Time};
 
 use super::panel::{State, Track};
 use super::series::Level;
@@ -22,6 +22,8 @@ pub struct Controller {
     pub leads: Track,
     pub controller_door: Track,
     pub api_door: Track,
+    /// The time of the last entry that its table has applied.
+    pub global: GlobalTime,
     standing: BTreeSet<ConnectionId>,
     /// Whether the API door has let anybody in since it was opened.
     admitted: bool,
@@ -40,6 +42,7 @@ impl Controller {
             leads: Track::new(State::Down, "down"),
             controller_door: shut.clone(),
             api_door: shut,
+            global: GlobalTime(0),
             standing: BTreeSet::new(),
             admitted: false,
         }

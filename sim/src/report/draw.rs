@@ -14,7 +14,7 @@ use crate::settings::Engine;
 
 /// Every panel of a run that ended then, in the order of the page.
 pub fn panels(plan: &Plan, record: &Record, ended: Time) -> Vec<Panel> {
-    vec![
+    let mut panels = vec![
         faults(plan, ended),
         leadership(record, ended),
         doors(plan, record, ended),
@@ -25,8 +25,16 @@ pub fn panels(plan: &Plan, record: &Record, ended: Time) -> Vec<Panel> {
         delays(record, ended),
         queue(plan, record),
         clock(record),
-    ]
+    ];
+    if let (Some(front), Some(set)) = (&record.front, &plan.settings.front) {
+        // Beside the connections that controllers have, which come through it.
+        panels.splice(AFTER_CONNECTIONS..AFTER_CONNECTIONS, front.panels(set, ended));
+    }
+    panels
 }
+
+/// Where the panels of a front stand.
+const AFTER_CONNECTIONS: usize = 4;
 
 /// When a line of a plan begins and ends, in milliseconds.
 pub fn lasts(plan: &Plan, step: &Step) -> (u64, u64) {

@@ -14,6 +14,7 @@
 mod controller;
 mod data;
 mod draw;
+mod front;
 mod happening;
 mod leases;
 mod page;
@@ -30,6 +31,10 @@ mod tests;
 mod text;
 mod theme;
 
+pub use controller::Controller;
+pub use draw::lasts;
+pub use front::Health;
 pub use page::{files, page};
 pub use record::{Gauges, Record};
 pub use run::{Origin, Run};
+pub use text::{Unit, figure};

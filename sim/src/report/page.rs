@@ -180,8 +180,7 @@ fn timeline(runs: &[Run], until: u64) -> String {
     if every_mark.iter().flatten().any(|mark| !mark.label.is_empty()) {
         text += &format!("<div class=\"runs marks\">{}</div>", columns(plot::marks));
     }
-    let Some(first) = runs.first() else { return text };
-    for panel in &first.panels {
+    for panel in every_panel(runs) {
         let same = |run: &Run| run.panels.iter().position(|other| other.id() == panel.id());
         let places: Vec<Option<usize>> = runs.iter().map(same).collect();
         let of = |(run, place): (usize, &Option<usize>)| {
@@ -192,10 +191,16 @@ fn timeline(runs: &[Run], until: u64) -> String {
         let extents = there.iter().map(|(.., panel)| plot::extent(panel));
         let extent = extents.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
         let extent = extent.unwrap_or_default();
-        let columns: String = there
+        let columns: String = runs
             .iter()
-            .map(|(run, place, panel)| {
-                column(panel, &views[*run], &runs[*run], (*run, *place), extent)
+            .enumerate()
+            .map(|(run, of)| match there.iter().find(|(there, ..)| *there == run) {
+                Some((_, place, panel)) => column(panel, &views[run], of, (run, *place), extent),
+                None => format!(
+                    "<p class=\"column absent\" data-name=\"{}\">This run has nothing of the \
+                     kind.</p>",
+                    escape(&of.scenario)
+                ),
             })
             .collect();
         let note = match panel {
@@ -211,6 +216,24 @@ fn timeline(runs: &[Run], until: u64) -> String {
         );
     }
     text
+}
+
+/// A panel of each kind that any of the runs has, in the order of the page.
+fn every_panel(runs: &[Run]) -> Vec<&Panel> {
+    let mut every: Vec<&Panel> = Vec::new();
+    for run in runs {
+        let mut after = 0;
+        for panel in &run.panels {
+            match every.iter().position(|known| known.id() == panel.id()) {
+                Some(place) => after = place + 1,
+                None => {
+                    every.insert(after, panel);
+                    after += 1;
+                }
+            }
+        }
+    }
+    every
 }
 
 /// One panel of one run.

@@ -155,6 +155,11 @@ impl Track {
         (self.since, self.state, self.label) = (at, state, label.into());
     }
 
+    /// The present state in words.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// The whole lane, up to the end of the run.
     pub fn lane(&self, name: &str, ended: Time) -> Lane {
         let mut whole = self.clone();

@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, VecDeque};
 use portcullis_core::controller::Output;
 use portcullis_core::lease::{Done, Operation, Refusal};
 use portcullis_core::queue::Answer;
-use portcullis_core::{NodeId, Time};
+use portcullis_core::{GlobalTime, NodeId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::controller::Controller;
+use super::front::Front;
 use super::leases::Leases;
 use super::series::{Delays, Level, Rate};
 use crate::facts::{Ask, Facts};
-use crate::history::{Event, Line, Who};
+use crate::history::{Event, Who};
+use crate::logs::Line;
 use crate::outcome::Break;
 use crate::plan::Plan;
 use crate::settings::Bytes;
@@ -63,9 +65,13 @@ pub struct Record {
     /// Microseconds by which the global clock is behind, at its turning points.
     pub lag: Level,
     clock: Time,
+    /// The time of the last entry that any table has applied.
+    global: GlobalTime,
     /// Bytes at which a process is killed.
     pub limit: Level,
     pub leases: Leases,
+    /// If there is one.
+    pub front: Option<Front>,
     pub moments: Vec<Moment>,
     terms: u64,
 }
@@ -85,8 +91,10 @@ impl Record {
             delays: Delays::default(),
             lag: Level::default(),
             clock: Time(0),
+            global: GlobalTime(0),
             limit,
             leases: Leases::default(),
+            front: plan.settings.front.as_ref().map(|_| Front::default()),
             moments: Vec::new(),
             terms: 0,
         }
@@ -114,15 +122,33 @@ impl Record {
                 self.of(*node).died(at, *node, facts);
             }
             (_, Event::Did(Deed::Limit(bytes))) => self.limit.set(at, bytes.0),
-            (_, Event::Applied { .. }) => self.clock_moved(at, facts.clock()),
+            (who, Event::Applied { entry, .. }) => {
+                self.global = self.global.max(entry.now);
+                if let Who::Controller(node) = who {
+                    self.of(node).global = entry.now;
+                }
+                self.clock_moved(at, facts.clock());
+            }
+            (_, Event::Front(event)) => {
+                if let Some(front) = &mut self.front {
+                    front.note(at, event);
+                }
+            }
             (Who::Agent(_), Event::AgentTold(_) | Event::AgentOrdered(_)) => {
                 self.agents.set(at, facts.agents_connected() as u64);
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_))
             | (_, Event::Cluster(_) | Event::Killed(_) | Event::Singular(_))
-            | (_, Event::Front(_) | Event::BacklogFull | Event::Error(_)) => {}
+            | (_, Event::BacklogFull | Event::Error(_)) => {}
         }
+    }
+
+    /// Microseconds by which a controller's copy of the table is behind: as the global clock is, and
+    /// by as much as its last entry is older than the last of all.
+    pub fn lag_of(&self, node: NodeId, at: Time) -> u64 {
+        let applied = self.controllers.get(&node).map_or(GlobalTime(0), |of| of.global);
+        micros(at, self.clock).saturating_add(self.global.0.saturating_sub(applied.0))
     }
 
     /// Takes note of what an engine shows of one controller.
@@ -228,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::check::tests::{ONE, plan};
+    use crate::logs::Weight;
     use crate::report::panel::Track;
 
     /// A record and its facts, told by hand, in milliseconds.
@@ -295,6 +322,8 @@ mod tests {
         told.event(900, Event::Ordered(&Output::Propose { batch, entry: entry.clone() }));
         let applied = Applied::default();
         told.event(1_000, Event::Applied { index: 1, entry: &entry, applied: &applied });
+        assert_eq!(told.0.lag_of(NodeId(1), Time(2_000_000)), 1_100_000);
+        assert_eq!(told.0.lag_of(NodeId(2), Time(2_000_000)), 2_000_000);
         told.0.end(Time(3_000_000));
         let expected = [
             (0, Some(0)),
@@ -311,7 +340,8 @@ mod tests {
         assert!(!told.0.reads());
         let broke =
             |at| Break { at: Time(at), half: crate::outcome::Half::Always, message: "m".into() };
-        let line = |at| Line { at: Time(at), who: ONE, text: "it happened".into() };
+        let weight = Weight { level: tracing::Level::INFO, target: "table" };
+        let line = |at| Line { at: Time(at), who: ONE, weight, text: "it happened".into() };
         let lines: VecDeque<Line> = (1..100).map(line).collect();
         (1..=9).for_each(|at| told.0.broke("bounded", &broke(at), &lines));
         (100..200).for_each(|at| told.0.line(&line(at)));

@@ -140,6 +140,37 @@ impl Level {
         changes.into_iter().map(|change| (change.at.0 / 1_000, Some(change.value))).collect()
     }
 
+    /// What it is.
+    pub fn value(&self) -> u64 {
+        self.last
+    }
+
+    /// The lowest that it was in each of so many parts of the time between two, or a gap that is
+    /// shorter than one of them would not be seen; fewer parts where these would be no times at all.
+    pub fn lows(&self, from: Time, until: Time, parts: usize) -> Vec<u64> {
+        let span = until.0.saturating_sub(from.0) / 1_000;
+        let parts = (parts as u64).min(span);
+        let points = self.points();
+        let mut next = points.iter().peekable();
+        let mut value = 0;
+        let mut lows = Vec::new();
+        for part in 1..=parts {
+            let ends = from.0 / 1_000 + span * part / parts;
+            // What it was in the beginning of a part counts for it, unless it changed right then.
+            let begins = from.0 / 1_000 + span * (part - 1) / parts;
+            while let Some((_, now)) = next.next_if(|(at, _)| *at <= begins) {
+                value = now.unwrap_or_default();
+            }
+            let mut low = value;
+            while let Some((_, now)) = next.next_if(|(at, _)| *at < ends) {
+                value = now.unwrap_or_default();
+                low = low.min(value);
+            }
+            lows.push(low);
+        }
+        lows
+    }
+
     /// The highest that it ever was.
     pub fn highest(&self) -> u64 {
         let bins = self.bins.bins.iter().filter_map(|bin| bin.0);
@@ -264,6 +295,19 @@ mod tests {
         assert_eq!(points.last(), Some(&(999_999 * 3_600 / 1_000, Some(507))));
         assert!(points.is_sorted_by_key(|(at, _)| *at));
         assert_eq!(level.highest(), 900);
+    }
+
+    #[test]
+    fn a_level_in_parts_shows_gaps() {
+        let mut level = Level::default();
+        for (at, value) in [(0, 8), (4_500, 2), (4_600, 9), (7_000, 3)] {
+            level.set(Time(at * 1_000), value);
+        }
+        let second = |at: u64| Time(at * 1_000_000);
+        assert_eq!(level.lows(second(2), second(10), 8), [8, 8, 2, 9, 9, 3, 3, 3]);
+        assert_eq!(level.lows(second(0), second(10), 2), [2, 3]);
+        assert_eq!(level.value(), 3);
+        assert!(level.lows(second(3), second(3), 8).is_empty());
     }
 
     #[test]

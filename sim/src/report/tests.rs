@@ -19,11 +19,16 @@ const EVIL: &str = "</script><img src=x onerror=alert(1)>\"'&";
 
 /// A run of a few events in which checks break, told by hand.
 fn run() -> Run {
+    run_of("")
+}
+
+/// The same, with more tables in its scenario.
+fn run_of(tables: &str) -> Run {
     let faults = "[[fault]]\nat = \"100ms\"\nfor = \"300ms\"\ndo = { crash = { node = \"leader\" } }\n\
                   [[fault]]\nat = \"600ms\"\ndo = \"herd\"\n";
-    let mut plan: Plan = plan(faults);
+    let mut plan: Plan = plan(&format!("{faults}{tables}"));
     plan.settings.title = EVIL.into();
-    let mut history = History::new(&plan, false).whole().recorded(&plan);
+    let mut history = History::new(&plan).whole().recorded(&plan);
     let connection = ConnectionId(1);
     let key = Key { lease: EVIL.into(), ..Key::default() };
     let claim = Operation::Claim { key, holder: EVIL.into(), duration: plan.settings.agents.claim };
@@ -153,9 +158,24 @@ fn a_page_tells_what_broke_and_when() {
     assert!(page.contains(story));
     assert!(page.contains("entry 1 says 99.000000s at real time 0.800000s"));
     // The event itself is marked, and what the plan had going on at that time is named.
-    assert!(page.contains("<span class=\"broke\">     0.800000s  controller-1"));
+    assert!(page.contains("<span class=\"broke\">     0.800000s  controller-1    DEBUG  table"));
     assert!(page.contains("what came last before it was <code>0.600s herd</code>"));
     assert!(page.contains(" not applicable</td>"), "a check that this plan gives nothing to say");
+}
+
+#[test]
+fn a_front_has_panels_beside_the_connections_and_in_every_column() {
+    let (bare, fronted) = (run(), run_of("[front]\n"));
+    let alone = page(std::slice::from_ref(&bare));
+    assert!(!alone.contains("data-panel=\"front-"));
+    for runs in [[bare.clone(), fronted.clone()], [fronted, bare]] {
+        let page = page(&runs);
+        let ids = values(&page, "data-panel");
+        let after = ids.iter().position(|id| *id == "connections").expect("it is always there") + 1;
+        assert_eq!(ids[after..after + 3], ["front-backends", "front-health", "front-door"]);
+        assert_eq!(page.matches("This run has nothing of the kind.").count(), 3);
+        balanced(&page);
+    }
 }
 
 #[test]

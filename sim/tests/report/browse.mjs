@@ -88,6 +88,42 @@ const reads = async () => {
   check("arrows move the cursor", (await text("#now")) !== "at 0.000 s", await text("#now"));
 };
 
+// Of a run with a front: its panels are there, in every column, and can be read.
+const front = async () => {
+  const panels = `[...document.querySelectorAll(".panel")].map((e) => e.dataset.panel)`;
+  const ids = await tab.value(panels);
+  if (!ids.some((id) => id.startsWith("front-"))) return;
+  const wanted = ["front-backends", "front-health", "front-door"];
+  const places = wanted.map((id) => ids.indexOf(id));
+  const first = ids.indexOf("connections") + 1;
+  check(
+    "a front's panels stand beside the connections",
+    places.every((place, number) => place === first + number),
+    ids,
+  );
+  const runs = await tab.value(`document.querySelectorAll(".panel[data-panel=clock] .column").length`);
+  const columns = wanted.map(
+    (id) => `document.querySelectorAll(".panel[data-panel=${id}] .column").length`,
+  );
+  for (const count of columns)
+    check("with a column for each run", (await tab.value(count)) === runs, runs);
+  const plot = ".panel[data-panel=front-backends] .over";
+  await tab.value(`document.querySelector(${JSON.stringify(plot)}).scrollIntoView({ block: "center" })`);
+  const { x, y } = await tab.middle(plot);
+  await tab.mouse("mouseMoved", x, y);
+  const value = await text(".panel[data-panel=front-backends] .value");
+  check("hovering reads a controller's connections", /^[0-9\u2009]+$/.test(value), value);
+  const health = `[...document.querySelectorAll(".panel[data-panel=front-health] text")]
+    .map((e) => e.textContent)`;
+  const lanes = await tab.value(health);
+  check(
+    "each controller has a lane",
+    ["controller-1", "controller-2", "controller-3"].every((name) => lanes.includes(name)),
+    lanes,
+  );
+  await shoot("front");
+};
+
 const leases = async () => {
   const count = await tab.value(`document.querySelectorAll("#lease-list button").length`);
   if (count === 0) return;
@@ -141,6 +177,7 @@ const phone = async () => {
 try {
   await looks();
   await reads();
+  await front();
   await leases();
   await themes();
   await phone();

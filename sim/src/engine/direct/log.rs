@@ -4,11 +4,13 @@ use portcullis::env::Affair;
 use portcullis::raft::{Formed, Proposed, Role};
 use portcullis_core::controller::Input;
 use portcullis_core::{NodeId, roles};
+use tracing::Instrument as _;
 
 use super::raft::{Fate, Letter, Node, Report, spawn};
 use super::{Event, Waiting, World, configuration};
 use crate::engine::network::Passage;
 use crate::history::{Event as Fact, Who};
+use crate::logs;
 use crate::members;
 use crate::stage::Place;
 
@@ -22,10 +24,11 @@ impl World<'_> {
         let (life, disk) = (process.life, process.disk.clone());
         // One node founds the cluster, again if it died before that was on its disk.
         let founds = members.first() == Some(&node) && disk.is_new();
-        spawn(async move {
+        let starts = async move {
             let node = Node::start(life, &config, disk, founds.then_some(&*members), &inbox).await;
             inbox.push(Report::Started { node });
-        });
+        };
+        spawn(starts.instrument(logs::of(Who::Controller(node))));
     }
 
     /// Takes note of one report. Those of past lives go nowhere.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis::env::{Env, Fact};
 use portcullis_core::{Address, Seed, Time};
+use tracing::Instrument as _;
 
 use super::network::{Listener, Net, Port};
 use super::pipe::Stream;
@@ -17,6 +18,7 @@ use crate::clock::Watch;
 use crate::disk::Disk;
 use crate::engine::shell::{self, Book, Disks, Play, locked};
 use crate::history::Who;
+use crate::logs;
 use crate::stage::Place;
 
 /// One process of a host, from its start.
@@ -47,7 +49,7 @@ impl Host {
     /// Runs the process's first future with this host's randomness.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let number = self.spawned.fetch_add(1, Ordering::Relaxed);
-        Runtime::scope(self.seed.child("task", number).0, future)
+        Runtime::scope(self.seed.child("task", number).0, future.instrument(logs::of(self.who)))
     }
 }
 

@@ -70,6 +70,7 @@ impl World {
     /// A world in which every process has just started; must be called within the simulation.
     fn new(play: Arc<Play>) -> World {
         let (net, handle) = (Net::new(&play.plan), Handle::current());
+        play.book.ask(net.clock());
         let start = |node: NodeId| {
             let (play, net) = (play.clone(), net.clone());
             let host = handle.create_node().name(node.to_string());

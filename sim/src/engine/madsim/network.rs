@@ -83,6 +83,12 @@ impl Net {
         Time(0) + self.time.elapsed()
     }
 
+    /// Says how long ago the run began, whenever it is asked.
+    pub fn clock(&self) -> impl Fn() -> Time + Send + use<> {
+        let time = self.time.clone();
+        move || Time(0) + time.elapsed()
+    }
+
     /// Returns at `at`, or at once if that has passed.
     pub fn sleep_until(&self, at: Time) -> Sleep {
         Sleep::until(&self.time, self.began + at.since(Time(0)))

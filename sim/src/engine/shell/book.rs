@@ -42,7 +42,18 @@ impl Book {
 
     /// Turns to this time.
     pub fn turn(&self, now: Time) {
-        locked(&self.0).now = now;
+        let mut pages = locked(&self.0);
+        pages.now = now;
+        if let Some(log) = pages.history.as_ref().and_then(History::log) {
+            log.turn(now);
+        }
+    }
+
+    /// Whoever says something between two events asks this for the time.
+    pub fn ask(&self, clock: impl Fn() -> Time + Send + 'static) {
+        if let Some(log) = locked(&self.0).history.as_ref().and_then(History::log) {
+            log.ask(clock);
+        }
     }
 
     /// The time that was turned to.

@@ -12,12 +12,14 @@ use openraft_rt::deterministic_rng::DeterministicRng;
 use portcullis::env::{Env, Fact};
 use portcullis_core::{Address, Seed, Time};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::clock::Watch;
 use crate::disk::Disk;
 use crate::engine::shell::{self, Book, Disks, Play, locked};
 use crate::history::Who;
+use crate::logs;
 use crate::stage::Place;
 
 /// The port of a host's own that stands for its socket in the file system: turmoil has none, but
@@ -57,7 +59,7 @@ impl Host {
     /// Runs the process's first future with this host's randomness.
     pub fn scope<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
         let number = self.spawned.fetch_add(1, Ordering::Relaxed);
-        Runtime::scope(self.seed.child("task", number).0, future)
+        Runtime::scope(self.seed.child("task", number).0, future.instrument(logs::of(self.who)))
     }
 }
 
