@@ -27,6 +27,7 @@ mod history;
 mod logs;
 mod members;
 mod outcome;
+mod patience;
 mod picture;
 mod plan;
 mod report;

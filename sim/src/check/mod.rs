@@ -28,6 +28,7 @@ mod paced;
 mod quorum_kept;
 mod retries;
 mod roles;
+mod scattered;
 mod taken_over;
 mod timely;
 mod unhurried;
@@ -93,6 +94,7 @@ pub const ALL: &[(&str, Make)] = &[
     ("paced", paced::make),
     ("bounded", bounded::make),
     ("gentle", gentle::make),
+    ("scattered", scattered::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
     ("one_worker", one_worker::make),
@@ -118,7 +120,7 @@ pub const ALL: &[(&str, Make)] = &[
 
 /// Lines of a scenario in which every check has something to say.
 const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                             [members]\n[addresses]\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+                             [members]\n[addresses]\nbind-files = true\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
 /// A plan of three controllers with these lines, for asking checks what they are about.
 fn plan_of(lines: &str) -> Plan {
