@@ -13,9 +13,11 @@ mod contained;
 mod controllers_in;
 mod door_order;
 mod even;
+mod follows;
 mod fronted;
 mod gentle;
 mod kept;
+mod less_loaded;
 mod linearizable;
 mod links_kept;
 mod never_empty;
@@ -107,6 +109,8 @@ pub const ALL: &[(&str, Make)] = &[
     ("even", even::make),
     ("fronted", fronted::make),
     ("no_ping_pong", no_ping_pong::make),
+    ("less_loaded", less_loaded::make),
+    ("follows", follows::make),
     ("unhurried", unhurried::make),
     ("taken_over", taken_over::make),
     ("contained", contained::make),
