@@ -13,6 +13,7 @@ mod contained;
 mod controllers_in;
 mod door_order;
 mod even;
+mod expires;
 mod follows;
 mod fronted;
 mod gentle;
@@ -34,6 +35,7 @@ mod scattered;
 mod taken_over;
 mod timely;
 mod unhurried;
+mod woken;
 
 use std::fmt;
 
@@ -99,11 +101,13 @@ pub const ALL: &[(&str, Make)] = &[
     ("scattered", scattered::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
+    ("expires", expires::make),
     ("one_worker", one_worker::make),
     ("kept", kept::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
     ("timely", timely::make),
+    ("woken", woken::make),
     ("batched", batched::make),
     ("retries", retries::make),
     ("even", even::make),

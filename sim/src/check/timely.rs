@@ -2,14 +2,15 @@
 //!
 //! Two hosts' clocks cannot be compared, so a controller that is asked by another counts from when it
 //! hears of it: the time that a message waits or is slow between controllers comes on top, and the
-//! time for which who is asked is paused.
+//! time for which who is asked is paused. Whoever takes an ask back, or leaves, has given it up as
+//! well; but if something is wrong meanwhile, nobody need hear of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Entry, Key, Operation};
-use portcullis_core::{NodeId, Time, queue};
+use portcullis_core::{AskId, NodeId, Time, queue};
 
 use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
@@ -21,10 +22,12 @@ use crate::stage::{Deed, Place, Wrong};
 /// How long after its deadline an operation is remembered.
 const KEPT: Duration = Duration::from_secs(300);
 
-/// See the module. Of equal operations the latest deadline counts.
+/// See the module. Of equal operations the latest ask counts.
 struct Timely {
     /// By lease, who asked for what, and by when they have given up.
-    asked: BTreeMap<Key, Vec<(Operation, Time)>>,
+    asked: BTreeMap<Key, Vec<Asked>>,
+    /// The lease of each ask without an answer.
+    open: BTreeMap<(NodeId, AskId), Key>,
     patience_max: Duration,
     /// Links between controllers on which messages wait, and since when.
     held: BTreeMap<(NodeId, NodeId), Time>,
@@ -34,10 +37,26 @@ struct Timely {
     paused: BTreeMap<NodeId, Time>,
 }
 
+/// An operation that somebody wants.
+struct Asked {
+    operation: Operation,
+    /// Which ask it is of, and where.
+    by: (NodeId, AskId),
+    deadline: Time,
+    /// The deadline, or when it was given up before that.
+    until: Time,
+}
+
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     let patience_max = queue::Config::default().patience_max;
-    let (asked, held, slow) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    Some(Box::new(Timely { asked, patience_max, held, slow, paused: BTreeMap::new() }))
+    Some(Box::new(Timely {
+        asked: BTreeMap::new(),
+        open: BTreeMap::new(),
+        patience_max,
+        held: BTreeMap::new(),
+        slow: BTreeMap::new(),
+        paused: BTreeMap::new(),
+    }))
 }
 
 impl Check for Timely {
@@ -66,8 +85,28 @@ impl Check for Timely {
                     && facts.ask(node, *ask).is_some_and(|ask| ask.edge)
                 {
                     let deadline = at + *patience.min(&self.patience_max) + LATE_MAX;
-                    self.asked(at, operation, deadline);
+                    self.asked(at, (node, *ask), operation, deadline);
                 }
+                Ok(())
+            }
+            (Who::Controller(node), Event::Told(Input::Cancelled { ask })) => {
+                self.gives_up(at, (node, *ask), facts);
+                Ok(())
+            }
+            (Who::Controller(node), Event::Told(Input::Disconnected { connection })) => {
+                let [first, last] =
+                    [0, u64::MAX].map(|serial| AskId { connection: *connection, serial });
+                let theirs = self.open.range((node, first)..=(node, last));
+                let theirs: Vec<_> = theirs.map(|(by, _)| *by).collect();
+                theirs.into_iter().for_each(|by| self.gives_up(at, by, facts));
+                Ok(())
+            }
+            (Who::Controller(node), Event::Ordered(Output::Answer { ask, .. })) => {
+                self.open.remove(&(node, *ask));
+                Ok(())
+            }
+            (Who::Controller(node), Event::Told(Input::Started)) => {
+                self.open.retain(|(of, _), _| *of != node);
                 Ok(())
             }
             (Who::Controller(node), Event::Ordered(Output::Propose { entry, .. })) => {
@@ -89,6 +128,8 @@ impl Check for Timely {
 
 impl Timely {
     fn did(&mut self, at: Time, deed: &Deed) {
+        // What was taken back in the last moment may be lost on its way.
+        self.asked.values_mut().flatten().for_each(|asked| asked.until = asked.deadline);
         if let Deed::Pause(node) = deed {
             self.paused.insert(*node, at);
         } else if let Deed::Resume(node) = deed {
@@ -119,22 +160,40 @@ impl Timely {
 
     /// Whatever is asked may be proposed by so much later.
     fn put_off(&mut self, by: Duration) {
-        self.asked.values_mut().flatten().for_each(|(_, until)| *until = *until + by);
+        for asked in self.asked.values_mut().flatten() {
+            (asked.deadline, asked.until) = (asked.deadline + by, asked.until + by);
+        }
     }
 
-    fn asked(&mut self, at: Time, operation: &Operation, deadline: Time) {
-        let deadline = deadline + self.slow.values().copied().max().unwrap_or_default();
+    fn slowest(&self) -> Duration {
+        self.slow.values().copied().max().unwrap_or_default()
+    }
+
+    fn asked(&mut self, at: Time, by: (NodeId, AskId), operation: &Operation, deadline: Time) {
+        let deadline = deadline + self.slowest();
+        self.open.insert(by, operation.key().clone());
         let asked = self.asked.entry(operation.key().clone()).or_default();
-        asked.retain(|(other, until)| *until + KEPT > at && other != operation);
-        asked.push((operation.clone(), deadline));
+        asked.retain(|other| other.deadline + KEPT > at && other.operation != *operation);
+        let operation = operation.clone();
+        asked.push(Asked { operation, by, deadline, until: deadline });
+    }
+
+    /// Nobody waits for an ask any more.
+    fn gives_up(&mut self, at: Time, by: (NodeId, AskId), facts: &Facts) {
+        let Some(key) = self.open.remove(&by).filter(|_| facts.faults() == 0) else { return };
+        let until = at + LATE_MAX + self.slowest();
+        let asked = self.asked.get_mut(&key).into_iter().flatten();
+        for asked in asked.filter(|asked| asked.by == by) {
+            asked.until = asked.until.min(until);
+        }
     }
 
     fn proposed(&self, at: Time, node: NodeId, entry: &Entry) -> Result<(), String> {
         for command in &entry.commands {
             let operation = &command.operation;
             let asked = self.asked.get(operation.key());
-            let asked = asked.and_then(|all| all.iter().find(|(other, _)| other == operation));
-            if let Some((_, until)) = asked
+            let asked = asked.and_then(|all| all.iter().find(|one| one.operation == *operation));
+            if let Some(Asked { until, .. }) = asked
                 && *until < at
             {
                 let late = at.since(*until);
@@ -148,7 +207,7 @@ impl Timely {
 #[cfg(test)]
 mod tests {
     use portcullis_core::lease::Command;
-    use portcullis_core::{AskId, BatchId, ConnectionId, GlobalTime};
+    use portcullis_core::{BatchId, ConnectionId, GlobalTime};
 
     use super::*;
     use crate::check::tests::{ONE, Story};
@@ -192,6 +251,32 @@ mod tests {
         let propose = asked(&mut story);
         assert!(story.ordered(6_000, ONE, propose.clone()).is_ok());
         assert!(story.ordered(6_001, ONE, propose).is_err());
+    }
+
+    #[test]
+    fn work_for_somebody_who_has_taken_it_back_is_caught() {
+        let late = |at| {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            let propose = asked(&mut story);
+            let ask = AskId { connection: ConnectionId(2), serial: 1 };
+            assert!(story.told(500, ONE, Input::Cancelled { ask }).is_ok());
+            story.ordered(at, ONE, propose)
+        };
+        assert!(late(1_500).is_ok());
+        assert!(late(1_501).is_err());
+    }
+
+    #[test]
+    fn what_was_taken_back_while_something_is_wrong_may_go_on() {
+        let mut story = Story::new(make, "");
+        story.serving(ONE);
+        let propose = asked(&mut story);
+        let gone = Input::Disconnected { connection: ConnectionId(2) };
+        assert!(story.told(500, ONE, gone).is_ok());
+        let [from, to] = [1, 2].map(|node| Place::Controller(NodeId(node)));
+        assert!(story.event(600, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
+        assert!(story.ordered(6_000, ONE, propose).is_ok());
     }
 
     /// Somebody asks, patient for five seconds; what would propose it.
