@@ -18,6 +18,7 @@ mod follows;
 mod fronted;
 mod gentle;
 mod kept;
+mod leads_on;
 mod less_loaded;
 mod linearizable;
 mod links_kept;
@@ -35,6 +36,7 @@ mod scattered;
 mod taken_over;
 mod timely;
 mod unhurried;
+mod unique_bind;
 mod woken;
 
 use std::fmt;
@@ -121,6 +123,8 @@ pub const ALL: &[(&str, Make)] = &[
     ("connected", connected::make),
     ("roles", roles::make),
     ("quorum_kept", quorum_kept::make),
+    ("leads_on", leads_on::make),
+    ("unique_bind", unique_bind::make),
     ("addresses_right", addresses_right::make),
     ("never_empty", never_empty::make),
     ("no_error", no_error::make),
