@@ -2,19 +2,21 @@
 //!
 //! One vocabulary for scenario files (TOML) and plans (text).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use portcullis_core::NodeId;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{Hosts, Written};
 use crate::scenario::runs;
-use crate::settings::{Bytes, duration};
+use crate::settings::{Bytes, Span};
 
 /// What is done to the world.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Action {
     /// The process dies as by `kill -9`; the host drops its connections. It starts again at the
@@ -55,13 +57,13 @@ pub enum Action {
     SlowLink {
         from: Group,
         to: Group,
-        #[serde(with = "duration")]
+        #[serde(with = "Span")]
         by: Duration,
     },
     /// Direct: every write that must be durable takes this much longer.
     SlowDisk {
         node: Role,
-        #[serde(with = "duration")]
+        #[serde(with = "Span")]
         by: Duration,
     },
     /// Every agent drops its connection and returns.
@@ -76,7 +78,7 @@ pub enum Action {
 }
 
 /// A burst of claims, from clients that may take them back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Claims {
     /// How many in all.
@@ -84,7 +86,7 @@ pub struct Claims {
     /// How many at once, each on a connection of its own.
     pub concurrency: u32,
     /// How long each waits for its answer.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub patience: Duration,
     /// How many of a hundred are taken back while they wait.
     pub cancel_percent: u32,
@@ -394,6 +396,20 @@ impl TryFrom<String> for Role {
     }
 }
 
+impl JsonSchema for Role {
+    fn schema_name() -> Cow<'static, str> {
+        "Role".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "One of `controller-1` and so on, `leader`, `holder` of the first single worker, `random`, `all`, `others`, `agents`.",
+            "pattern": r"^(controller-[0-9]+|leader|holder|random|all|others|agents)$",
+        })
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, role) in self.0.iter().enumerate() {
@@ -415,6 +431,20 @@ impl TryFrom<String> for Group {
     type Error = String;
     fn try_from(text: String) -> Result<Group, String> {
         text.parse()
+    }
+}
+
+impl JsonSchema for Group {
+    fn schema_name() -> Cow<'static, str> {
+        "Group".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "Several of these, with spaces between them: `leader agents`.",
+            "pattern": r"^ *(controller-[0-9]+|leader|holder|random|all|others|agents)( +(controller-[0-9]+|leader|holder|random|all|others|agents))* *$",
+        })
     }
 }
 

@@ -5,12 +5,14 @@
 //! told of and no others. Where files say at which host a controller door is bound, these are what
 //! `bind-file` writes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use portcullis_core::addresses::{HostPort, Scope};
 use portcullis_core::bind::{Candidate, Input, Lack};
 use portcullis_core::{Address, NodeId};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -20,8 +22,9 @@ pub const API_PORT: u16 = 17_070;
 /// Every controller's own.
 const CONTROLLER_PORT: u16 = 17_022;
 
-/// See the module.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Direct: where controllers are, if they can be elsewhere. Without this table every one is where its
+/// name says, for ever.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Addresses {
     /// Whether a file says where each controller door is bound. In the beginning it has the
@@ -98,6 +101,20 @@ impl TryFrom<String> for Written {
     }
 }
 
+impl JsonSchema for Written {
+    fn schema_name() -> Cow<'static, str> {
+        "Written".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "Hosts with spaces between them, or `garbled`, or `gone`.",
+            "pattern": r"[^ ]",
+        })
+    }
+}
+
 impl Hosts {
     /// The addresses of the API door.
     pub fn addresses(&self) -> Vec<HostPort> {
@@ -135,6 +152,20 @@ impl TryFrom<String> for Hosts {
     type Error = String;
     fn try_from(text: String) -> Result<Hosts, String> {
         text.parse()
+    }
+}
+
+impl JsonSchema for Hosts {
+    fn schema_name() -> Cow<'static, str> {
+        "Hosts".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "Hosts with spaces between them, each with its space if it is in one: `10.0.0.1@mgmt`.",
+            "pattern": r"[^ ]",
+        })
     }
 }
 

@@ -7,20 +7,21 @@
 use std::time::Duration;
 
 use portcullis_core::{NodeId, Rng, Seed, Time};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::action::{Action, Group, Role};
 use crate::plan::Step;
-use crate::settings::{Engine, duration};
+use crate::settings::{Engine, Span};
 
 /// What a scenario says of faults that a seed may draw.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Chaos {
     /// Most faults in one run; `--intensity` is percent of this.
     pub faults: u32,
     /// Longest that one lasts.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub longest: Duration,
     /// What may go wrong; absent, everything that the engine knows.
     #[serde(default)]
@@ -28,7 +29,7 @@ pub struct Chaos {
 }
 
 /// A kind of fault. Each is drawn whole or not at all for a seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// A controller dies, and starts again later.

@@ -4,25 +4,29 @@ use std::time::Duration;
 
 use portcullis_core::members::{Command, Member, READS, Wanted};
 use portcullis_core::{Address, NodeId, roles};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::addresses;
 use crate::plan::Plan;
-use crate::settings::duration;
+use crate::settings::Span;
 
 /// Without this table the members and their roles stay as they are in the beginning: all vote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Members {
-    /// So many controllers found the cluster, the first ones; the others join it, in order.
+    /// So many controllers found the cluster, the first ones; the others join it, in order. By
+    /// default all found it.
     pub founders: u32,
+    /// How many are to vote, the leader among them.
     pub voters: u8,
+    /// How many are to have the log and no vote.
     pub stand_bys: u8,
     /// Longest silence of a voter until a stand-by gets its vote.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub silent_max: Duration,
     /// How long a member is heard of without a break before it gets a role.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub steady_min: Duration,
 }
 

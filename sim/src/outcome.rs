@@ -12,6 +12,7 @@ use crate::counts::Counts;
 use crate::engine::Ran;
 use crate::history::Found;
 use crate::plan::Plan;
+use crate::scenario::words;
 use crate::spread::millis;
 
 /// A thing to be seen: its name and how the counts tell.
@@ -268,6 +269,9 @@ impl fmt::Display for Outcome<'_> {
             settings.agents.count,
             settings.agents.leases,
         )?;
+        if !settings.instead.is_empty() {
+            writeln!(f, "with {}", words(&settings.instead))?;
+        }
         writeln!(f, "\nplan")?;
         self.plan.steps.iter().try_for_each(|step| writeln!(f, "  {step}"))?;
         writeln!(f, "  {} settle", crate::action::Second(settings.acts))?;

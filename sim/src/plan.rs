@@ -24,9 +24,9 @@ pub use crate::action::{Action, Claims, Role};
 use crate::action::{Second, seconds};
 use crate::addresses::Addresses;
 use crate::members::Members;
-use crate::scenario::{Fault, Scenario, Unreadable, Work};
+use crate::scenario::{Fault, Scenario, Setting, Unreadable, Work};
 use crate::settings::{
-    Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, Scale, duration,
+    Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, Scale, Span,
 };
 use crate::singular::Singular;
 
@@ -45,12 +45,15 @@ pub struct Settings {
     /// The scenario's name: its path below `scenarios/`.
     pub scenario: String,
     pub title: String,
+    /// What was set otherwise than the scenario has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<Setting>,
     pub engine: Engine,
     /// Below 2⁶³, as TOML has it.
     pub seed: u64,
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub acts: Duration,
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub settles_within: Duration,
     pub controllers: Controllers,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,6 +112,7 @@ impl Plan {
         let mut settings = Settings {
             scenario: name.into(),
             title: scenario.title.clone(),
+            instead: scenario.instead.clone(),
             engine,
             seed,
             acts: scenario.acts,

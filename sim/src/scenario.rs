@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::addresses::Addresses;
@@ -16,12 +18,12 @@ use crate::chaos::Chaos;
 use crate::members::Members;
 use crate::plan::{Action, Claims, Role};
 use crate::settings::{
-    Agents, Balance, Controllers, Engine, Expect, Front, Network, Policy, duration,
+    Agents, Balance, Controllers, Engine, Expect, Front, MaybeSpan, Network, Policy, Span, SpanPair,
 };
 use crate::singular::Singular;
 
 /// One scenario, as its file says it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scenario {
     /// What happens, in one line.
@@ -36,42 +38,68 @@ pub struct Scenario {
     #[serde(default = "yes")]
     pub quick: bool,
     /// How long faults may act. Afterwards everything heals.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub acts: Duration,
     /// How long after that everything may take to converge.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub settles_within: Duration,
+    /// The controllers: how many, Juju's keys, limits, and what `direct` says that things cost.
     #[serde(default)]
     pub controllers: Controllers,
+    /// Who founds the cluster, and how many of each role are wanted. Without it all vote, for ever.
     #[serde(default)]
     pub members: Option<Members>,
     /// Where controllers are, if they can be elsewhere.
     #[serde(default)]
+    #[schemars(with = "Option<Addresses>")]
     pub addresses: Option<Spanned<Addresses>>,
+    /// The agents, each a unit of an application and a contender for its leadership.
     #[serde(default)]
     pub agents: Agents,
+    /// The network when nothing is wrong with it.
     #[serde(default)]
     pub network: Network,
+    /// What is done about a controller that has more agents than the others.
     #[serde(default)]
     pub balance: Balance,
+    /// Workers that run on one controller alone.
     #[serde(default)]
+    #[schemars(with = "Option<Singular>")]
     pub singular: Option<Spanned<Singular>>,
     /// What agents dial instead of the controllers, if there is one.
     #[serde(default)]
+    #[schemars(with = "Option<Front>")]
     pub front: Option<Spanned<Front>>,
+    /// Failed designs of the documents, switched on.
     #[serde(default = "usual")]
+    #[schemars(with = "Policy")]
     pub policy: Spanned<Policy>,
     /// What goes wrong.
     #[serde(default)]
+    #[schemars(with = "Vec<Fault>")]
     pub fault: Vec<Spanned<Fault>>,
     /// What goes wrong besides, as the seed has it.
     #[serde(default)]
     pub chaos: Option<Chaos>,
     /// What is asked for beyond the agents' own claims.
     #[serde(default)]
+    #[schemars(with = "Vec<Workload>")]
     pub workload: Vec<Spanned<Workload>>,
+    /// What the run must show.
     #[serde(default)]
     pub expect: Expect,
+    /// What was set otherwise than the file has it.
+    #[serde(skip)]
+    pub instead: Vec<Setting>,
+}
+
+/// A key of one of a scenario's tables and what it is set to: `controllers.count=5`. A value that is
+/// none of TOML's is text, so that `agents.renew=5s` needs no quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Setting {
+    path: Vec<String>,
+    value: String,
 }
 
 fn yes() -> bool {
@@ -83,36 +111,40 @@ fn usual() -> Spanned<Policy> {
 }
 
 /// One thing that goes wrong, at a time given or drawn.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Fault {
-    #[serde(default, with = "duration::optional")]
+    /// When it begins; this or `between`.
+    #[serde(default, with = "MaybeSpan")]
     pub at: Option<Duration>,
     /// The two ends of the span that its time is drawn from.
-    #[serde(default, with = "duration::pair")]
+    #[serde(default, with = "SpanPair")]
     pub between: Option<(Duration, Duration)>,
     /// How long it lasts; absent, until the faults end.
-    #[serde(default, rename = "for", with = "duration::optional")]
+    #[serde(default, rename = "for", with = "MaybeSpan")]
     pub lasts: Option<Duration>,
+    /// What it is, and to whom.
     #[serde(rename = "do")]
     pub action: Action,
 }
 
 /// One thing that is asked for.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Workload {
-    #[serde(with = "duration")]
+    /// When it begins.
+    #[serde(with = "Span")]
     pub at: Duration,
+    /// What it is.
     #[serde(rename = "do")]
     pub work: Work,
 }
 
 /// What a workload can be.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Work {
-    /// See [`Claims`].
+    /// A burst of claims, from clients that may take them back.
     Claims(Claims),
 }
 
@@ -136,6 +168,23 @@ impl Scenario {
         if let Err((span, message)) = scenario.validate() {
             return Err(Unreadable::at(file, text, span.start, span.end, &message));
         }
+        Ok(scenario)
+    }
+
+    /// Reads a scenario's text, and has some keys otherwise than it says.
+    pub fn parse_with(file: &str, text: &str, instead: &[Setting]) -> Result<Scenario, Unreadable> {
+        let as_it_is = Scenario::parse(file, text)?;
+        if instead.is_empty() {
+            return Ok(as_it_is);
+        }
+        let mut table: toml::Table =
+            toml::from_str(text).map_err(|error| Unreadable::new(file, text, &error))?;
+        for setting in instead {
+            setting.put(&mut table).map_err(|error| Unreadable(format!("{file}: {error}")))?;
+        }
+        let file = format!("{file} with {}", words(instead));
+        let mut scenario = Scenario::parse(&file, &table.to_string())?;
+        scenario.instead = instead.to_vec();
         Ok(scenario)
     }
 
@@ -210,6 +259,61 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+}
+
+/// Settings in one line.
+pub fn words(settings: &[Setting]) -> String {
+    settings.iter().map(Setting::to_string).collect::<Vec<_>>().join(" ")
+}
+
+impl Setting {
+    /// Puts the value where it belongs, and makes the tables that lead there.
+    fn put(&self, table: &mut toml::Table) -> Result<(), String> {
+        // A path has a last key; `FromStr` sees to that.
+        let (key, tables) = self.path.split_last().expect("a setting names a key");
+        let mut at = table;
+        for name in tables {
+            let below = at.entry(name).or_insert_with(|| toml::Table::new().into());
+            at = below.as_table_mut().ok_or_else(|| format!("`{name}` of `{self}` is no table"))?;
+        }
+        let read = toml::from_str::<toml::Table>(&format!("value = {}", self.value));
+        let value = read.ok().and_then(|mut table| table.remove("value"));
+        at.insert(key.clone(), value.unwrap_or_else(|| self.value.as_str().into()));
+        Ok(())
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.path.join("."), self.value)
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Setting, String> {
+        let wrong = || format!("`{text}` is no KEY=VALUE such as agents.count=5");
+        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+        if path.iter().any(String::is_empty) {
+            return Err(wrong());
+        }
+        Ok(Setting { path, value: value.trim().into() })
+    }
+}
+
+impl TryFrom<String> for Setting {
+    type Error = String;
+    fn try_from(text: String) -> Result<Setting, String> {
+        text.parse()
+    }
+}
+
+impl From<Setting> for String {
+    fn from(setting: Setting) -> String {
+        setting.to_string()
     }
 }
 

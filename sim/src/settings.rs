@@ -3,24 +3,37 @@
 //! The same types are read from a scenario's tables and from a plan's header, so a plan lacks
 //! nothing. Keys that Juju has are named as Juju names them.
 
+mod bytes;
 mod front;
+mod names;
+mod span;
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use portcullis_core::admission::Accept;
 use portcullis_core::{admission, balancer, pace};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::check;
-use crate::outcome;
+pub use bytes::Bytes;
 pub use front::Front;
+pub use names::{CheckName, SometimesName};
+pub use span::{MaybeSpan, Span, SpanPair};
 
 /// What runs a plan.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+    JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
@@ -43,7 +56,7 @@ impl fmt::Display for Engine {
 }
 
 /// What Juju's controllers may be told to do otherwise than by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Feature {
     /// Leases travel through the API server's facades (seed 004), and not over pubsub.
@@ -51,7 +64,7 @@ pub enum Feature {
 }
 
 /// The controllers: how many, Juju's keys, limits, and what `direct` says that things cost.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Controllers {
     /// They are `controller-1` up to this.
@@ -66,24 +79,25 @@ pub struct Controllers {
     /// Who uses the controller door.
     pub controller_door: ControllerDoor,
     /// How long an open API door stays open while the controller is not ready.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub lost_max: Duration,
     /// Most connections held at a door at once.
     pub held_max: usize,
     /// Longest time from being told to stop to having stopped.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub drain_max: Duration,
     /// From being stable to opening the API door.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub api_port_open_delay: Duration,
     /// What decides how fast agents are let in.
+    #[schemars(with = "Accepts")]
     pub accept: Accept,
     /// Agents let in at once. Zero switches the pace off; an adaptive door has none but for this
     /// key and the next, a paced one Juju's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_ratelimit_max: Option<u32>,
     /// From one agent let in to the next, once the burst is spent.
-    #[serde(skip_serializing_if = "Option::is_none", with = "duration::optional")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "MaybeSpan")]
     pub agent_ratelimit_rate: Option<Duration>,
     /// Most connections at once.
     pub connections_max: usize,
@@ -108,13 +122,13 @@ pub struct Controllers {
     /// Direct: memory of one connection.
     pub memory_per_connection: Bytes,
     /// Direct: time of the processor for one TLS handshake.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub handshake_cost: Duration,
     /// Direct: from a process's start to its first calls to controllers, while its workers come up.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub call_after: Duration,
     /// Direct: time of one write that must be durable.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub sync_time: Duration,
 }
 
@@ -153,7 +167,7 @@ impl Default for Controllers {
 }
 
 /// Who uses the controller door, and what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ControllerDoor {
     /// Every controller: a port, open in the firewall.
@@ -189,30 +203,31 @@ impl Controllers {
 }
 
 /// The agents, each a unit of an application and a contender for its leadership.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Agents {
+    /// How many there are.
     pub count: u32,
     /// How many applications there are: agent `i` is unit `i / leases` of application
     /// `i % leases`, so `count / leases` units contend for each.
     pub leases: u32,
     /// How long a claim is for.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub claim: Duration,
     /// How often a leader extends.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub renew: Duration,
-    /// The law of their waits; see [`Policy::backoff`] for agents that have none.
+    /// The law of their waits. `policy.backoff = false` has agents without any.
     pub backoff: Backoff,
     /// They arrive spread over this time.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub arrive: Duration,
     /// Where they look for a controller first.
     pub home: Home,
     /// Direct: percent of them that are slow to log in.
     pub slow: u64,
     /// Direct: how long these take from being connected to logging in.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub slow_login: Duration,
     /// Direct: percent of them that connect, and until the faults are over neither log in nor leave,
     /// as a host does that hangs.
@@ -250,7 +265,7 @@ impl Default for Agents {
 }
 
 /// Where agents look for a controller first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Home {
     /// Anywhere, drawn for each round of dials, as Juju's agents do.
@@ -261,22 +276,26 @@ pub enum Home {
 }
 
 /// Another size for another engine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Scale {
+    /// How many agents.
     pub count: u32,
+    /// How many applications.
     pub leases: u32,
 }
 
-/// See [`portcullis_core::backoff::Config`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How long agents wait from one attempt to the next (core's `backoff`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Backoff {
-    #[serde(with = "duration")]
+    /// Upper bound of the first wait; each wait is drawn between nothing and its bound.
+    #[serde(with = "Span")]
     pub first: Duration,
-    #[serde(with = "duration")]
+    /// Upper bound of all waits.
+    #[serde(with = "Span")]
     pub most: Duration,
-    /// Percent.
+    /// Each bound is this many percent of the one before, so 200 doubles it.
     pub growth: u32,
 }
 
@@ -288,13 +307,14 @@ impl Default for Backoff {
 }
 
 /// The network when nothing is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Network {
-    /// One way; each message draws between the two.
-    #[serde(with = "duration")]
+    /// Least time of a message one way; each draws between this and the next.
+    #[serde(with = "Span")]
     pub latency_least: Duration,
-    #[serde(with = "duration")]
+    /// Most time of a message one way.
+    #[serde(with = "Span")]
     pub latency_most: Duration,
 }
 
@@ -304,17 +324,53 @@ impl Default for Network {
     }
 }
 
-/// What is done about a controller that has more agents than the others; see
-/// [`portcullis_core::balancer::Config`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What decides how fast the API door lets in (core's `Accept`).
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", remote = "Accept")]
+#[expect(dead_code, reason = "names, and docs of them, for the schema alone")]
+enum Accepts {
+    /// The measured limit on logins in progress. A token bucket holds only if it is asked for.
+    Adaptive,
+    /// The token bucket, Juju's by default; logins in progress are bounded by `logins-max` alone.
+    Paced,
+}
+
+/// What is done about a controller that has more agents than the others (core's
+/// `balancer::Policy`).
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", remote = "balancer::Policy")]
+#[schemars(rename = "BalancePolicy")]
+#[expect(dead_code, reason = "names, and docs of them, for the schema alone")]
+enum Policies {
+    /// Nothing, as in Juju: whoever comes stays.
+    None,
+    /// One login in `refuse-one-in` is refused, whatever the counts.
+    RandomRefusal,
+    /// Agents that are too many are disconnected, to find another controller themselves.
+    Shed,
+    /// Agents that are too many are sent to a named controller that has fewer.
+    Redirect,
+    /// Agents are told of a controller that has few before the others, for when they dial next.
+    Order,
+}
+
+/// What is done about a controller that has more agents than the others (core's `balancer`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Balance {
+    /// What is done.
+    #[schemars(with = "Policies")]
     pub policy: balancer::Policy,
+    /// So many agents above the even share are too many, and a tenth of the share is where that is
+    /// fewer.
     pub surplus: u64,
+    /// `random-refusal`: one login in so many is refused.
     pub refuse_one_in: u64,
-    #[serde(with = "duration")]
+    /// Least time from one agent sent away to the next.
+    #[serde(with = "Span")]
     pub moves_rate: Duration,
-    #[serde(with = "duration")]
+    /// Least time from an agent's login to its being moved.
+    #[serde(with = "Span")]
     pub move_again_after: Duration,
 }
 
@@ -329,7 +385,7 @@ impl Default for Balance {
 }
 
 /// Knobs that switch one of the documents' failed designs on, for `negative/` alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
     /// Whether agents wait longer each time that they fail (seed 000: "no backoff on accept
@@ -377,7 +433,7 @@ pub struct Policy {
 
 /// What the one door does with those who come before a controller is connected to itself and knows a
 /// leader: seed 000 tried it all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strangers {
     /// They wait in the backlog for a permit, as everybody does.
@@ -442,7 +498,7 @@ impl Policy {
 }
 
 /// What the run must show.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Expect {
     /// Checks that must hold after every event; absent, all of them.
@@ -457,128 +513,4 @@ pub struct Expect {
     pub settles: Option<Vec<CheckName>>,
     /// Checks that must break, in either half: this scenario is a failed design.
     pub breaks: Vec<CheckName>,
-}
-
-macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident of $what:literal from $all:expr;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub struct $name(pub &'static str);
-
-        // Written out: derived, the static text would have to be borrowed from the file.
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<$name, D::Error> {
-                let text = String::deserialize(from)?;
-                let known = || $all.iter().map(|(name, _)| *name);
-                known().find(|name| *name == text).map($name).ok_or_else(|| {
-                    let known = known().collect::<Vec<_>>().join(", ");
-                    D::Error::custom(format!("no {} is called `{text}`: {known}", $what))
-                })
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.serialize_str(self.0)
-            }
-        }
-    )*};
-}
-
-names! {
-    /// The name of a check; see [`check::ALL`].
-    CheckName of "check" from check::ALL;
-    /// The name of something to be seen; see [`outcome::SOMETIMES`].
-    SometimesName of "sight" from outcome::SOMETIMES;
-}
-
-/// An amount of memory, written as `512MiB`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Bytes(pub u64);
-
-const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, size): &&(&str, u64)| self.0.is_multiple_of(*size) && self.0 >= *size;
-        let (unit, size) = UNITS.iter().find(fits).unwrap_or(&("B", 1));
-        write!(f, "{}{unit}", self.0 / size)
-    }
-}
-
-impl FromStr for Bytes {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Bytes, String> {
-        let parsed = UNITS.iter().find_map(|(unit, size)| {
-            text.strip_suffix(unit)?.parse::<u64>().ok()?.checked_mul(*size)
-        });
-        parsed.map(Bytes).ok_or_else(|| format!("`{text}` is no amount such as 512MiB"))
-    }
-}
-
-impl TryFrom<String> for Bytes {
-    type Error = String;
-    fn try_from(text: String) -> Result<Bytes, String> {
-        text.parse()
-    }
-}
-
-impl From<Bytes> for String {
-    fn from(bytes: Bytes) -> String {
-        bytes.to_string()
-    }
-}
-
-/// Durations in files, written as people write them: `5s`, `250ms`, `1m 30s`.
-pub mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    fn parse<E: Error>(text: &str) -> Result<Duration, E> {
-        humantime::parse_duration(text)
-            .map_err(|error| E::custom(format!("no duration such as \"5s\": {error}")))
-    }
-
-    pub fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        parse(&String::deserialize(from)?)
-    }
-
-    /// The same where the key may be absent.
-    pub mod optional {
-        use super::*;
-
-        pub fn serialize<S: Serializer>(
-            duration: &Option<Duration>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            match duration {
-                Some(duration) => super::serialize(duration, to),
-                None => to.serialize_none(),
-            }
-        }
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            super::deserialize(from).map(Some)
-        }
-    }
-
-    /// The two ends of a span.
-    pub mod pair {
-        use super::*;
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<(Duration, Duration)>, D::Error> {
-            let (first, last) = <(String, String)>::deserialize(from)?;
-            Ok(Some((parse(&first)?, parse(&last)?)))
-        }
-    }
 }

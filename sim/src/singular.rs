@@ -6,26 +6,27 @@ use std::time::Duration;
 
 use portcullis_core::lease::{Key, SINGULAR_CONTROLLER};
 use portcullis_core::{NodeId, singular};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::configuration::MODEL;
 use crate::plan::Plan;
-use crate::settings::{Engine, duration};
+use crate::settings::{Engine, Span};
 
 /// Every controller strives to run each of so many workers. Without this table there are none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Singular {
     /// They are `worker-1` up to this, each with a lease of its own.
     pub workers: u32,
     /// How long a lease is for.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub duration: Duration,
     /// How long before a lease may be over its worker stops.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub stop_within: Duration,
     /// From one step of a worker to the next.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub step_every: Duration,
 }
 

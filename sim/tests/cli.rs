@@ -402,6 +402,47 @@ fn the_table_of_sentences_is_what_the_scenarios_say() {
     assert_eq!(text(&output), table, "write it again: {says}");
 }
 
+#[test]
+fn the_schema_and_its_page_are_what_scenarios_are_read_by() {
+    for (arguments, file) in
+        [(&["schema"][..], "schema.json"), (&["schema", "--page"], "FORMAT.md")]
+    {
+        let written = std::fs::read_to_string(scenarios().join(file)).expect("it is there");
+        let says = format!("cargo sim {} > scenarios/{file}", arguments.join(" "));
+        assert!(text(&sim(arguments, "")) == written, "write it again: {says}");
+    }
+}
+
+#[test]
+fn a_key_can_be_set_otherwise_and_says_so() {
+    let again = ["plan", "startup/dual", "--engine", "direct", "--set", "agents.renew=7s"];
+    let plan = text(&sim(&again, ""));
+    assert!(plan.contains("set agents.renew \"7s\"\n"), "{plan}");
+    assert!(plan.contains("set instead [\"agents.renew=7s\"]\n"), "{plan}");
+    for (set, says) in [
+        ("agents.renew", "`agents.renew` is no KEY=VALUE such as agents.count=5"),
+        ("agents.renew=soon", "no duration such as \"5s\""),
+        ("agents.renews=7s", "unknown field `renews`"),
+        ("title.renew=7s", "`title` of `title.renew=7s` is no table"),
+    ] {
+        let output = sim(&["run", "startup/dual", "--engine", "direct", "--set", set], "");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn one_scenario_is_compared_with_itself_under_other_settings() {
+    let arguments = ["compare", "startup/dual", "--engine", "direct", "--with", "agents.count=9"];
+    let page = text(&sim(&arguments, ""));
+    let heads: Vec<&str> = page.lines().take(3).map(str::trim).collect();
+    let [names, instead, runs] = heads[..] else { panic!("{page}") };
+    assert_eq!(names.split_whitespace().collect::<Vec<_>>(), ["startup/dual", "startup/dual"]);
+    assert_eq!(instead, "agents.count=9");
+    assert_eq!(runs.matches("direct, seed 1").count(), 2);
+}
+
 /// A folder, and the name of a file in it that is not there yet.
 fn place(name: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("there is room for a folder");

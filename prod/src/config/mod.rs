@@ -11,12 +11,11 @@ use std::time::Duration;
 
 use portcullis_core::admission::{self, Accept};
 use portcullis_core::forward::{self, budget};
-use portcullis_core::{NodeId, bind, clock, controller, listener, pace, queue, sessions, waits};
+use portcullis_core::{NodeId, bind, controller, listener, pace, queue, sessions, waits};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::node::Net;
-use crate::raft;
 
 mod api_address;
 mod balance;
@@ -26,7 +25,9 @@ mod fault;
 pub mod front;
 mod limits;
 mod members;
+mod models;
 mod node;
+mod raft;
 mod reload;
 mod shared;
 mod signed;
@@ -40,6 +41,8 @@ pub use limits::{
     OPERATION_BYTES_MAX, PER_CONNECTION_MOST,
 };
 pub use members::Members;
+pub use models::{Machine, Model, MovedModel, Unit, User};
+pub use raft::{Raft, SNAPSHOT_BYTES_LEAST};
 pub use shared::shared;
 pub use signed::{APPLICATIONS_MAX, SignedUnits, UNITS_MAX};
 
@@ -208,130 +211,6 @@ pub struct Peer {
     /// Where agents and users are told that its API door is; at least one. Live: whoever watches
     /// them is told of a change.
     pub api_addresses: Vec<ApiAddress>,
-}
-
-/// The pace of raft, and how long its log grows. Times above zero, in the order `heartbeat` < `election-min` < `election-max`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Raft {
-    /// Time between two signs of life of the leader, default `"250ms"`.
-    #[serde(with = "duration")]
-    pub heartbeat: Duration,
-    /// Shortest silence of the leader after which another stands, default `"1s"`: Juju's.
-    #[serde(with = "duration")]
-    pub election_min: Duration,
-    /// Longest such silence, default `"2s"`; each controller draws its own between the two.
-    #[serde(with = "duration")]
-    pub election_max: Duration,
-    /// Longest time without an entry in the log, default as [`clock::Config`]: the clock that
-    /// leases expire by moves at least so often (seed 002).
-    #[serde(with = "duration")]
-    pub clock_interval: Duration,
-    /// Entries from one snapshot to the next, default 5,000: a controller that starts again applies
-    /// so many at most. Above zero.
-    pub snapshot_every: u64,
-    /// Bytes of entries after which a snapshot is taken however few they are, default 16,777,216. At
-    /// least [`SNAPSHOT_BYTES_LEAST`].
-    pub snapshot_bytes: u64,
-    /// Entries kept behind a snapshot, default 1,000: who was away for fewer needs no snapshot. May
-    /// be 0.
-    pub log_kept: u64,
-    /// Bytes of entries kept behind a snapshot at most, default 4,194,304. May be 0.
-    pub log_kept_bytes: u64,
-}
-
-/// Least `snapshot-bytes`: a snapshot is not worth its while for less.
-pub const SNAPSHOT_BYTES_LEAST: u64 = 65_536;
-
-impl Default for Raft {
-    fn default() -> Raft {
-        let raft::Config {
-            heartbeat,
-            election: (election_min, election_max),
-            snapshot_every,
-            snapshot_bytes,
-            kept: log_kept,
-            kept_bytes: log_kept_bytes,
-            ..
-        } = raft::Config::default();
-        Raft {
-            heartbeat,
-            election_min,
-            election_max,
-            clock_interval: clock::Config::default().interval,
-            snapshot_every,
-            snapshot_bytes,
-            log_kept,
-            log_kept_bytes,
-        }
-    }
-}
-
-/// One model.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Model {
-    /// Its UUID, in lower case.
-    pub uuid: String,
-    /// Its name; the controllers' own machines belong to the one called `controller`.
-    pub name: String,
-}
-
-/// A model that lives elsewhere: a user who logs in to it is sent there.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MovedModel {
-    /// Its UUID, in lower case; not that of a model here.
-    pub uuid: String,
-    /// Each `host:port` of the API doors there; at least one.
-    pub api_addresses: Vec<String>,
-    /// PEM file of the authority that proves the controllers there; this cluster's if left out.
-    #[serde(default)]
-    pub ca: Option<PathBuf>,
-    /// UUID of the cluster there, for those who are asked for consent.
-    #[serde(default)]
-    pub controller_uuid: Option<String>,
-    /// Whether clients are to ask whoever uses them before they go there, as after a migration in
-    /// Juju. Without it, the default, they follow by themselves and log in with the same password.
-    #[serde(default)]
-    pub consent: bool,
-}
-
-/// One person.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct User {
-    /// The name after `user-` in the tag.
-    pub name: String,
-    /// What `portcullis hash-password` prints.
-    pub password_hash: String,
-}
-
-/// One unit agent.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Unit {
-    /// `application/number`, such as `mysql/0`; once a model.
-    pub name: String,
-    /// UUID of its model.
-    pub model: String,
-    /// The id of the machine that it runs on, which can pin its leadership; one of its model. Live.
-    #[serde(default)]
-    pub machine: Option<String>,
-    /// What `portcullis hash-password` prints.
-    pub password_hash: String,
-}
-
-/// One machine agent.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Machine {
-    /// What follows `machine-` in the tag: `0`, or `0-lxd-1` for a container in it.
-    pub id: String,
-    /// UUID of its model.
-    pub model: String,
-    /// What `portcullis hash-password` prints.
-    pub password_hash: String,
 }
 
 impl Config {

@@ -18,7 +18,8 @@ use tracing::{info, warn};
 
 use super::own::{ROLE_ADJUSTER, leading};
 use super::peers::firsts;
-use super::{Config, HEIR_LOOKED_AT, Serve};
+use super::stop::HEIR_LOOKED_AT;
+use super::{Config, Serve};
 use crate::drive::{Shell, drive};
 use crate::env::Env;
 use crate::metrics::Limit;

@@ -6,9 +6,11 @@
 //!   peers ──▶ serve ──────────────────┘    (drive)            └──▶ peers (send, recall)
 //! ```
 
+mod answers;
 mod bound;
 mod certificates;
 mod cut;
+mod desk;
 mod door;
 mod figures;
 mod growth;
@@ -24,24 +26,24 @@ mod proxied;
 mod readiness;
 mod serve;
 mod shell;
+mod stop;
+mod watches;
 mod whereabouts;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Controller, Input};
 use portcullis_core::members::{Command, Members, Outcome};
 use portcullis_core::{Address, Name, NodeId, pace};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::api::{self, Cluster, Elsewhere, Model};
 use crate::credentials::Credentials;
@@ -49,7 +51,7 @@ use crate::drive::drive;
 use crate::env::Env;
 use crate::metrics::{Metrics, Timed};
 use crate::peer;
-use crate::raft::{self, Raft, Role, Roles, Store, Table};
+use crate::raft::{self, Raft, Store, Table};
 use crate::singular::Responsible;
 use crate::tls::{self, Certificate};
 use certificates::Seldom;
@@ -73,9 +75,6 @@ pub use worker::Worker;
 
 pub use proxied::Net;
 
-/// Time from one look at the memory in use to the next: a herd of 1,000 connections a second takes
-/// a few MiB in it.
-const MEMORY_EVERY: Duration = Duration::from_millis(250);
 /// Most arrivals that wait for the machine; who has another one waits.
 const INBOX_MAX: usize = 4_096;
 /// Most connections to the metrics address at a time; the next waits in the backlog.
@@ -84,20 +83,6 @@ const METRICS_CONNECTIONS_MAX: usize = 8;
 const COPIES_MAX: usize = 1;
 /// Name of the raft store in the data folder.
 pub const STORE: &str = "raft.redb";
-/// Longest wait for another controller to take the lead over when this one stops.
-const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
-
-/// Time from one asking how far the leader has committed to the next: a controller that has caught up
-/// is behind again only by `readiness::Config::behind_max` entries, which takes seconds.
-const COMMITTED_EVERY: Duration = Duration::from_secs(5);
-/// The same while the leader is not known, or has not answered: short, for agents wait for it.
-const COMMITTED_AGAIN: Duration = Duration::from_millis(100);
-/// Longest time beyond `drain_max` until the machine has said that nothing is left.
-const STOPPED_WITHIN: Duration = Duration::from_secs(1);
-/// How often it is looked at whether agents are left.
-const LEFT_LOOKED_AT: Duration = Duration::from_millis(50);
-/// How often the heir of the lead is looked at while it takes over.
-const HEIR_LOOKED_AT: Duration = Duration::from_millis(100);
 
 /// Everything a controller needs to know.
 #[derive(Debug)]
@@ -295,13 +280,13 @@ impl<E: Env> Node<E> {
         let surroundings = Surroundings::new(serve.clone(), ports_out);
         let driven = drive(env.clone(), machine, surroundings, arrivals);
         env.spawn(serve.clone().until_closing(driven));
-        env.spawn(serve.clone().until_closing(roles(serve.clone())));
-        env.spawn(serve.clone().until_closing(tell_of_clock(serve.clone())));
+        env.spawn(serve.clone().until_closing(watches::roles(serve.clone())));
+        env.spawn(serve.clone().until_closing(watches::tell_of_clock(serve.clone())));
         env.spawn(serve.clone().until_closing(news.deliver(serve.clone())));
-        env.spawn(serve.clone().until_closing(linked(serve.clone())));
-        env.spawn(serve.clone().until_closing(committed(serve.clone())));
+        env.spawn(serve.clone().until_closing(watches::linked(serve.clone())));
+        env.spawn(serve.clone().until_closing(watches::committed(serve.clone())));
         if !quiet.is_zero() {
-            env.spawn(serve.clone().until_closing(keep_quiet(serve.clone(), quiet)));
+            env.spawn(serve.clone().until_closing(watches::keep_quiet(serve.clone(), quiet)));
         }
         env.spawn(serve.clone().until_closing(growth::bound(serve.clone(), config.raft)));
         env.spawn(serve.clone().until_closing(certificates::watch(serve.clone())));
@@ -318,7 +303,7 @@ impl<E: Env> Node<E> {
         env.spawn(serve.clone().until_closing(worker::deliver(serve.clone())));
         env.spawn(serve.clone().until_closing(bound::watch(serve.clone())));
         if env.memory().is_some() {
-            env.spawn(serve.clone().until_closing(memory(serve.clone())));
+            env.spawn(serve.clone().until_closing(watches::memory(serve.clone())));
         }
         let removed = membership.map(|one| members::start(&serve, one, known, told));
         serve.tell(Input::Started).await;
@@ -438,36 +423,7 @@ impl<E: Env> Node<E> {
     /// Shuts the doors, lets agents go and asks under way end, hands the lead over, closes what
     /// connections are left, and the log.
     pub async fn stop(self) {
-        let serve = self.serve;
-        serve.stopping.cancel();
-        info!("stopping: agents are sent away, asks under way may end");
-        serve.tell(Input::Stopping).await;
-        // The machine bounds this by its `drain_max`; whoever does not answer at all is not waited
-        // for.
-        let until = serve.env.now() + serve.limits.drain_max + STOPPED_WITHIN;
-        tokio::select! {
-            biased;
-            () = serve.stopped.cancelled() => info!("nobody is served any more"),
-            () = left_alone(&serve) => info!("every agent is gone"),
-            () = serve.env.sleep_until(until) => warn!("some would not go in time"),
-        }
-        let until = serve.env.now() + HAND_OVER_WITHIN;
-        let handed_over = async {
-            match self.removed.is_some() {
-                true => members::step_back(&serve).await,
-                false => hand_over(&serve).await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = handed_over => {}
-            () = serve.env.sleep_until(until) => warn!("nobody took over in time"),
-        }
-        serve.closing.cancel();
-        if let Err(error) = serve.raft.shutdown().await {
-            warn!(%error, "the log did not close well");
-        }
-        info!("stopped");
+        stop::stop(self.serve, self.removed.is_some()).await;
     }
 }
 
@@ -479,146 +435,5 @@ async fn found<R: openraft::AsyncRuntime>(raft: &Raft<R>, members: &BTreeMap<Nod
     if let Err(error) = raft.initialize(members).await {
         // The usual case: the log has a past.
         tracing::debug!(%error, "not founded anew");
-    }
-}
-
-/// Lets nobody be led before what was granted after the backup is over that this was restored from.
-async fn keep_quiet<E: Env>(serve: Arc<Serve<E>>, quiet: Duration) {
-    warn!(?quiet, "restored from a backup: nobody leads until every lease granted since is over");
-    serve.env.sleep_until(serve.env.now() + quiet).await;
-    if let Err(error) = serve.store.end_quiet().await {
-        // The log fails with it, and that ends the node.
-        warn!(%error, "it cannot be noted that the wait is over");
-        return;
-    }
-    serve.raft.runtime_config().elect(true);
-    info!("the wait after the restore is over");
-}
-
-/// Tells the machine of every link that is made whether there is a connection.
-async fn linked<E: Env>(serve: Arc<Serve<E>>) {
-    let mut changes = serve.peers.changes();
-    let mut told: BTreeMap<NodeId, watch::Receiver<bool>> = BTreeMap::new();
-    loop {
-        changes.mark_unchanged();
-        let now: BTreeMap<_, _> = serve.peers.all().map(|(to, link)| (to, link.watch())).collect();
-        for (&to, up) in &now {
-            if !told.get(&to).is_some_and(|known| known.same_channel(up)) {
-                let told = reached(serve.clone(), to, up.clone());
-                serve.env.spawn(serve.clone().until_closing(told));
-            }
-        }
-        told = now;
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Tells the machine whether there is a connection to a controller, at every change, until its link
-/// is dropped. It may have another one by then, and that one counts.
-async fn reached<E: Env>(serve: Arc<Serve<E>>, to: NodeId, mut up: watch::Receiver<bool>) {
-    loop {
-        up.borrow_and_update();
-        let dropped = up.has_changed().is_err();
-        serve.tell(Input::Linked { to, up: serve.peers.reaches(to) }).await;
-        if dropped {
-            return;
-        }
-        // Dropped: once more.
-        let _ = up.changed().await;
-    }
-}
-
-/// Tells the machine who leads, at every change.
-async fn roles<E: Env>(serve: Arc<Serve<E>>) {
-    let mut roles = Roles::new(&serve.raft);
-    while let Some(role) = roles.next().await {
-        let input = match role {
-            Role::Leader { term } => {
-                info!(term, "leading");
-                Input::Led { global: serve.leases.view().now() }
-            }
-            Role::Follower { leader } => {
-                info!(leader = leader.map(|leader| leader.0), "following");
-                Input::Followed { leader }
-            }
-        };
-        serve.tell(input).await;
-    }
-}
-
-/// Shows that the clock is moved here while this controller leads. The machine does it itself: every
-/// entry of a leader carries the time, so there is no leading without moving the clock.
-async fn tell_of_clock<E: Env>(serve: Arc<Serve<E>>) {
-    let _responsible = own::leading(&serve, own::GLOBAL_CLOCK_UPDATER);
-    std::future::pending().await
-}
-
-/// Tells the machine how far the leader's log is committed: at once when there is one, so that this
-/// controller knows what it lacks, and from then on now and then.
-async fn committed<E: Env>(serve: Arc<Serve<E>>) {
-    loop {
-        let leader = serve.raft.metrics().borrow_watched().current_leader;
-        let wait = match leader {
-            Some(leader) if leader == serve.node.0 => COMMITTED_EVERY,
-            None => COMMITTED_AGAIN,
-            Some(_) => match serve.read_index().await {
-                Some(index) => {
-                    serve.tell(Input::Committing { index }).await;
-                    COMMITTED_EVERY
-                }
-                None => COMMITTED_AGAIN,
-            },
-        };
-        serve.env.sleep_until(serve.env.now() + wait).await;
-    }
-}
-
-/// Tells the machine how much memory there is in use, so that its door shuts before the kernel
-/// kills (seed 001). A percent of the limit more or less is no news.
-async fn memory<E: Env>(serve: Arc<Serve<E>>) {
-    let mut told = 0;
-    while let Some((used, limit)) = serve.env.memory() {
-        if used.abs_diff(told) >= limit / 100 {
-            told = used;
-            serve.tell(Input::Memory { used, limit }).await;
-        }
-        serve.env.sleep_until(serve.env.now() + MEMORY_EVERY).await;
-    }
-}
-
-/// Returns once no agent is left: whom other controllers ask for is better off with the next leader.
-async fn left_alone<E: Env>(serve: &Serve<E>) {
-    while serve.status().await.and_then(|status| status.draining) != Some(0) {
-        serve.env.sleep_until(serve.env.now() + LEFT_LOOKED_AT).await;
-    }
-}
-
-/// If this controller leads, makes the voter that has most of the log lead instead. Gives up when
-/// that one goes too, as it does when all stop together.
-async fn hand_over<E: Env>(serve: &Serve<E>) {
-    let mut metrics = serve.raft.metrics();
-    let heir = {
-        let metrics = metrics.borrow_watched();
-        let matching = metrics.replication.iter().flatten();
-        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
-        let others = matching.filter(|(node, _)| **node != metrics.id && voters.contains(*node));
-        let reached = others.filter(|(node, _)| serve.peers.reaches(NodeId(**node)));
-        reached.max_by_key(|(_, matched)| **matched).map(|(node, _)| *node)
-    };
-    let Some(heir) = heir else { return };
-    if serve.raft.trigger().transfer_leader(heir).await.is_err() {
-        return;
-    }
-    let taken_over = |leader: Option<u64>| leader == Some(heir);
-    while !taken_over(metrics.borrow_watched().current_leader) && serve.peers.reaches(NodeId(heir))
-    {
-        let soon = serve.env.now() + HEIR_LOOKED_AT;
-        tokio::select! {
-            biased;
-            changed = metrics.changed() => if changed.is_err() { return },
-            () = serve.env.sleep_until(soon) => {}
-        }
     }
 }

@@ -1,9 +1,8 @@
 //! Serving whoever was let in: other controllers by their certificate, everybody else by login.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -11,12 +10,11 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use portcullis_core::addresses::HostPort;
 use portcullis_core::controller::{self, Input, Request, Status};
-use portcullis_core::lease::{APPLICATION_LEADERSHIP, Key};
 use portcullis_core::listener::Kind;
-use portcullis_core::members::{Command, Outcome, Standing, Token, TokenHash};
+use portcullis_core::members::Standing;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{AskId, ConnectionId, Door, GlobalTime, NodeId, roles};
+use portcullis_core::{AskId, ConnectionId, Door, NodeId, roles};
 use rustls::ServerConfig;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -25,24 +23,18 @@ use tracing::debug;
 
 use super::bound::BindFile;
 use super::certificates::Seldom;
+use super::desk::Desk;
 use super::news::News;
 use super::own::Own;
 use super::peers::Peers;
 use super::worker::Workers;
-use super::{
-    Addresses, Arrival, Cut, Doors, Greeting, Net, Ports, Readiness, Whereabouts, metrics_port,
-};
-use crate::api::{
-    self, Changed, Cluster, Elsewhere, Found, Health, Introspected, Login, Mark, PINNED_MAX, Page,
-    Pins, Place, Query, Responsibility, Verdict, Watch,
-};
+use super::{Addresses, Arrival, Cut, Doors, Net, Ports, Readiness, Whereabouts, metrics_port};
+use crate::api::{self, Cluster, Login, Place};
 use crate::credentials::{Credentials, Identity};
 use crate::env::Env;
-use crate::join;
-use crate::metrics::{Metrics, labels};
-use crate::peer::{self, Admission, NotLed, Received, Reply};
-use crate::raft::membership::Seen;
-use crate::raft::{self, Leases, NotWritten, Raft, Store};
+use crate::metrics::Metrics;
+use crate::peer::{self, Received, Reply};
+use crate::raft::{self, Leases, Raft, Store};
 use crate::tls::{Arrived, Hello, Validity};
 
 /// Longest time for the first words of a connection that is held at the door; whoever needs longer is
@@ -136,7 +128,7 @@ impl<E: Env> Serve<E> {
 
     /// Whether this controller has yet to hear who belongs to the cluster: then it believes whoever
     /// has a certificate.
-    fn knows_nobody(&self) -> bool {
+    pub fn knows_nobody(&self) -> bool {
         self.joins && !self.leases.view().members().founded()
     }
 
@@ -322,7 +314,7 @@ impl<E: Env> Serve<E> {
     }
 
     /// Who somebody is, if they are who they say, and whether they are a controller's machine.
-    async fn verify(&self, cluster: &Cluster, login: Login) -> Option<(Identity, bool)> {
+    pub async fn verify(&self, cluster: &Cluster, login: Login) -> Option<(Identity, bool)> {
         let _attempt = self.metrics.logging_in();
         // The machines of controllers belong to a model of their own, and have to do with all.
         let machine = cluster.machines().contains(&login.tag);
@@ -375,283 +367,4 @@ impl<E: Env> Serve<E> {
 /// Who stands at the door, by its first words alone.
 fn kind(hello: &Hello) -> Kind {
     if hello.is_peers() { Kind::Controller } else { Kind::Other }
-}
-
-/// The desk at which one other controller is answered.
-struct Desk<E: Env> {
-    serve: Arc<Serve<E>>,
-    connection: ConnectionId,
-    /// Whom its certificate names.
-    peer: NodeId,
-}
-
-impl<E: Env> peer::Handler<E::Runtime> for Desk<E> {
-    fn admit(&self, hello: &peer::Hello) -> Admission {
-        if hello.from != self.peer {
-            Admission::Stranger
-        } else if self.serve.gone(self.peer) {
-            Admission::Removed
-        } else if self.serve.peers.get(self.peer).is_some() || self.serve.knows_nobody() {
-            Admission::Welcome
-        } else {
-            Admission::Stranger
-        }
-    }
-
-    async fn handle(&self, request: peer::Request<E::Runtime>) -> Reply<E::Runtime> {
-        let serve = &self.serve;
-        serve.metrics.peer_asked(labels::peer_request(&request));
-        if serve.gone(self.peer) {
-            return Reply::Stopped;
-        }
-        match request {
-            peer::Request::Ask { serial, operation, patience } => {
-                let ask = AskId { connection: self.connection, serial };
-                let answer = serve.ask(ask, Request::Apply(operation), patience).await;
-                Reply::Answered { serial, answer }
-            }
-            peer::Request::Recall { serial } => {
-                let ask = AskId { connection: self.connection, serial };
-                serve.tell(Input::Cancelled { ask }).await;
-                Reply::Recalled
-            }
-            peer::Request::Load(load) => {
-                serve.tell(Input::Heard { from: self.peer, load }).await;
-                Reply::Pong
-            }
-            peer::Request::Members(command) => Reply::Members(serve.propose_members(command).await),
-            peer::Request::Look => Reply::Seen(serve.seen().map(Box::new)),
-            peer::Request::Lead { to } => Reply::Led(serve.hand_lead(to).await),
-            peer::Request::Leaving => {
-                // Refused only when the controller is closing.
-                let _ = serve.roles.send(roles::Input::Leaving { node: self.peer }).await;
-                Reply::Pong
-            }
-            request => {
-                if let peer::Request::Chunk { data, .. } = &request {
-                    serve.metrics.snapshot_received(data.len() as u64);
-                }
-                let replied = peer::raft_reply(&serve.raft, &serve.received, request).await;
-                let reply = replied.unwrap_or(Reply::Stopped);
-                if let Reply::Restored(_) = reply {
-                    serve.metrics.snapshot("received");
-                }
-                reply
-            }
-        }
-    }
-}
-
-impl<E: Env> api::Handler for Serve<E> {
-    async fn login(&self, connection: ConnectionId, login: Login) -> Verdict {
-        let cluster = self.cluster.borrow().clone();
-        let mut elsewhere = None;
-        if let Place::Model(uuid) = &login.place
-            && cluster.model(uuid).is_none()
-        {
-            elsewhere = cluster.moved.get(uuid).filter(|_| login.tag.starts_with("user-"));
-            if elsewhere.is_none() {
-                self.metrics.logged_in("no-model");
-                return Verdict::NoModel { uuid: uuid.clone() };
-            }
-        }
-        let Some((identity, runs_controller)) = self.verify(&cluster, login).await else {
-            return Verdict::Refused;
-        };
-        // Nobody learns where a model went who could not have used it.
-        if let Some(elsewhere) = elsewhere {
-            return Verdict::Redirect(elsewhere.clone());
-        }
-        let party = match identity {
-            // Only a certificate makes a controller: its asks are not bounded as others' are.
-            Identity::Controller(_) | Identity::Unit { .. } | Identity::Machine(_) => Party::Agent,
-            Identity::User(_) => Party::User,
-        };
-        let (reply, greeting) = oneshot::channel();
-        self.arrive(Arrival::LoggedIn { connection, party, reply }).await;
-        match greeting.await {
-            Ok(Greeting::Welcome { first }) => {
-                Verdict::Welcome { identity, runs_controller, first }
-            }
-            // Without an answer the connection is gone, and nobody is told this.
-            Ok(Greeting::Refuse) | Err(_) => {
-                Verdict::TryAgain { retry_after: self.api.retry_after }
-            }
-            Ok(Greeting::Redirect { to }) => {
-                let cluster = self.cluster.borrow();
-                Verdict::Redirect(Elsewhere {
-                    servers: cluster.servers.get(&to).cloned().into_iter().collect(),
-                    authority: cluster.authority.clone(),
-                    controller: Some(cluster.uuid.clone()),
-                    consent: false,
-                })
-            }
-        }
-    }
-
-    async fn pinged(&self, connection: ConnectionId) {
-        self.tell(Input::Pinged { connection }).await;
-    }
-
-    async fn ask(&self, ask: AskId, request: Request, patience: Duration) -> Answer {
-        self.ask(ask, request, patience).await
-    }
-
-    fn cluster(&self) -> watch::Receiver<Arc<Cluster>> {
-        self.cluster.subscribe()
-    }
-
-    async fn leases(&self, query: Query) -> Option<Page> {
-        self.caught_up().await?;
-        let (mut leases, mut more, mut after) = (Vec::new(), false, query.after.clone());
-        loop {
-            let scanned = self.leases.scan(after.as_ref(), |key, lease| {
-                if !query.wants(key) {
-                    return ControlFlow::Continue(());
-                }
-                more = leases.len() >= query.most;
-                if more {
-                    return ControlFlow::Break(());
-                }
-                leases.push((key.clone(), lease.clone()));
-                ControlFlow::Continue(())
-            });
-            after = scanned.next;
-            if after.is_none() {
-                return Some(Page { now: scanned.now, leases, more });
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn pins(&self, model: &str) -> Option<Pins> {
-        self.caught_up().await?;
-        let (mut pins, mut bytes, mut after) = (BTreeMap::new(), 0, None);
-        loop {
-            let scanned = self.leases.scan_pins(after.as_ref(), |key, entities| {
-                if *key.model != *model || *key.namespace != *APPLICATION_LEADERSHIP {
-                    return ControlFlow::Continue(());
-                }
-                bytes +=
-                    key.lease.len() + entities.iter().map(|entity| entity.len()).sum::<usize>();
-                if bytes > PINNED_MAX {
-                    return ControlFlow::Break(());
-                }
-                let entities = entities.iter().map(|entity| (**entity).to_owned()).collect();
-                pins.insert((*key.lease).to_owned(), entities);
-                ControlFlow::Continue(())
-            });
-            after = scanned.next;
-            match after {
-                None if bytes > PINNED_MAX => return Some(Pins::TooMany),
-                None => return Some(Pins::All(pins)),
-                Some(_) => tokio::task::yield_now().await,
-            }
-        }
-    }
-
-    async fn changes(&self, watch: Watch) -> Option<Changed> {
-        let mut moves = self.news.moves();
-        let until = self.env.now() + watch.patience;
-        let found = match watch.from {
-            None => {
-                self.caught_up().await?;
-                let index = self.leases.view().index().unwrap_or_default();
-                Found::Changed { keys: BTreeSet::new(), next: Mark::after(index) }
-            }
-            Some(mut from) => loop {
-                let found = self.news.since(from, &watch);
-                match &found {
-                    Found::Changed { keys, next } if keys.is_empty() => from = *next,
-                    Found::Changed { .. } | Found::Forgotten { .. } => break found,
-                }
-                tokio::select! {
-                    biased;
-                    moved = moves.changed() => moved.ok()?,
-                    () = self.env.sleep_until(until) => break found,
-                }
-            },
-        };
-        let view = self.leases.view();
-        let (keys, next, forgotten) = match found {
-            Found::Changed { keys, next } => (keys, next, false),
-            Found::Forgotten { next } => (BTreeSet::new(), next, true),
-        };
-        let with_lease = |key: Key| {
-            let lease = view.get(&key).cloned();
-            (key, lease)
-        };
-        let leases = keys.into_iter().map(with_lease).collect();
-        Some(Changed { now: view.now(), leases, next, forgotten })
-    }
-
-    async fn status(&self) -> Option<Status> {
-        self.status().await
-    }
-
-    async fn members(&self) -> Option<Seen> {
-        self.look().await
-    }
-
-    async fn change_members(&self, command: Command) -> Result<Outcome, NotWritten> {
-        self.change_members(command).await
-    }
-
-    async fn lead(&self, to: NodeId) -> Result<(), NotLed> {
-        self.lead(to).await
-    }
-
-    fn responsible(&self) -> Vec<Responsibility> {
-        self.own.all()
-    }
-
-    async fn join(&self, asked: join::Asked) -> Result<join::Granted, join::Refused> {
-        self.join(asked).await
-    }
-
-    async fn invitations(&self) -> Option<(GlobalTime, Vec<(TokenHash, Token)>)> {
-        self.caught_up().await?;
-        let view = self.leases.view();
-        let tokens = view.members().tokens().map(|(hash, token)| (hash, *token));
-        let left = tokens.filter(|(_, token)| token.void_after >= view.now());
-        Some((view.now(), left.collect()))
-    }
-
-    fn health(&self) -> Health {
-        self.health()
-    }
-
-    async fn introspect(&self, login: Login) -> Introspected {
-        let cluster = self.cluster.borrow().clone();
-        match self.verify(&cluster, login).await {
-            None => Introspected::Refused,
-            Some((Identity::User(_) | Identity::Controller(_), _) | (_, true)) => {
-                Introspected::Metrics(self.scrape().await)
-            }
-            Some((Identity::Unit { .. } | Identity::Machine(_), false)) => Introspected::Forbidden,
-        }
-    }
-
-    async fn copy(&self, login: Login) -> api::Copy {
-        let cluster = self.cluster.borrow().clone();
-        match self.verify(&cluster, login).await {
-            None => return api::Copy::Refused,
-            Some((Identity::User(_), _)) => {}
-            Some((Identity::Unit { .. } | Identity::Machine(_) | Identity::Controller(_), _)) => {
-                return api::Copy::Forbidden;
-            }
-        }
-        let Ok(_turn) = self.copying.try_acquire() else { return api::Copy::Busy };
-        if self.caught_up().await.is_none() {
-            return api::Copy::Leaderless;
-        }
-        let (raft, leases) = (self.raft.clone(), self.leases.clone());
-        let (node, uuid) = (self.node, cluster.uuid.clone());
-        let copied = move || raft::Copied::take(&uuid, node, &raft, &leases).encode();
-        api::Copy::Whole(self.env.compute(copied).await.into())
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
 }

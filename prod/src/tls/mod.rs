@@ -9,9 +9,8 @@ mod authority;
 mod files;
 mod hello;
 mod key;
-mod pinned;
+mod newcomer;
 mod stream;
-mod unproved;
 mod validity;
 
 use std::io;
@@ -32,9 +31,8 @@ pub use authority::{Authority, KeyKind, Validity};
 pub use files::{load_certificates, to_pem, write_public, write_secret};
 pub use hello::{HELLO_MAX, Hello};
 pub use key::{OwnKey, PublicKey};
-pub use pinned::{fingerprint, pinned_client};
+pub use newcomer::{fingerprint, pinned_client, unproved_client};
 pub use stream::TlsStream;
-pub use unproved::unproved_client;
 pub use validity::mistrust;
 use validity::shown;
 

@@ -18,22 +18,42 @@ pub fn page(plans: &[Plan]) -> anyhow::Result<String> {
     let columns = columns.into_iter().flatten().collect::<anyhow::Result<Vec<Column>>>()?;
     let heads = plans.iter().map(|plan| {
         let settings = &plan.settings;
-        (settings.scenario.clone(), format!("{}, seed {}", settings.engine, settings.seed))
+        Head {
+            scenario: settings.scenario.clone(),
+            run: format!("{}, seed {}", settings.engine, settings.seed),
+            instead: crate::scenario::words(&settings.instead),
+        }
     });
-    lay_out(heads.unzip(), &columns)
+    lay_out(heads.collect(), &columns)
 }
 
 /// The same of runs that are at hand.
 pub fn of_runs(runs: &[Run]) -> anyhow::Result<String> {
-    let heads =
-        runs.iter().map(|run| (run.scenario.clone(), format!("{}, seed {}", run.engine, run.seed)));
+    let heads = runs.iter().map(|run| Head {
+        scenario: run.scenario.clone(),
+        run: format!("{}, seed {}", run.engine, run.seed),
+        instead: run.instead.clone(),
+    });
     let columns: Vec<Column> = runs.iter().map(|run| run.column.clone()).collect();
-    lay_out(heads.unzip(), &columns)
+    lay_out(heads.collect(), &columns)
 }
 
-fn lay_out(heads: (Vec<String>, Vec<String>), columns: &[Column]) -> anyhow::Result<String> {
+/// What stands above a column.
+struct Head {
+    scenario: String,
+    run: String,
+    /// What was set otherwise, if anything was.
+    instead: String,
+}
+
+fn lay_out(heads: Vec<Head>, columns: &[Column]) -> anyhow::Result<String> {
     let mut text = String::new();
-    let mut rows: Vec<(&str, Vec<String>)> = vec![("", heads.0), ("", heads.1)];
+    let row = |part: fn(&Head) -> &String| ("", heads.iter().map(part).cloned().collect());
+    let mut rows: Vec<(&str, Vec<String>)> = vec![row(|head| &head.scenario)];
+    if heads.iter().any(|head| !head.instead.is_empty()) {
+        rows.push(row(|head| &head.instead));
+    }
+    rows.push(row(|head| &head.run));
     for (name, _) in columns.iter().flatten() {
         if rows.iter().any(|(known, _)| known == name) {
             continue;

@@ -6,9 +6,11 @@
 mod compare;
 mod explore;
 mod findings;
+mod format;
 mod jobs;
 mod new;
 mod paper;
+mod schema;
 mod sentences;
 mod shrink;
 mod twice;
@@ -26,7 +28,7 @@ use crate::deployment::Deployment;
 use crate::history::{Event, History, Who};
 use crate::outcome::Outcome;
 use crate::plan::{Choice, Plan};
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Scenario, Setting};
 use crate::settings::Engine;
 use crate::{engine, logs};
 use paper::Paper;
@@ -43,6 +45,7 @@ Examples:
   cargo sim shrink chaos/leases --engine direct --seed 17 --out least.plan
   cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
+  cargo sim compare negative/no-balance --with balance.policy=shed --with balance.policy=redirect
   cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
   cargo sim validate fence-still                       is that mistake caught?
 
@@ -116,10 +119,15 @@ enum Command {
         mistake: Option<Mistake>,
     },
     /// Runs scenarios to their end, whatever breaks, and prints their figures beside each other.
+    ///
+    /// Several scenarios, or one under several settings: `--with balance.policy=shed`.
     Compare {
         /// Scenario files, two or more for a comparison.
         #[arg(required = true)]
         path: Vec<PathBuf>,
+        /// A further column for each scenario, with these keys otherwise, spaces between them.
+        #[arg(long, value_name = "KEY=VALUE ...", value_parser = settings)]
+        with: Vec<Instead>,
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
@@ -185,6 +193,12 @@ enum Command {
         #[arg(long)]
         sentences: bool,
     },
+    /// Prints what a scenario's file may say, as a JSON schema that editors complete and check by.
+    Schema {
+        /// As a page in Markdown: every table and key with its type, default and meaning.
+        #[arg(long)]
+        page: bool,
+    },
     /// Writes a scenario that runs as it is, with every part explained.
     New {
         /// Its folder and name below scenarios/, such as mine/first-story.
@@ -217,10 +231,23 @@ struct Scale {
     /// A controller's configuration file: its settings instead of the scenario's.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Have a key otherwise than the scenario does, such as agents.renew=10s; again for another.
+    /// scenarios/FORMAT.md has them all.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<Setting>,
+}
+
+/// Keys that a column of a comparison has otherwise.
+#[derive(Clone)]
+struct Instead(Vec<Setting>);
+
+fn settings(text: &str) -> Result<Instead, String> {
+    text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Instead)
 }
 
 /// Every scenario as it is.
-const AS_IT_IS: Scale = Scale { agents: None, full: false, intensity: 100, config: None };
+const AS_IT_IS: Scale =
+    Scale { agents: None, full: false, intensity: 100, config: None, set: Vec::new() };
 
 /// Parses the command line, does what it says, and prints errors.
 pub fn main() -> ExitCode {
@@ -276,8 +303,8 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             };
             Ok(execute(&plan, show))
         }
-        Command::Compare { path, which, paper } => {
-            let plans = plans(&path, &which, &AS_IT_IS)?;
+        Command::Compare { path, with, which, paper } => {
+            let plans = columns(&path, &with, &which)?;
             if paper.is_wanted() {
                 return paper.compare(&plans);
             }
@@ -314,6 +341,10 @@ fn perform(command: Command) -> anyhow::Result<u8> {
         }
         Command::List { sentences } => {
             print(&list(sentences)?);
+            Ok(0)
+        }
+        Command::Schema { page } => {
+            print(&if page { format::page() } else { schema::text() });
             Ok(0)
         }
         Command::New { name } => {
@@ -405,6 +436,19 @@ fn plans(paths: &[PathBuf], which: &Which, scale: &Scale) -> anyhow::Result<Vec<
     Ok(plans)
 }
 
+/// The plans of a comparison: each scenario as it is, and then with each group of settings.
+fn columns(paths: &[PathBuf], with: &[Instead], which: &Which) -> anyhow::Result<Vec<Plan>> {
+    let mut columns = Vec::new();
+    for path in paths {
+        let paths = std::slice::from_ref(path);
+        columns.extend(plans(paths, which, &AS_IT_IS)?);
+        for Instead(set) in with {
+            columns.extend(plans(paths, which, &Scale { set: set.clone(), ..AS_IT_IS })?);
+        }
+    }
+    Ok(columns)
+}
+
 fn choice(engine: Engine, which: &Which, scale: &Scale) -> Choice {
     Choice { engine, seed: which.seed, agents: scale.agents, intensity: scale.intensity }
 }
@@ -419,7 +463,8 @@ fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, S
     let deployment = scale.config.as_deref().map(Deployment::load).transpose()?;
     let mut scenarios = Vec::new();
     for file in files {
-        let mut scenario = load(&file)?;
+        let (name, text) = (file.display().to_string(), read(&file)?);
+        let mut scenario = Scenario::parse_with(&name, &text, &scale.set)?;
         if scale.full {
             scenario.agents.direct = None;
         }

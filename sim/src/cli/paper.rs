@@ -126,6 +126,9 @@ pub fn command(plan: &Plan, scale: &Scale) -> String {
     if scale.intensity != AS_IT_IS.intensity {
         command += &format!(" --intensity {}", scale.intensity);
     }
+    for setting in &settings.instead {
+        command += &format!(" --set '{setting}'");
+    }
     if let Some(config) = &scale.config {
         command += &format!(" --config {}", config.display());
     }

@@ -15,7 +15,7 @@ pub fn json(runs: &[Run], until: u64) -> String {
 fn run(run: &Run) -> Value {
     let panels: Vec<Value> = run.panels.iter().map(panel).collect();
     json!({
-        "name": format!("{}, {}, seed {}", run.scenario, run.engine, run.seed),
+        "name": format!("{}, {}, seed {}", run.name(), run.engine, run.seed),
         "ended": run.ended,
         "panels": panels,
         "leases": leases(&run.leases),

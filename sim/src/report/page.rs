@@ -151,7 +151,7 @@ fn head(run: &Run) -> String {
          <div class=\"verdict\"><strong>{}</strong>{words}</div>{why}{source}\
          <dl class=\"size\">{}</dl><p class=\"again\"><code>{}</code>\
          <button type=\"button\" class=\"copy\">Copy</button></p></article>",
-        escape(&run.scenario),
+        escape(&run.name()),
         escape(&run.title),
         escape(&run.verdict),
         size.collect::<String>(),
@@ -172,7 +172,7 @@ fn timeline(runs: &[Run], until: u64) -> String {
     };
     let mut text = format!("<div class=\"runs axis\">{}</div>", columns(plot::axis));
     if runs.len() > 1 {
-        let name = |run: &Run| format!("<p>{}</p>", escape(&run.scenario));
+        let name = |run: &Run| format!("<p>{}</p>", escape(&run.name()));
         let names: String = runs.iter().map(name).collect();
         text = format!("<div class=\"runs names\">{names}</div>{text}");
     }
@@ -221,7 +221,7 @@ fn column(
     (number, place): (usize, usize),
     extent: plot::Extent,
 ) -> String {
-    let name = escape(&run.scenario);
+    let name = escape(&run.name());
     let Some(drawn) = plot::draw(panel, view, extent) else {
         let why = match panel {
             Panel::Absent { why, .. } => why,

@@ -13,6 +13,7 @@ use crate::engine::Ran;
 use crate::history::Found;
 use crate::outcome::{self, Break, Half, Outcome, Verdict};
 use crate::plan::{Action, Plan};
+use crate::scenario;
 use crate::settings::SometimesName;
 
 /// What somebody must know of a run, and the outcome does not: where it comes from.
@@ -30,6 +31,8 @@ pub struct Origin {
 pub struct Run {
     pub scenario: String,
     pub title: String,
+    /// What was set otherwise than the scenario has it; empty if nothing was.
+    pub instead: String,
     pub engine: String,
     pub seed: u64,
     pub origin: Origin,
@@ -100,6 +103,14 @@ pub struct Sight {
 }
 
 impl Run {
+    /// What it is called where several runs stand beside each other.
+    pub fn name(&self) -> String {
+        match self.instead.as_str() {
+            "" => self.scenario.clone(),
+            instead => format!("{} with {instead}", self.scenario),
+        }
+    }
+
     /// All that a page needs of an outcome.
     ///
     /// Its history must have been [`recorded`](crate::history::History::recorded).
@@ -118,6 +129,7 @@ impl Run {
         Run {
             scenario: settings.scenario.clone(),
             title: settings.title.clone(),
+            instead: scenario::words(&settings.instead),
             engine: settings.engine.to_string(),
             seed: settings.seed,
             origin,

@@ -92,7 +92,7 @@ pub fn sights(runs: &[Run]) -> String {
     let of = |run: &Run| -> String { run.sights.iter().map(sight).collect() };
     let lists = runs.iter().filter(|run| !run.sights.is_empty()).map(|run| {
         let name = if runs.len() > 1 {
-            format!("<h4>{}</h4>", escape(&run.scenario))
+            format!("<h4>{}</h4>", escape(&run.name()))
         } else {
             String::new()
         };
@@ -163,7 +163,7 @@ fn heads(runs: &[Run], alone: &str) -> String {
         return format!("<th scope=\"col\">{}</th>", escape(alone));
     }
     let head = |run: &Run| {
-        let (name, engine, seed) = (escape(&run.scenario), escape(&run.engine), run.seed);
+        let (name, engine, seed) = (escape(&run.name()), escape(&run.engine), run.seed);
         format!("<th scope=\"col\">{name}<small>{engine}, seed {seed}</small></th>")
     };
     runs.iter().map(head).collect()
@@ -175,7 +175,7 @@ pub fn plan(run: &Run) -> String {
         "<details class=\"plan\"><summary>The plan of {} on {}, seed {}: save it, and \
          <code>cargo sim replay FILE</code> runs it again</summary>\
          <pre tabindex=\"0\">{}</pre></details>",
-        escape(&run.scenario),
+        escape(&run.name()),
         escape(&run.engine),
         run.seed,
         escape(&run.plan)

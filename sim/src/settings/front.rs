@@ -3,39 +3,49 @@
 use std::time::Duration;
 
 use portcullis_core::{NodeId, front, pace};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, duration};
+use super::{Engine, Span};
 
 /// Direct: one front, which stands where the agents are. With this table they know no controller's
-/// address. See [`front::Config`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Front {
+    /// Most connections at once, those on their way to a controller included.
     pub connections_max: usize,
+    /// Most connections of one controller at once.
     pub connections_per_backend_max: usize,
+    /// Most of `connections-max` that have not reached a controller yet.
     pub joining_max: usize,
+    /// Times that one connection is tried before it is refused.
     pub tries_max: usize,
-    #[serde(with = "duration")]
+    /// Longest time that a connection which was let in waits for a controller to turn up.
+    #[serde(with = "Span")]
     pub hold: Duration,
     /// From one new connection to the next of a controller that has just turned up; zero for no
     /// limit.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub fill_rate: Duration,
-    #[serde(with = "duration")]
+    /// How long a controller counts as one that has just turned up.
+    #[serde(with = "Span")]
     pub fill_for: Duration,
+    /// Healthy probes in a row after which a controller that was down is up.
     pub rise: u32,
+    /// Failures in a row, of probes or connections, after which a controller is down.
     pub fall: u32,
-    #[serde(with = "duration")]
+    /// Time between two probes of a controller.
+    #[serde(with = "Span")]
     pub probe_every: Duration,
     /// Longest time that a probe may take.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub probe_within: Duration,
     /// Longest time that a controller's kernel may take to answer a knock.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub connect_within: Duration,
     /// For how long connections of a controller that was taken out may go on.
-    #[serde(with = "duration")]
+    #[serde(with = "Span")]
     pub drain: Duration,
     /// A controller that its keeper takes out of the front's file for a while.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,14 +53,16 @@ pub struct Front {
 }
 
 /// Which controller is taken out, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Without {
     /// Its number.
     pub controller: u64,
-    #[serde(with = "duration")]
+    /// When.
+    #[serde(with = "Span")]
     pub at: Duration,
-    #[serde(rename = "for", with = "duration")]
+    /// For how long.
+    #[serde(rename = "for", with = "Span")]
     pub lasts: Duration,
 }
 

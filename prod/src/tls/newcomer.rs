@@ -1,4 +1,5 @@
-//! A client that believes the one authority whose fingerprint it was told.
+//! Clients that do not have the authority: one that was told its fingerprint, and one that believes
+//! any certificate, for questions whose answer anybody may know.
 
 use std::sync::Arc;
 
@@ -24,11 +25,23 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 /// What whoever has nothing but a token dials with: a controller shows its authority in what it
 /// serves, and is believed if that has this [`fingerprint`] and vouches for it.
 pub fn pinned_client(authority: [u8; 32]) -> Result<Arc<ClientConfig>, Error> {
-    let verifier = Arc::new(Pinned { authority, provider: provider() });
+    client(Belief::Pinned(authority))
+}
+
+/// What a front probes backends with when it was not told their authority.
+///
+/// Nothing secret is said and nothing that is heard is trusted with more than where the next
+/// connection goes: whoever could answer in a backend's place could as well take the connection,
+/// and there the client checks the certificate itself, since a front passes TLS through.
+pub fn unproved_client() -> Result<Arc<ClientConfig>, Error> {
+    client(Belief::Anybody)
+}
+
+fn client(belief: Belief) -> Result<Arc<ClientConfig>, Error> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Arc::new(Verifier { belief, provider: provider() }))
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_HTTP.to_vec()];
     config.resumption = Resumption::disabled();
@@ -40,13 +53,22 @@ pub fn pinned_client(authority: [u8; 32]) -> Result<Arc<ClientConfig>, Error> {
 #[error("its certificate comes from another authority than the token names")]
 struct OtherAuthority;
 
+/// Whom a client believes.
 #[derive(Debug)]
-struct Pinned {
-    authority: [u8; 32],
+enum Belief {
+    /// Whoever the authority with this fingerprint vouches for.
+    Pinned([u8; 32]),
+    /// Whoever they say they are; but not that a key is theirs which is not.
+    Anybody,
+}
+
+#[derive(Debug)]
+struct Verifier {
+    belief: Belief,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -55,7 +77,11 @@ impl ServerCertVerifier for Pinned {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let pinned = intermediates.iter().find(|one| fingerprint(one) == self.authority);
+        let authority = match &self.belief {
+            Belief::Pinned(authority) => authority,
+            Belief::Anybody => return Ok(ServerCertVerified::assertion()),
+        };
+        let pinned = intermediates.iter().find(|one| fingerprint(one) == *authority);
         let Some(pinned) = pinned else {
             let other = OtherError(Arc::new(OtherAuthority));
             return Err(CertificateError::Other(other).into());
