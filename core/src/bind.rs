@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Machine;
 use crate::addresses::Scope;
+use crate::mistake::Mistake;
 use crate::time::{Time, Timeout};
 
 /// Limits of the gate.
@@ -218,6 +219,7 @@ fn unique(mut candidates: Vec<Candidate>, bound: Option<&str>) -> Result<String,
         (_, [only]) => Ok(only.host.clone()),
         _ => match bound.filter(|bound| usable.iter().any(|candidate| candidate.host == *bound)) {
             Some(bound) => Ok(bound.into()),
+            None if Mistake::AmbiguousBound.made() => Ok(usable[0].host.clone()),
             None => Err(Lack::Ambiguous { candidates }),
         },
     }

@@ -260,6 +260,9 @@ impl Dialer {
 
     /// Takes a list over as [`learn`](Dialer::learn) does; a user goes first where it is by now.
     fn remember(&mut self, address: Address, addresses: Vec<Address>, out: &mut Vec<Output>) {
+        if addresses.is_empty() && Mistake::EmptyWritten.made() {
+            out.push(Output::Remember { addresses: Vec::new() });
+        }
         let before = self.addresses.clone();
         self.learn(&address, addresses);
         if self.config.manner == Manner::User {
@@ -308,7 +311,9 @@ impl Machine for Dialer {
                 }
             }
             Input::Told { addresses } => {
-                if let Phase::Connected { address, .. } = &self.phase {
+                if let Phase::Connected { address, .. } = &self.phase
+                    && !Mistake::ListIgnored.made()
+                {
                     self.remember(address.clone(), addresses, out);
                 }
             }

@@ -300,6 +300,7 @@ impl Members {
             Command::Remove { node } => match self.joined.len() {
                 _ if !self.joined.contains_key(node) => Err(Refusal::NotMember),
                 1 => Err(Refusal::Last),
+                _ if Mistake::RemovedStays.made() => Ok(Done::Noted),
                 _ => {
                     self.joined.remove(node);
                     self.preferences.remove(node);

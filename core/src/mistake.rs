@@ -2,7 +2,7 @@
 //!
 //! A check that never caught anything may be one that never will. Each mistake here is one that
 //! somebody could make in earnest; `cargo sim validate`, `tests/models.rs` and `tests/fuzz.rs` make them one by one,
-//! and each must be caught.
+//! and each must be caught: in the assembled system always, and by the test that it names.
 //!
 //! No release has them: without debug assertions [`Mistake::made`] is `false` for the compiler,
 //! which leaves nothing of them behind, and nothing can choose one. The choice is the only state of
@@ -15,7 +15,7 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Mistake {
-    /// A lease expires after its expiry, not at it.
+    /// A lease expires a second late.
     LateExpiry = 1,
     /// A lease expires a second early.
     EarlyExpiry,
@@ -25,21 +25,26 @@ pub enum Mistake {
     ClaimTakes,
     /// An extension by another extends the lease, and counts as granted.
     ExtensionTakes,
-    /// What is void is done all the same.
+    /// What is void is done all the same, and nothing that waits ends at its deadline. The table's half
+    /// alone would show nowhere: a queue that looks at deadlines proposes nothing that is void by the
+    /// time that its entry carries.
     VoidDone,
     /// Time since the anchor is added twice.
     DoubleAdvance,
-    /// The clock's own entry waits where others fly.
+    /// The clock's own entry waits where others fly, and they bring no time. If they did, one of them
+    /// would bring it no later than the clock's own.
     ClockWaits,
     /// A claim is granted when it is proposed.
     EarlyGrant,
-    /// An ask is answered twice.
+    /// An ask is answered twice: by the queue, which whoever handed it on would not pass on, and by
+    /// that one.
     DoubleAnswer,
     /// What is taken back is not taken back.
     CancelLost,
     /// Nobody looks at the deadlines of asks.
     DeadlineForgotten,
-    /// What may have been done is called expired.
+    /// What may have been done is called expired: by the queue, whose asker has stopped listening by the
+    /// time that a leader learns of its deposition, and by whoever handed it on.
     UnknownDenied,
     /// An entry carries everything that waits.
     BatchUnlimited,
@@ -63,7 +68,7 @@ pub enum Mistake {
     PermitLeak,
     /// Who leaves before it has logged in still counts as logging in.
     LoginLeak,
-    /// Ten times as many log in at once as may.
+    /// Ten times as many log in at once as may, and as are measured to be served.
     AdmissionOff,
     /// The token bucket never runs empty.
     PaceIgnored,
@@ -89,6 +94,17 @@ pub enum Mistake {
     NameReused,
     /// Who stops sends nobody away.
     DrainForgets,
+    /// What an agent is told while it is connected is not written down.
+    ListIgnored,
+    /// A controller without an address in the agents' space is told of with none, and an agent that is
+    /// told of nobody writes that down. Either alone covers for the other.
+    EmptyWritten,
+    /// Of several addresses that may be meant the first is bound.
+    AmbiguousBound,
+    /// Who is removed stays a member.
+    RemovedStays,
+    /// A front believes for ever that a controller is up which was once.
+    FrontBlind,
 }
 
 /// A suite, and a test in it.
@@ -119,7 +135,7 @@ const FLAG: Proof = Some(("models", "singular::two_that_want_one_flag"));
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 37] = [
+    pub const ALL: [Mistake; 42] = [
         Mistake::LateExpiry,
         Mistake::EarlyExpiry,
         Mistake::FenceStill,
@@ -157,6 +173,11 @@ impl Mistake {
         Mistake::DemotesItself,
         Mistake::NameReused,
         Mistake::DrainForgets,
+        Mistake::ListIgnored,
+        Mistake::EmptyWritten,
+        Mistake::AmbiguousBound,
+        Mistake::RemovedStays,
+        Mistake::FrontBlind,
     ];
 
     /// The mistake of this name.
@@ -208,6 +229,11 @@ impl Mistake {
             Mistake::DemotesItself => ("demotes-itself", SILENT),
             Mistake::NameReused => ("name-reused", None),
             Mistake::DrainForgets => ("drain-forgets", None),
+            Mistake::ListIgnored => ("list-ignored", None),
+            Mistake::EmptyWritten => ("empty-written", None),
+            Mistake::AmbiguousBound => ("ambiguous-bound", None),
+            Mistake::RemovedStays => ("removed-stays", None),
+            Mistake::FrontBlind => ("front-blind", None),
         };
         About { name, proof }
     }

@@ -29,6 +29,7 @@ mod late;
 mod logs;
 mod members;
 mod outcome;
+mod patience;
 mod picture;
 mod plan;
 mod report;

@@ -36,6 +36,7 @@ use crate::Machine;
 use crate::backoff::Backoff;
 use crate::ids::{AskId, NodeId};
 use crate::lease::Operation;
+use crate::mistake::Mistake;
 use crate::queue::Answer;
 use crate::seed::Seed;
 use crate::time::{Time, Timeout, micros};
@@ -198,6 +199,11 @@ impl Forward {
         let answer = answer.unwrap_or(state.ended);
         let granted = matches!(answer, Answer::Done { .. });
         let answer = if state.doubt && !granted { Answer::Unknown } else { answer };
+        let denied = Mistake::UnknownDenied.made() && answer == Answer::Unknown;
+        let answer = if denied { Answer::Expired } else { answer };
+        if Mistake::DoubleAnswer.made() {
+            out.push(Output::Answer { ask, answer: answer.clone() });
+        }
         out.push(Output::Answer { ask, answer });
     }
 

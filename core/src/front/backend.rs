@@ -14,6 +14,7 @@ use core::mem;
 use super::{Config, News, Status, Verdict};
 use crate::backoff::Backoff;
 use crate::ids::Address;
+use crate::mistake::Mistake;
 use crate::pace::Pace;
 use crate::seed::{Rng, Seed};
 use crate::time::{Time, Timeout};
@@ -153,7 +154,7 @@ impl Backend {
         self.failures = self.failures.saturating_add(1);
         let falls = match self.standing {
             Standing::Unknown => true,
-            Standing::Up { .. } => self.failures >= config.fall,
+            Standing::Up { .. } => self.failures >= config.fall && !Mistake::FrontBlind.made(),
             Standing::Down { ref mut healthy } => {
                 *healthy = 0;
                 false
@@ -187,6 +188,7 @@ impl Backend {
                     *healthy = 0;
                     None
                 }
+                Standing::Up { .. } if Mistake::FrontBlind.made() => None,
                 Standing::Unknown | Standing::Up { .. } => Some(self.fall(News::Unready)),
             },
             Verdict::Failed => self.failed(config),

@@ -361,9 +361,9 @@ impl Leases {
 
     fn expire(&mut self, released: &mut Vec<Key>) {
         while let Some(earliest) = self.expiries.first_entry() {
-            let late = Mistake::LateExpiry.made() && earliest.key().0 == self.now;
+            let late = Duration::from_secs(u64::from(Mistake::LateExpiry.made()));
             let early = Duration::from_secs(u64::from(Mistake::EarlyExpiry.made()));
-            if earliest.key().0 > self.now + early || late {
+            if earliest.key().0 + late > self.now + early {
                 break;
             }
             let key = earliest.remove();

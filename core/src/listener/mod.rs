@@ -385,7 +385,10 @@ impl Machine for Listener {
                     if self.crowded { self.config.memory_again } else { self.config.memory_max };
                 self.crowded = percent >= u128::from(most);
             }
-            Input::Allowed { logins } => self.allowed = logins,
+            Input::Allowed { logins } => {
+                let times = if Mistake::AdmissionOff.made() { 10 } else { 1 };
+                self.allowed = logins * times;
+            }
             Input::Addressed => {
                 self.config.address_awaited = false;
                 self.moved = true;

@@ -208,7 +208,9 @@ impl Queue {
         let mut room = self.config.batch_bytes_max;
         let full = self.full();
         let mut flight = Flight { asks: Vec::with_capacity(count), since: now, full };
-        let mut entry = Entry { now: anchor.global_at(now), commands: Vec::with_capacity(count) };
+        let clockless = Mistake::ClockWaits.made() && count > 0;
+        let global = if clockless { anchor.global } else { anchor.global_at(now) };
+        let mut entry = Entry { now: global, commands: Vec::with_capacity(count) };
         while entry.commands.len() < count {
             let Some(Waiting { ask, operation }) = self.waiting.pop(room) else { break };
             room -= size(&operation);
@@ -286,6 +288,11 @@ impl Queue {
     }
 }
 
+/// See [`Mistake::DeadlineForgotten`] and [`Mistake::VoidDone`].
+fn forgets_deadlines() -> bool {
+    Mistake::DeadlineForgotten.made() || Mistake::VoidDone.made()
+}
+
 impl Machine for Queue {
     type Input = Input;
     type Output = Output;
@@ -351,13 +358,13 @@ impl Machine for Queue {
     }
 
     fn poll_timeout(&self) -> Option<Timeout> {
-        let first = self.deadlines.first().filter(|_| !Mistake::DeadlineForgotten.made());
+        let first = self.deadlines.first().filter(|_| !forgets_deadlines());
         first.map(|(at, _)| Timeout { at: *at, why: "an ask's deadline" })
     }
 
     fn handle_timeout(&mut self, now: Time, out: &mut Vec<Output>) {
         while let Some(&(deadline, ask)) = self.deadlines.first() {
-            if deadline > now {
+            if deadline > now || forgets_deadlines() {
                 break;
             }
             let answer = match self.asks[&ask].place {

@@ -1,7 +1,11 @@
-//! Everything has a limit: connections, the queue, and with them memory.
+//! Everything has a limit: connections, logins in progress, the queue, and with them memory.
 
-use portcullis_core::Time;
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_core::controller::{Input, Output};
+use portcullis_core::listener::Kind;
 use portcullis_core::queue;
+use portcullis_core::{ConnectionId, Door, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
@@ -13,6 +17,11 @@ use crate::stage::Deed;
 /// See the module.
 struct Bounded {
     connections_max: usize,
+    logins_max: usize,
+    /// Who came in through each controller's API door and has not logged in.
+    logins: BTreeMap<NodeId, BTreeSet<ConnectionId>>,
+    /// Controllers that stand at an API door: as far as these go there is no limit.
+    controllers: BTreeSet<(NodeId, ConnectionId)>,
     /// Asks that wait, and those in flight beside them.
     queued_max: usize,
     memory_limit: Bytes,
@@ -24,6 +33,9 @@ pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
     let in_flight = settings.batch_max * (queue::Config::default().flights_max + 1);
     Some(Box::new(Bounded {
         connections_max: settings.connections_max,
+        logins_max: settings.logins_max,
+        logins: BTreeMap::new(),
+        controllers: BTreeSet::new(),
         queued_max: settings.waiting_max + in_flight,
         memory_limit: settings.memory_limit,
     }))
@@ -49,6 +61,7 @@ impl Check for Bounded {
         event: &Event<'_>,
         facts: &Facts,
     ) -> Result<(), String> {
+        self.note(who, event);
         match (who, event) {
             (_, Event::Did(Deed::Limit(bytes))) => {
                 self.memory_limit = *bytes;
@@ -61,6 +74,10 @@ impl Check for Bounded {
                 let (connections, queued) = (facts.connections(node), facts.queued(node));
                 if connections > self.connections_max {
                     return Err(format!("{node} has {connections} connections"));
+                }
+                let logins = self.logins.get(&node).map_or(0, BTreeSet::len);
+                if logins > self.logins_max {
+                    return Err(format!("at {node} {logins} log in at once"));
                 }
                 // The ask that an answer is about to refuse is counted for a moment.
                 if queued > self.queued_max + 1 {
@@ -78,14 +95,57 @@ impl Check for Bounded {
     }
 }
 
+impl Bounded {
+    /// Follows who is logging in.
+    fn note(&mut self, who: Who, event: &Event<'_>) {
+        match (who, event) {
+            (
+                Who::Controller(node),
+                Event::Told(Input::Arrived { connection, kind: Kind::Controller, .. }),
+            ) => {
+                self.controllers.insert((node, *connection));
+            }
+            (Who::Controller(node), Event::Ordered(Output::Admit { connection }))
+                if self.controllers.remove(&(node, *connection)) => {}
+            (
+                Who::Controller(node),
+                Event::Told(Input::Connected { connection, door: Door::Api })
+                | Event::Ordered(Output::Admit { connection }),
+            ) => {
+                self.logins.entry(node).or_default().insert(*connection);
+            }
+            (
+                Who::Controller(node),
+                Event::Told(
+                    Input::LoggedIn { connection, .. } | Input::Disconnected { connection },
+                ),
+            ) => {
+                if let Some(logins) = self.logins.get_mut(&node) {
+                    logins.remove(connection);
+                }
+            }
+            (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
+                self.logins.remove(&node);
+            }
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => {
+                self.logins.remove(node);
+            }
+            (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
+            | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
+            | (_, Event::Cluster(_) | Event::Singular(_))
+            | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use portcullis_core::controller::{Input, Request};
+    use portcullis_core::AskId;
+    use portcullis_core::controller::Request;
     use portcullis_core::lease::{Key, Operation};
     use portcullis_core::sessions::Party;
-    use portcullis_core::{AskId, ConnectionId, Door, NodeId};
 
     use super::*;
     use crate::check::tests::{ONE, Story};
@@ -116,6 +176,20 @@ mod tests {
         story.serving(ONE);
         let input = Input::Connected { connection: ConnectionId(3), door: Door::Api };
         assert!(story.told(0, ONE, input).is_err());
+    }
+
+    #[test]
+    fn one_login_too_many_is_caught() {
+        let mut story = Story::new(make, "[controllers]\nlogins-max = 1\n");
+        let connects = |story: &mut Story, id| {
+            let (connection, door) = (ConnectionId(id), Door::Api);
+            story.told(0, ONE, Input::Connected { connection, door })
+        };
+        assert!(connects(&mut story, 3).is_ok());
+        let (connection, party) = (ConnectionId(3), Party::Agent);
+        assert!(story.told(0, ONE, Input::LoggedIn { connection, party }).is_ok());
+        assert!(connects(&mut story, 4).is_ok());
+        assert!(connects(&mut story, 5).is_err());
     }
 
     #[test]

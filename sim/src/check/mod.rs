@@ -13,9 +13,13 @@ mod contained;
 mod controllers_in;
 mod door_order;
 mod even;
+mod expires;
+mod follows;
 mod fronted;
 mod gentle;
 mod kept;
+mod leads_on;
+mod less_loaded;
 mod linearizable;
 mod links_kept;
 mod never_empty;
@@ -28,9 +32,12 @@ mod paced;
 mod quorum_kept;
 mod retries;
 mod roles;
+mod scattered;
 mod taken_over;
 mod timely;
 mod unhurried;
+mod unique_bind;
+mod woken;
 
 use std::fmt;
 
@@ -93,24 +100,31 @@ pub const ALL: &[(&str, Make)] = &[
     ("paced", paced::make),
     ("bounded", bounded::make),
     ("gentle", gentle::make),
+    ("scattered", scattered::make),
     ("one_answer", one_answer::make),
     ("one_holder", one_holder::make),
+    ("expires", expires::make),
     ("one_worker", one_worker::make),
     ("kept", kept::make),
     ("clock_moves", clock_moves::make),
     ("linearizable", linearizable::make),
     ("timely", timely::make),
+    ("woken", woken::make),
     ("batched", batched::make),
     ("retries", retries::make),
     ("even", even::make),
     ("fronted", fronted::make),
     ("no_ping_pong", no_ping_pong::make),
+    ("less_loaded", less_loaded::make),
+    ("follows", follows::make),
     ("unhurried", unhurried::make),
     ("taken_over", taken_over::make),
     ("contained", contained::make),
     ("connected", connected::make),
     ("roles", roles::make),
     ("quorum_kept", quorum_kept::make),
+    ("leads_on", leads_on::make),
+    ("unique_bind", unique_bind::make),
     ("addresses_right", addresses_right::make),
     ("never_empty", never_empty::make),
     ("no_error", no_error::make),
@@ -118,7 +132,7 @@ pub const ALL: &[(&str, Make)] = &[
 
 /// Lines of a scenario in which every check has something to say.
 const ALL_CONCERNED: &str = "[controllers]\ncontroller-api-port = 17022\naccept = \"paced\"\n\
-                             [members]\n[addresses]\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
+                             [members]\n[addresses]\nbind-files = true\n[singular]\n[balance]\npolicy = \"redirect\"\n[front]\n";
 
 /// A plan of three controllers with these lines, for asking checks what they are about.
 fn plan_of(lines: &str) -> Plan {

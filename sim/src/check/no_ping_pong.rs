@@ -1,9 +1,8 @@
-//! Nobody is thrown to and fro: an agent is moved at most once in `move-again-after`, and finds
-//! somebody who takes it in after a few redirects.
+//! Nobody is thrown to and fro: an agent is moved at most once in `move-again-after`.
 
 use std::time::Duration;
 
-use portcullis_core::{Time, agent, dialer};
+use portcullis_core::{Time, agent};
 
 use super::{Check, Sentence};
 use crate::crowd::Crowd;
@@ -14,7 +13,6 @@ use crate::plan::Plan;
 /// See the module.
 struct NoPingPong {
     limit: Duration,
-    redirects_max: u32,
     crowd: Crowd,
     agents: Vec<Agent>,
 }
@@ -23,15 +21,12 @@ struct NoPingPong {
 struct Agent {
     logged_in: bool,
     moved: Option<Time>,
-    /// Redirects since it was let in last.
-    redirects: u32,
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
     plan.settings.balance.policy.counts().then(|| {
         Box::new(NoPingPong {
             limit: plan.settings.balance.move_again_after,
-            redirects_max: dialer::Config::default().redirects_max,
             crowd: Crowd::new(plan.controllers()),
             agents: vec![Agent::default(); plan.settings.agents.count as usize],
         }) as Box<dyn Check>
@@ -68,7 +63,7 @@ impl Check for NoPingPong {
         let Some(agent) = self.agents.get_mut(number as usize) else { return Ok(()) };
         match event {
             Event::AgentTold(agent::Input::LoggedIn { .. }) => {
-                (agent.logged_in, agent.redirects) = (true, 0);
+                agent.logged_in = true;
                 Ok(())
             }
             Event::AgentTold(agent::Input::Redirected { .. }) if agent.logged_in => {
@@ -79,12 +74,6 @@ impl Check for NoPingPong {
                     Some(pause) => Err(format!("agent-{number} is moved again after {pause:?}")),
                     None => Ok(()),
                 }
-            }
-            Event::AgentTold(agent::Input::Redirected { .. }) => {
-                agent.redirects += 1;
-                let many = agent.redirects > self.redirects_max;
-                let error = || format!("agent-{number} is sent from one to the next");
-                if many { Err(error()) } else { Ok(()) }
             }
             Event::AgentTold(agent::Input::Disconnected | agent::Input::Started) => {
                 agent.logged_in = false;
@@ -148,14 +137,5 @@ mod tests {
         assert!(moved(1_000).is_ok());
         assert!(moved(121_000).is_ok());
         assert!(moved(240_000).is_err());
-    }
-
-    #[test]
-    fn an_agent_that_nobody_takes_is_caught() {
-        let mut story = story();
-        let redirect = agent::Input::Redirected { to: vec![Address::new("controller-2:17070")] };
-        let mut sent = |at| story.event(at, Who::Agent(0), Event::AgentTold(&redirect));
-        assert!((1..=5).all(|at| sent(at).is_ok()));
-        assert!(sent(6).is_err());
     }
 }

@@ -1,17 +1,25 @@
-//! No change of voters is made without a majority of those before it, nor leaves those that run
-//! without one.
+//! No change of voters is ordered or made without a majority of those before it, nor leaves those
+//! that run without one.
+//!
+//! What is made counts as things are at that moment; what is ordered, as they have been for so long
+//! that whoever leads must know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use portcullis::env::Affair;
 use portcullis_core::controller::Input;
-use portcullis_core::{NodeId, Time};
+use portcullis_core::{NodeId, Time, roles};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
 use crate::stage::{Deed, Place, Wrong};
+
+/// After so long whoever leads knows that another is gone, or out of its reach: it counts those as
+/// heard of whom an answer is no older than a second, and looks as often.
+const KNOWN_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Default)]
@@ -20,8 +28,10 @@ struct QuorumKept {
     index: Option<u64>,
     voters: BTreeSet<NodeId>,
     running: BTreeSet<NodeId>,
-    /// Which controllers do not hear which.
-    apart: BTreeSet<(Wrong, NodeId, NodeId)>,
+    /// Those that ran, and since when they do not.
+    ended: BTreeMap<NodeId, Time>,
+    /// Which controllers do not hear which, and since when.
+    apart: BTreeMap<(Wrong, NodeId, NodeId), Time>,
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
@@ -41,25 +51,32 @@ impl Check for QuorumKept {
         }
     }
 
-    fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
+    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
         match (who, event) {
             (Who::Controller(node), Event::Told(Input::Started)) => {
                 self.running.insert(node);
+                self.ended.remove(&node);
                 Ok(())
             }
             (Who::Controller(node), Event::Killed(_)) => {
-                self.running.remove(&node);
+                self.ends(at, node);
                 Ok(())
             }
             (_, Event::Did(deed)) => {
-                self.did(deed);
+                self.did(at, deed);
                 Ok(())
+            }
+            (
+                Who::Controller(by),
+                Event::Cluster(Affair::Ordered(roles::Output::Appoint { voters })),
+            ) if *voters != self.voters && !self.voters.is_empty() => {
+                self.has_majorities(by, voters, &self.voters, at, KNOWN_AFTER)
             }
             (Who::Controller(by), Event::Cluster(Affair::Formed { index, voters, .. }))
                 if Some(*index) > self.index =>
             {
                 self.index = Some(*index);
-                self.formed(by, voters)
+                self.formed(at, by, voters)
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
@@ -70,38 +87,61 @@ impl Check for QuorumKept {
 }
 
 impl QuorumKept {
-    fn did(&mut self, deed: &Deed) {
+    fn ends(&mut self, at: Time, node: NodeId) {
+        if self.running.remove(&node) {
+            self.ended.insert(node, at);
+        }
+    }
+
+    fn did(&mut self, at: Time, deed: &Deed) {
         if let Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node) = deed {
-            self.running.remove(node);
+            self.ends(at, *node);
         }
         if let Some((wrong, Place::Controller(from), Place::Controller(to), begins)) = deed.link()
             && wrong != Wrong::Slow
         {
             match begins {
-                true => self.apart.insert((wrong, from, to)),
+                true => self.apart.insert((wrong, from, to), at),
                 false => self.apart.remove(&(wrong, from, to)),
             };
         }
     }
 
-    fn formed(&mut self, by: NodeId, voters: &BTreeSet<NodeId>) -> Result<(), String> {
+    fn formed(&mut self, at: Time, by: NodeId, voters: &BTreeSet<NodeId>) -> Result<(), String> {
         let before = std::mem::replace(&mut self.voters, voters.clone());
-        let changed = before != *voters && !before.is_empty();
+        if before == *voters || before.is_empty() {
+            return Ok(());
+        }
+        self.has_majorities(by, voters, &before, at, Duration::ZERO)
+    }
+
+    /// Whether who makes a change hears a majority of those who vote after it, and of those before
+    /// it; what has gone wrong no longer ago than `known_after` is not held against it.
+    fn has_majorities(
+        &self,
+        by: NodeId,
+        voters: &BTreeSet<NodeId>,
+        before: &BTreeSet<NodeId>,
+        at: Time,
+        known_after: Duration,
+    ) -> Result<(), String> {
+        let lately = |since: &Time| at.since(*since) < known_after;
         let hears = |node: &&NodeId| {
-            let cut = self
-                .apart
-                .iter()
-                .any(|(_, from, to)| (*from, *to) == (by, **node) || (*from, *to) == (**node, by));
-            self.running.contains(*node) && !cut
+            let cut = self.apart.iter().any(|((_, from, to), since)| {
+                let between = (*from, *to) == (by, **node) || (*from, *to) == (**node, by);
+                between && !lately(since)
+            });
+            let runs = self.running.contains(*node) || self.ended.get(*node).is_some_and(lately);
+            runs && !cut
         };
         let there = |voters: &BTreeSet<NodeId>| voters.iter().filter(hears).count();
         let lacks = |voters: &BTreeSet<NodeId>| there(voters) * 2 <= voters.len();
-        if changed && lacks(voters) {
+        if lacks(voters) {
             let (there, of) = (there(voters), voters.len());
             return Err(format!("{by} makes voters of {of}, of whom it has {there}"));
         }
-        if changed && lacks(&before) {
-            let (there, of) = (there(&before), before.len());
+        if lacks(before) {
+            let (there, of) = (there(before), before.len());
             return Err(format!("{by} has {there} of the {of} whose votes it changes"));
         }
         Ok(())
@@ -151,6 +191,24 @@ mod tests {
             assert!(story.event(2, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
         }
         assert!(formed(&mut story, 3, [1]).is_err(), "who sees nobody is not alone");
+    }
+
+    #[test]
+    fn an_order_without_a_majority_is_caught_once_that_is_known() {
+        let ordered = |at| {
+            let mut story = running([1, 2, 3]);
+            for id in [4, 5] {
+                assert!(story.told(0, Who::Controller(NodeId(id)), Input::Started).is_ok());
+            }
+            for id in [2, 3] {
+                let (from, to) = (Place::Controller(NodeId(1)), Place::Controller(NodeId(id)));
+                assert!(story.event(0, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
+            }
+            let order = roles::Output::Appoint { voters: nodes([1, 4, 5]) };
+            story.event(at, ONE, Event::Cluster(Affair::Ordered(&order)))
+        };
+        assert_eq!(ordered(4_999), Ok(()));
+        assert!(ordered(5_000).is_err());
     }
 
     #[test]

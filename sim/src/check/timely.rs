@@ -1,13 +1,15 @@
 //! Nothing is proposed that its asker has given up by then.
 //!
 //! By how much later a controller may count than the asker is a matter of [`late`](crate::late).
+//! Whoever takes an ask back, or leaves, has given it up as well; but if something is wrong meanwhile,
+//! nobody need hear of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Entry, Key, Operation};
-use portcullis_core::{NodeId, Time, queue};
+use portcullis_core::{AskId, NodeId, Time, queue};
 
 use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
@@ -19,16 +21,36 @@ use crate::plan::Plan;
 /// How long after its deadline an operation is remembered.
 const KEPT: Duration = Duration::from_secs(300);
 
-/// See the module. Of equal operations the latest deadline counts.
+/// See the module. Of equal operations the latest ask counts.
 struct Timely {
     /// By lease, who asked for what, and by when they have given up.
-    asked: BTreeMap<Key, Vec<(Operation, Deadline)>>,
+    asked: BTreeMap<Key, Vec<Asked>>,
+    /// The lease of each ask without an answer.
+    open: BTreeMap<(NodeId, AskId), Key>,
     patience_max: Duration,
+}
+
+/// An operation that somebody wants.
+struct Asked {
+    operation: Operation,
+    /// Which ask it is of, and where.
+    by: (NodeId, AskId),
+    deadline: Deadline,
+    /// When it was given up before that.
+    given_up: Option<Deadline>,
+}
+
+impl Asked {
+    /// Until when it may be proposed.
+    fn until(&self, late: &Late) -> Time {
+        let deadline = late.until(self.deadline);
+        self.given_up.map_or(deadline, |given_up| late.until(given_up).min(deadline))
+    }
 }
 
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     let patience_max = queue::Config::default().patience_max;
-    Some(Box::new(Timely { asked: BTreeMap::new(), patience_max }))
+    Some(Box::new(Timely { asked: BTreeMap::new(), open: BTreeMap::new(), patience_max }))
 }
 
 impl Check for Timely {
@@ -56,15 +78,40 @@ impl Check for Timely {
                 if let Request::Apply(operation) = request
                     && facts.ask(node, *ask).is_some_and(|ask| ask.edge)
                 {
-                    let until = at + *patience.min(&self.patience_max) + LATE_MAX;
-                    self.asked(at, operation, until, facts.late());
+                    let deadline = at + *patience.min(&self.patience_max) + LATE_MAX;
+                    self.asked(at, (node, *ask), operation, deadline, facts.late());
                 }
+                Ok(())
+            }
+            (Who::Controller(node), Event::Told(Input::Cancelled { ask })) => {
+                self.gives_up(at, (node, *ask), facts);
+                Ok(())
+            }
+            (Who::Controller(node), Event::Told(Input::Disconnected { connection })) => {
+                let [first, last] =
+                    [0, u64::MAX].map(|serial| AskId { connection: *connection, serial });
+                let theirs = self.open.range((node, first)..=(node, last));
+                let theirs: Vec<_> = theirs.map(|(by, _)| *by).collect();
+                theirs.into_iter().for_each(|by| self.gives_up(at, by, facts));
+                Ok(())
+            }
+            (Who::Controller(node), Event::Ordered(Output::Answer { ask, .. })) => {
+                self.open.remove(&(node, *ask));
+                Ok(())
+            }
+            (Who::Controller(node), Event::Told(Input::Started)) => {
+                self.open.retain(|(of, _), _| *of != node);
                 Ok(())
             }
             (Who::Controller(node), Event::Ordered(Output::Propose { entry, .. })) => {
                 self.proposed(at, node, entry, facts.late())
             }
-            (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
+            (_, Event::Did(_)) => {
+                // What was taken back in the last moment may be lost on its way.
+                self.asked.values_mut().flatten().for_each(|asked| asked.given_up = None);
+                Ok(())
+            }
+            (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
             | (_, Event::Cluster(_) | Event::Singular(_))
             | (_, Event::Front(_) | Event::BacklogFull | Event::Killed(_) | Event::Error(_)) => {
@@ -75,18 +122,39 @@ impl Check for Timely {
 }
 
 impl Timely {
-    fn asked(&mut self, at: Time, operation: &Operation, until: Time, late: &Late) {
+    fn asked(
+        &mut self,
+        at: Time,
+        by: (NodeId, AskId),
+        operation: &Operation,
+        deadline: Time,
+        late: &Late,
+    ) {
+        self.open.insert(by, operation.key().clone());
         let asked = self.asked.entry(operation.key().clone()).or_default();
-        asked.retain(|(other, until)| late.until(*until) + KEPT > at && other != operation);
-        asked.push((operation.clone(), late.deadline(until)));
+        asked.retain(|other| {
+            late.until(other.deadline) + KEPT > at && other.operation != *operation
+        });
+        let (operation, deadline) = (operation.clone(), late.deadline(deadline));
+        asked.push(Asked { operation, by, deadline, given_up: None });
+    }
+
+    /// Nobody waits for an ask any more.
+    fn gives_up(&mut self, at: Time, by: (NodeId, AskId), facts: &Facts) {
+        let Some(key) = self.open.remove(&by).filter(|_| facts.faults() == 0) else { return };
+        let given_up = facts.late().deadline(at + LATE_MAX);
+        let asked = self.asked.get_mut(&key).into_iter().flatten();
+        for asked in asked.filter(|asked| asked.by == by) {
+            asked.given_up = Some(given_up);
+        }
     }
 
     fn proposed(&self, at: Time, node: NodeId, entry: &Entry, late: &Late) -> Result<(), String> {
         for command in &entry.commands {
             let operation = &command.operation;
             let asked = self.asked.get(operation.key());
-            let asked = asked.and_then(|all| all.iter().find(|(other, _)| other == operation));
-            let until = asked.map(|(_, deadline)| late.until(*deadline));
+            let asked = asked.and_then(|all| all.iter().find(|one| one.operation == *operation));
+            let until = asked.map(|asked| asked.until(late));
             if let Some(until) = until
                 && until < at
             {
@@ -101,7 +169,7 @@ impl Timely {
 #[cfg(test)]
 mod tests {
     use portcullis_core::lease::Command;
-    use portcullis_core::{AskId, BatchId, ConnectionId, GlobalTime};
+    use portcullis_core::{BatchId, ConnectionId, GlobalTime};
 
     use super::*;
     use crate::check::tests::{ONE, Story};
@@ -146,6 +214,32 @@ mod tests {
         let propose = asked(&mut story);
         assert!(story.ordered(6_000, ONE, propose.clone()).is_ok());
         assert!(story.ordered(6_001, ONE, propose).is_err());
+    }
+
+    #[test]
+    fn work_for_somebody_who_has_taken_it_back_is_caught() {
+        let late = |at| {
+            let mut story = Story::new(make, "");
+            story.serving(ONE);
+            let propose = asked(&mut story);
+            let ask = AskId { connection: ConnectionId(2), serial: 1 };
+            assert!(story.told(500, ONE, Input::Cancelled { ask }).is_ok());
+            story.ordered(at, ONE, propose)
+        };
+        assert!(late(1_500).is_ok());
+        assert!(late(1_501).is_err());
+    }
+
+    #[test]
+    fn what_was_taken_back_while_something_is_wrong_may_go_on() {
+        let mut story = Story::new(make, "");
+        story.serving(ONE);
+        let propose = asked(&mut story);
+        let gone = Input::Disconnected { connection: ConnectionId(2) };
+        assert!(story.told(500, ONE, gone).is_ok());
+        let [from, to] = [1, 2].map(|node| Place::Controller(NodeId(node)));
+        assert!(story.event(600, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
+        assert!(story.ordered(6_000, ONE, propose).is_ok());
     }
 
     /// Somebody asks, patient for five seconds; what would propose it.

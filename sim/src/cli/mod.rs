@@ -203,6 +203,9 @@ enum Command {
         /// How many seeds to try each scenario with, counted up from 1.
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..100))]
         seeds: u64,
+        /// Write into this page, `sim/README.md`, which check catches which.
+        #[arg(long)]
+        into: Option<PathBuf>,
     },
     /// Lists the scenarios.
     List {
@@ -362,7 +365,9 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             Ok(0)
         }
         Command::Watch { scale, watch } => watch::run(&watch, &scale),
-        Command::Validate { mistake, seeds } => validate::run(&mistake, seeds),
+        Command::Validate { mistake, seeds, into } => {
+            validate::run(&mistake, seeds, into.as_deref())
+        }
         Command::List { sentences } => {
             print(&list(sentences)?);
             Ok(0)

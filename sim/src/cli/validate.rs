@@ -1,16 +1,17 @@
 //! Whether the checks catch what they are for: core makes a mistake on purpose, one at a time.
 //!
 //! Decides where each mistake should be noticed: the first scenario named is the one that is about
-//! it. What no scenario shows must be caught by a test of core's, a model or a fuzz, and its row
-//! says so.
+//! it. What comes of it is a table, and the last column of the table of checks in `sim/README.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use portcullis_core::mistake::Mistake;
 
+use crate::check;
 use crate::cli::jobs::{Progress, Said, child, each};
 use crate::cli::load;
 use crate::plan::{Choice, Plan};
@@ -26,45 +27,46 @@ const SURVIVED: u8 = 2;
 /// The scenarios that should notice a mistake, the one that is about it first.
 fn scenarios(mistake: Mistake) -> &'static [&'static str] {
     match mistake {
-        Mistake::EarlyExpiry => &["lease/partitioned-leader", "lease/cancel-storm"],
-        Mistake::FenceStill => &["lease/partitioned-leader"],
-        Mistake::ClaimTakes => &["lease/cancel-storm"],
-        Mistake::DoubleAdvance => &["lease/partitioned-leader"],
-        Mistake::EarlyGrant => &["lease/cancel-storm"],
-        Mistake::QueueUnlimited => &["lease/cancel-storm"],
-        Mistake::BudgetIgnored => &["lease/cancel-storm"],
+        Mistake::LateExpiry
+        | Mistake::EarlyExpiry
+        | Mistake::FenceStill
+        | Mistake::DoubleAdvance => &["lease/partitioned-leader", "lease/cancel-storm"],
+        Mistake::ClaimTakes
+        | Mistake::EarlyGrant
+        | Mistake::QueueUnlimited
+        | Mistake::DoubleAnswer
+        | Mistake::BudgetIgnored => &["lease/cancel-storm"],
+        Mistake::ExtensionTakes => &["ha/extension-comes-late"],
+        Mistake::VoidDone | Mistake::CancelLost | Mistake::DeadlineForgotten => {
+            &["lease/stalled-log"]
+        }
+        Mistake::ClockWaits => &["lease/clock-starved"],
+        Mistake::UnknownDenied => &["lease/acks-lost"],
         Mistake::LeadsTooLong => &["lease/partitioned-leader", "lease/slow-and-held-links"],
+        Mistake::FlagTooLong => &["ha/singular-fails-over"],
         Mistake::HoldForgotten => &["startup/controllers-first"],
-        Mistake::DelayForgotten => &["startup/two-phase"],
+        Mistake::DelayForgotten | Mistake::PermitLeak | Mistake::PaceIgnored => {
+            &["startup/two-phase"]
+        }
         Mistake::LossIgnored => &["startup/lost-itself"],
-        Mistake::PermitLeak => &["startup/two-phase"],
         Mistake::LoginLeak => &["herd/slow-login"],
-        Mistake::PaceIgnored => &["startup/two-phase"],
+        Mistake::AdmissionOff => &["herd/few-at-once"],
+        Mistake::NoBackoff | Mistake::NoJitter | Mistake::WaiterForgotten => {
+            &["herd/gone-for-minutes"]
+        }
+        Mistake::RedirectsForgotten => &["balance/each-sends-on"],
         Mistake::NoHysteresis => &["balance/comes-back", "balance/redirect"],
-        Mistake::MovedAtOnce => &["balance/redirect"],
+        Mistake::StaleCount => &["balance/stale-counts", "balance/comes-back"],
+        Mistake::SurplusToFullest | Mistake::MovedAtOnce => &["balance/redirect"],
+        Mistake::QuorumForgotten | Mistake::DemotesItself => &["ha/voters-apart"],
         Mistake::NameReused => &["ha/join-three"],
         Mistake::DrainForgets => &["startup/drain"],
         Mistake::BatchUnlimited => &["lease/slow-log"],
-        // No scenario shows these: the rest of the system makes good for them, or it takes an order
-        // of events that is too rare.
-        Mistake::LateExpiry
-        | Mistake::ExtensionTakes
-        | Mistake::VoidDone
-        | Mistake::ClockWaits
-        | Mistake::DoubleAnswer
-        | Mistake::CancelLost
-        | Mistake::DeadlineForgotten
-        | Mistake::UnknownDenied
-        | Mistake::WaiterForgotten
-        | Mistake::AdmissionOff
-        | Mistake::FlagTooLong
-        | Mistake::NoBackoff
-        | Mistake::NoJitter
-        | Mistake::RedirectsForgotten
-        | Mistake::StaleCount
-        | Mistake::SurplusToFullest
-        | Mistake::QuorumForgotten
-        | Mistake::DemotesItself => &[],
+        Mistake::ListIgnored => &["ha/addresses-move"],
+        Mistake::EmptyWritten => &["ha/nobody-in-the-space"],
+        Mistake::AmbiguousBound => &["ha/bind-address-late"],
+        Mistake::RemovedStays => &["ha/removed-node-returns"],
+        Mistake::FrontBlind => &["balance/front-proxy"],
     }
 }
 
@@ -89,10 +91,14 @@ struct Catch {
     by: String,
 }
 
-/// Makes the mistakes, or all of them, and prints a row for each.
-pub fn run(chosen: &[Mistake], seeds: u64) -> anyhow::Result<u8> {
+/// Makes the mistakes, or all of them, prints a row for each, and writes into `readme` which check
+/// catches which.
+pub fn run(chosen: &[Mistake], seeds: u64, readme: Option<&Path>) -> anyhow::Result<u8> {
     if !cfg!(debug_assertions) {
         bail!("{RELEASE}");
+    }
+    if readme.is_some() && !chosen.is_empty() {
+        bail!("only all mistakes say what each check catches");
     }
     let chosen = if chosen.is_empty() { &Mistake::ALL } else { chosen };
     let mut caught: BTreeMap<Mistake, Catch> = BTreeMap::new();
@@ -108,8 +114,14 @@ pub fn run(chosen: &[Mistake], seeds: u64) -> anyhow::Result<u8> {
         }
     }
     print!("{}", page(chosen, &caught));
-    let open = |mistake: &&Mistake| !caught.contains_key(mistake) && mistake.proof().is_none();
-    Ok(if chosen.iter().any(|mistake| open(&mistake)) { SURVIVED } else { 0 })
+    if let Some(readme) = readme {
+        let text = fs::read_to_string(readme)
+            .with_context(|| format!("cannot read {}", readme.display()))?;
+        let text = with_catches(&text, &caught);
+        fs::write(readme, text).with_context(|| format!("cannot write {}", readme.display()))?;
+    }
+    let survived = chosen.iter().any(|mistake| !caught.contains_key(mistake));
+    Ok(if survived { SURVIVED } else { 0 })
 }
 
 fn trial(mistake: Mistake, scenario: &'static str, seed: u64) -> anyhow::Result<Trial> {
@@ -164,13 +176,68 @@ fn page(chosen: &[Mistake], caught: &BTreeMap<Mistake, Catch>) -> String {
     for mistake in chosen {
         let proof =
             mistake.proof().map(|(suite, test)| format!("{suite}: {test}")).unwrap_or_default();
-        let row = match (caught.get(mistake), mistake.proof()) {
-            (Some(Catch { scenario, seeds, by }), _) => format!("{by} | {scenario} | {seeds}"),
-            (None, Some(_)) => "tests of core's | |".to_string(),
-            (None, None) => "NOBODY | |".to_string(),
+        let row = match caught.get(mistake) {
+            Some(Catch { scenario, seeds, by }) => format!("{by} | {scenario} | {seeds}"),
+            None => "NOBODY | |".to_string(),
         };
         // Writing to a string does not fail.
         let _ = writeln!(page, "| `{mistake}` | {row} | {proof} |");
     }
     page
+}
+
+/// The page with the table of checks, whose last column is written anew: what each check caught, in
+/// which scenario, and with how many seeds.
+fn with_catches(text: &str, caught: &BTreeMap<Mistake, Catch>) -> String {
+    let mut page = String::with_capacity(text.len());
+    for line in text.lines() {
+        let name = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
+        let check = name.and_then(|(name, _)| check::ALL.iter().find(|(of, _)| *of == name));
+        match (check, line.trim_end_matches('|').rsplit_once('|')) {
+            (Some((name, _)), Some((row, _))) => {
+                let catches = catches(name, caught);
+                let _ = writeln!(
+                    page,
+                    "{row}| {catches}{}|",
+                    if catches.is_empty() { "" } else { " " }
+                );
+            }
+            (Some(_) | None, _) => {
+                let _ = writeln!(page, "{line}");
+            }
+        }
+    }
+    page
+}
+
+/// What one check caught.
+fn catches(check: &str, caught: &BTreeMap<Mistake, Catch>) -> String {
+    let by = |catch: &Catch| catch.by.split([' ', ',']).any(|word| word == check);
+    let theirs = caught.iter().filter(|(_, catch)| by(catch));
+    let theirs = theirs.map(|(mistake, Catch { scenario, seeds, .. })| {
+        let seeds = if *seeds == 1 { String::new() } else { format!(", {seeds} seeds") };
+        format!("`{mistake}` in {scenario}{seeds}")
+    });
+    theirs.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_column_is_written_anew_for_checks_alone() {
+        let catch = |by: &str, seeds| Catch { scenario: "lease/a", seeds, by: by.into() };
+        let caught = BTreeMap::from([
+            (Mistake::LateExpiry, catch("one_holder, expires", 1)),
+            (Mistake::EarlyExpiry, catch("not settled: expires", 3)),
+        ]);
+        let before = "# A\n| check | catches |\n| `expires` | holds | seed | old |\n\
+                      | `even` | holds | seed | |\n| `other` | stays |\n";
+        let after = "# A\n| check | catches |\n| `expires` | holds | seed | `late-expiry` in \
+                     lease/a; `early-expiry` in lease/a, 3 seeds |\n\
+                     | `even` | holds | seed | |\n| `other` | stays |\n";
+        assert_eq!(with_catches(before, &caught), after);
+        assert_eq!(with_catches(after, &caught), after, "once written it stays");
+    }
 }
