@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_history_is_the_same_on_a_thread_of_its_own() {
         let plan = plan(AGENTS_LEAST);
-        let history = || History::new(&plan, false);
+        let history = || History::new(&plan);
         let mut away = Scribe::new(&plan, history());
         let mut here = Scribe { history: Some(Box::new(history())), recorded: false, desk: None };
         assert!(away.desk.is_some(), "so many agents have a thread");
