@@ -217,11 +217,12 @@ mod tests {
             let mut story = Story::new(make, "");
             story.serving(ONE);
             let [from, to] = [1, 2].map(|node| Place::Controller(portcullis_core::NodeId(node)));
-            for (at, by) in [(0, 1_500), (4_000, 0)] {
+            assert!(moves(&mut story, 1_000, 1, 1_000).is_ok());
+            for (at, by) in [(1_000, 1_500), (4_000, 0)] {
                 let slow = Deed::Slow { from, to, by: Duration::from_millis(by) };
                 assert!(story.event(at, Who::World, Event::Did(&slow)).is_ok());
             }
-            moves(&mut story, at, 1, 1_000)
+            moves(&mut story, at, 2, 1_000)
         };
         assert!(late(7_500).is_ok());
         assert!(late(7_501).is_err());
