@@ -392,7 +392,12 @@ impl Facts {
                 self.faults += usize::from(self.failed.insert(*node));
                 self.died(at, *node);
             }
-            Deed::Restart(_) | Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
+            // One that was told to stop, and is not done by then, is killed.
+            Deed::Restart(node) => {
+                self.faults -= 1;
+                self.died(at, *node);
+            }
+            Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
             Deed::Drift { place, by, .. } => {
                 let most = self.drifts.entry(*place).or_default();
                 *most = by.unsigned_abs().max(*most);
