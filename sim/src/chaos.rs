@@ -175,7 +175,14 @@ impl Fault {
             Class::Pause => one(Action::Pause { node: self.node() }),
             Class::ApiAddresses => {
                 let are = Hosts(vec![(self.host(), None)]);
-                over(Action::ApiAddresses { node: self.node(), are })
+                // The first stays: who was told of no move in time must find somebody at home.
+                match self.controllers.checked_sub(1).filter(|others| *others > 0) {
+                    Some(others) => {
+                        let node = Role::Controller(NodeId(2 + self.rng.below(others)));
+                        over(Action::ApiAddresses { node, are })
+                    }
+                    None => Vec::new(),
+                }
             }
             Class::BindFile => {
                 let says = match self.rng.below(4) {

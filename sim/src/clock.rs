@@ -150,7 +150,7 @@ mod tests {
     fn a_wrong_clock_never_goes_back_and_is_asked_neither_early_nor_late() {
         let mut clock = Clock::default();
         let mut showed = Time(0);
-        for (at, drift) in [(1_000, 50_000), (70_001, -50_000), (70_002, 333), (900_000, 0)] {
+        for (at, drift) in [(1_000, 50_000), (70_001, -50_000), (140_002, 333), (900_000, 0)] {
             clock.set(Time(at), drift, Duration::ZERO);
             for real in (at..at + 60_000).step_by(777).map(Time) {
                 assert!(clock.shows(real) >= showed, "{clock:?} at {real}");

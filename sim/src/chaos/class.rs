@@ -46,7 +46,8 @@ pub enum Class {
     LoseItself,
     /// A process stands still, and goes on later.
     Pause,
-    /// A controller's API door is elsewhere. Only where there is a table `addresses`.
+    /// A controller's API door is elsewhere, but for the first one's. Only where there is a table
+    /// `addresses`.
     ApiAddresses,
     /// A file says that a controller door is to be elsewhere. Only where there are such files.
     BindFile,

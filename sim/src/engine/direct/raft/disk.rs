@@ -32,8 +32,9 @@ struct Contents {
     /// Entries below this index survive a crash.
     synced: u64,
     snapshot: Option<Taken>,
-    /// The first entry of those whose sync has failed: nothing from there on is ever durable.
-    lost: Option<u64>,
+    /// Why nothing is durable any more: something could not be written. Production's store latches
+    /// as well, for a sync says nothing of what one before it lost.
+    failed: Option<String>,
 }
 
 /// The disk as openraft's log.
@@ -55,27 +56,29 @@ impl Disk {
     pub fn survive(&self) -> Disk {
         let mut contents = self.contents().clone();
         let synced = contents.synced;
-        contents.lost = None;
+        contents.failed = None;
         drop(contents.entries.split_off(&synced));
         Disk(Arc::new(Mutex::new(contents)))
     }
 
     /// Takes note that something is durable, and says so.
     pub fn synced(&self, write: Write) {
+        let failed = self.contents().failed.clone();
+        if let Some(why) = failed {
+            return self.failed(write, io::Error::other(why));
+        }
         match write {
             Write::Vote { vote, done } => {
                 self.contents().vote = Some(vote);
                 // Whoever does not wait for it has ended.
                 let _ = done.send(Ok(()));
             }
-            Write::Append { first: _, last, done } => {
+            Write::Append { last, done } => {
                 {
                     let mut contents = self.contents();
                     let there = contents.entries.get(&last.index);
                     if there.is_some_and(|entry| entry.log_id == last) {
-                        let upto =
-                            contents.lost.map_or(last.index + 1, |lost| lost.min(last.index + 1));
-                        contents.synced = contents.synced.max(upto);
+                        contents.synced = contents.synced.max(last.index + 1);
                     }
                 }
                 done.io_completed(Ok(()));
@@ -90,17 +93,11 @@ impl Disk {
         }
     }
 
-    /// Takes note that something could not be written, and says so. Whatever is done after it, that is
-    /// lost.
+    /// Takes note that something could not be written, and says so: of this, and of all after it.
     pub fn failed(&self, write: Write, error: io::Error) {
+        self.contents().failed.get_or_insert_with(|| error.to_string());
         match write {
-            Write::Append { first, last: _, done } => {
-                {
-                    let mut contents = self.contents();
-                    contents.lost = Some(contents.lost.map_or(first, |lost| lost.min(first)));
-                }
-                done.io_completed(Err(error));
-            }
+            Write::Append { done, .. } => done.io_completed(Err(error)),
             Write::Vote { done, .. } | Write::Truncate { done } | Write::Snapshot { done, .. } => {
                 // Whoever does not wait for it has ended.
                 let _ = done.send(Err(error));
@@ -196,17 +193,17 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = LogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut ends = None;
+        let mut last = None;
         {
             let mut contents = self.disk.contents();
             for entry in entries {
-                ends = Some((ends.map_or(entry.log_id.index, |(first, _)| first), entry.log_id));
+                last = Some(entry.log_id);
                 contents.entries.insert(entry.log_id.index, entry);
             }
         }
-        match ends {
-            Some((first, last)) => {
-                let write = Write::Append { first, last, done };
+        match last {
+            Some(last) => {
+                let write = Write::Append { last, done };
                 self.inbox.push(Report::Write { life: self.life, write });
             }
             None => done.io_completed(Ok(())),

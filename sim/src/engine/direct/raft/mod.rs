@@ -109,23 +109,10 @@ pub enum Fate {
 
 /// What is to be durable, and who is told once it is.
 pub enum Write {
-    Vote {
-        vote: shell::Vote,
-        done: Done,
-    },
-    /// `first` is the index of its first entry.
-    Append {
-        first: u64,
-        last: shell::LogId,
-        done: IOFlushed<Types>,
-    },
-    Truncate {
-        done: Done,
-    },
-    Snapshot {
-        taken: Taken,
-        done: Done,
-    },
+    Vote { vote: shell::Vote, done: Done },
+    Append { last: shell::LogId, done: IOFlushed<Types> },
+    Truncate { done: Done },
+    Snapshot { taken: Taken, done: Done },
 }
 
 /// Who is told what came of a write.
