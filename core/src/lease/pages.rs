@@ -67,11 +67,14 @@ fn head(key: &Key) -> u64 {
     u64::from_be_bytes(head)
 }
 
+/// A page, and what it is called by.
+type Named<V> = ((u64, Key), Arc<Page<V>>);
+
 /// See the module. Serialized as the sequence of its entries.
 pub(super) struct Pages<V> {
     /// Each page by a key that is not above its own, and above all those of the pages before it,
     /// and by the head of that.
-    pages: Vec<((u64, Key), Arc<Page<V>>)>,
+    pages: Vec<Named<V>>,
     len: usize,
 }
 
@@ -169,7 +172,7 @@ impl<V: Clone> Pages<V> {
     /// Where a key is or would be; none if there are no pages.
     fn place(&self, key: &Key) -> Option<Place> {
         let head = head(key);
-        let not_above = |((name_head, name), _): &((u64, Key), _)| {
+        let not_above = |((name_head, name), _): &Named<V>| {
             name_head.cmp(&head).then_with(|| name.cmp(key)).is_le()
         };
         let page = self.pages.partition_point(not_above).saturating_sub(1);
@@ -179,7 +182,7 @@ impl<V: Clone> Pages<V> {
 }
 
 /// Every entry of some pages, in order.
-fn entries<V>(pages: &[((u64, Key), Arc<Page<V>>)]) -> impl Iterator<Item = (&Key, &V)> {
+fn entries<V>(pages: &[Named<V>]) -> impl Iterator<Item = (&Key, &V)> {
     pages.iter().flat_map(|(_, page)| page.entries.iter()).map(|(key, value)| (key, value))
 }
 

@@ -269,7 +269,7 @@ mod tests {
             heap.push(Time(now.0 + ahead), turn);
             expected.insert((Time(now.0 + ahead), turn));
             // It grows, and then it shrinks to nothing.
-            for _ in 0..rng.below(2 + turn / 50_000) {
+            for _ in 0..rng.below(2 + turn / 20_000) {
                 let first = expected.pop_first();
                 assert_eq!(heap.next(), first.map(|(at, _)| at));
                 assert_eq!(heap.pop(), first.map(|(at, turn)| (at, Due::Event(turn))));
