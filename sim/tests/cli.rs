@@ -251,7 +251,7 @@ fn a_knob_that_turns_nothing_is_refused() {
 fn workers_and_pauses_that_an_engine_cannot_have_are_refused() {
     let paused = "ha/singular-paused.toml";
     let engines = "engines = [\"direct\", \"turmoil\"]";
-    let said = refusal(paused, "engines = [\"direct\"]", engines);
+    let said = refusal(paused, "engines = [\"direct\", \"madsim\"]", engines);
     assert!(said.contains("`turmoil` cannot pause a process"), "{said}");
     let said = refusal(paused, "workers = 2", "workers = 0");
     assert!(said.contains("without a worker there is nothing to be responsible for"), "{said}");
