@@ -306,8 +306,12 @@ impl History {
         if let Some(record) = &mut self.record {
             record.note(at, who, &event, &self.facts);
         }
-        for watched in self.watched.iter_mut().filter(|one| one.always && one.broke.is_none()) {
-            if let Err(message) = watched.check.always(at, who, &event, &self.facts) {
+        // Whether a check has settled is known to it by what it was told, asked for always or not.
+        let asked_for = |one: &&mut Watched| (one.always || one.settles) && one.broke.is_none();
+        for watched in self.watched.iter_mut().filter(asked_for) {
+            if let Err(message) = watched.check.always(at, who, &event, &self.facts)
+                && watched.always
+            {
                 let broke = Break { at, half: Half::Always, message };
                 if let Some(record) = &mut self.record {
                     record.broke(watched.check.name(), &broke, &self.lines);
