@@ -312,7 +312,7 @@ fn write_corpus(file: &Path, subject: &Subject, sum: &Sum) -> anyhow::Result<()>
 }
 
 fn read_corpus(file: &Path, subject: &Subject) -> anyhow::Result<Vec<u64>> {
-    let text = super::read(file)?;
+    let text = super::files::read(file)?;
     let (head, lines) = text.split_once('\n').unwrap_or((&text, ""));
     let of = head.strip_prefix("# ").and_then(|head| head.split_once(':')).map(|(of, _)| of);
     if of != Some(&subject.title()) {

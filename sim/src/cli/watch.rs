@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use portcullis_core::Time;
 
-use super::{SEEDS, Scale, Which, carry_out, is_plan, load, one_plan, print};
+use super::arguments::{SEEDS, Scale, Which};
+use super::files::{is_plan, load, one_plan};
+use super::{carry_out, print};
 use crate::history::History;
 use crate::plan::Plan;
 use crate::scenario;

@@ -1,0 +1,126 @@
+//! Which plans are meant: by paths, by names, with what is set otherwise.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use super::arguments::{AS_IT_IS, Instead, Scale, Which};
+use crate::deployment::Deployment;
+use crate::plan::{Choice, Plan};
+use crate::scenario::{self, Scenario};
+use crate::settings::Engine;
+
+/// Every plan that the paths come to.
+pub fn plans(paths: &[PathBuf], which: &Which, scale: &Scale) -> anyhow::Result<Vec<Plan>> {
+    let mut plans = Vec::new();
+    for (file, scenario) in scenarios(paths, scale)? {
+        let name = scenario::name(&file);
+        let wanted = |engine: &&Engine| which.engine.is_none_or(|wanted| wanted == **engine);
+        for engine in scenario.engines.iter().filter(wanted) {
+            plans.push(Plan::draw(&name, &scenario, &choice(*engine, which, scale)));
+        }
+    }
+    if plans.is_empty() {
+        bail!("no scenario there runs on that engine");
+    }
+    Ok(plans)
+}
+
+/// The plans of a comparison: each scenario as it is, and then with each group of settings.
+pub fn columns(paths: &[PathBuf], with: &[Instead], which: &Which) -> anyhow::Result<Vec<Plan>> {
+    let mut columns = Vec::new();
+    for path in paths {
+        let paths = std::slice::from_ref(path);
+        columns.extend(plans(paths, which, &AS_IT_IS)?);
+        for Instead(set) in with {
+            columns.extend(plans(paths, which, &Scale { set: set.clone(), ..AS_IT_IS })?);
+        }
+    }
+    Ok(columns)
+}
+
+pub fn choice(engine: Engine, which: &Which, scale: &Scale) -> Choice {
+    Choice { engine, seed: which.seed, agents: scale.agents, intensity: scale.intensity }
+}
+
+/// The scenarios at or below the paths, by file; without any path, all that are quick.
+pub fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBuf, Scenario)>> {
+    let everything = paths.is_empty();
+    let mut files = if everything { files(&scenario::root())? } else { Vec::new() };
+    for path in paths {
+        files.extend(self::files(&scenario::find(path))?);
+    }
+    let deployment = scale.config.as_deref().map(Deployment::load).transpose()?;
+    let mut scenarios = Vec::new();
+    for file in files {
+        let (name, text) = (file.display().to_string(), read(&file)?);
+        let mut scenario = Scenario::parse_with(&name, &text, &scale.set)?;
+        if scale.full {
+            scenario.agents.direct = None;
+        }
+        if let Some(deployment) = &deployment {
+            deployment.settle(&mut scenario);
+            let fits = scenario.fits().map_err(anyhow::Error::msg);
+            fits.with_context(|| format!("{} with these settings", file.display()))?;
+        }
+        if scenario.quick || !everything {
+            scenarios.push((file, scenario));
+        }
+    }
+    Ok(scenarios)
+}
+
+/// The plan that is meant by the path of one, or by a scenario.
+pub fn one_plan(path: &Path, which: &Which, scale: &Scale) -> anyhow::Result<Plan> {
+    if is_plan(path) {
+        return read_plan(path);
+    }
+    let mut plans = plans(&[path.to_path_buf()], which, scale)?;
+    match (plans.pop(), plans.len()) {
+        (Some(plan), 0) => Ok(plan),
+        (_, others) => bail!("{} plans: choose one with --engine", others + 1),
+    }
+}
+
+/// Whether a path means a plan, and no scenario.
+pub fn is_plan(path: &Path) -> bool {
+    path == Path::new("-") || path.extension().is_some_and(|ending| ending == "plan")
+}
+
+pub fn read_plan(path: &Path) -> anyhow::Result<Plan> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read the plan")?;
+        ("standard input".to_string(), text)
+    } else {
+        (path.display().to_string(), read(path)?)
+    };
+    Ok(Plan::parse(&name, &text)?)
+}
+
+/// The scenario files at or below a path, in order.
+pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let at = || format!("cannot read {}", path.display());
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let entries: Vec<_> = std::fs::read_dir(path).with_context(at)?.collect::<Result<_, _>>()?;
+    let mut entries: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    entries.sort();
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.is_dir() || entry.extension().is_some_and(|ending| ending == "toml") {
+            found.extend(files(&entry)?);
+        }
+    }
+    Ok(found)
+}
+
+pub fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+pub fn load(path: &Path) -> anyhow::Result<Scenario> {
+    Ok(Scenario::parse(&path.display().to_string(), &read(path)?)?)
+}
