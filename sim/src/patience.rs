@@ -13,7 +13,8 @@ use crate::history::{Event, Who};
 use crate::plan::Plan;
 use crate::settings::{Backoff, Home};
 
-/// How much longer than the gap a pause may be that is one: the engines' timers are this coarse.
+/// How much longer or shorter than the gap a pause may be that is one: the engines' timers are this
+/// coarse, and clocks may differ.
 const COARSE: Duration = Duration::from_millis(10);
 
 /// One wait that is over.
@@ -142,7 +143,7 @@ impl Patience {
         let (since, end) = one.ended.take()?;
         let (paused, gap) = (at.since(since), self.dialer.gap);
         let asked = match end {
-            End::Failed if paused >= gap && paused <= gap + COARSE => return None,
+            End::Failed if paused.abs_diff(gap) <= COARSE => return None,
             End::Redirected if paused <= COARSE => return None,
             End::Failed | End::Redirected => Duration::ZERO,
             End::Lost { asked } => asked,

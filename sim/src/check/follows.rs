@@ -10,7 +10,8 @@ use crate::facts::Facts;
 use crate::history::{Event, Who};
 use crate::plan::Plan;
 
-/// Who dials within this follows a redirect; a wait as short as that is drawn once in 300 times.
+/// Who dials within this of whatever happened last has not waited; a wait as short as that is drawn
+/// once in 300 times.
 const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// See the module.
@@ -23,7 +24,10 @@ struct Follows {
 #[derive(Clone, Copy, Debug, Default)]
 struct One {
     inside: Option<Time>,
-    redirected: Option<Time>,
+    /// When it was told of anything last.
+    told: Option<Time>,
+    /// Whether it was redirected, and has not dialled since.
+    redirected: bool,
     /// Redirects that it has followed since it was let in for long, or waited.
     row: u32,
 }
@@ -50,6 +54,9 @@ impl Check for Follows {
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
         let Who::Agent(number) = who else { return Ok(()) };
         let Some(one) = self.agents.get_mut(number as usize) else { return Ok(()) };
+        if let Event::AgentTold(_) = event {
+            one.told = Some(at);
+        }
         match event {
             Event::AgentTold(agent::Input::LoggedIn { .. }) => one.inside = Some(at),
             Event::AgentTold(agent::Input::Redirected { .. }) => {
@@ -57,16 +64,18 @@ impl Check for Follows {
                 if since.is_some_and(|since| at.since(since) >= self.steady_after) {
                     one.row = 0;
                 }
-                one.redirected = Some(at);
+                one.redirected = true;
             }
             Event::AgentTold(agent::Input::Started) => *one = One::default(),
             Event::AgentTold(agent::Input::Disconnected) => one.inside = None,
             Event::AgentOrdered(agent::Output::Dial { .. }) => {
-                match one.redirected.take() {
-                    Some(since) if at.since(since) <= AT_ONCE => one.row += 1,
+                let waited = one.told.is_some_and(|told| at.since(told) > AT_ONCE);
+                let redirected = std::mem::take(&mut one.redirected);
+                match (waited, redirected) {
+                    (true, _) => one.row = 0,
+                    (false, true) => one.row += 1,
                     // The next address of those that a redirect named is part of following it.
-                    None => {}
-                    Some(_) => one.row = 0,
+                    (false, false) => {}
                 }
                 if one.row > self.redirects_max {
                     let row = one.row;

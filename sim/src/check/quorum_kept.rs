@@ -70,7 +70,7 @@ impl Check for QuorumKept {
                 Who::Controller(by),
                 Event::Cluster(Affair::Ordered(roles::Output::Appoint { voters })),
             ) if *voters != self.voters && !self.voters.is_empty() => {
-                self.has_majorities(by, voters, &self.voters, at, KNOWN_AFTER)
+                self.has_majorities(by, voters, &self.voters, at)
             }
             (Who::Controller(by), Event::Cluster(Affair::Formed { index, voters, .. }))
                 if Some(*index) > self.index =>
@@ -112,20 +112,20 @@ impl QuorumKept {
         if before == *voters || before.is_empty() {
             return Ok(());
         }
-        self.has_majorities(by, voters, &before, at, Duration::ZERO)
+        self.has_majorities(by, voters, &before, at)
     }
 
     /// Whether who makes a change hears a majority of those who vote after it, and of those before
-    /// it; what has gone wrong no longer ago than `known_after` is not held against it.
+    /// it. What has gone wrong no longer ago than [`KNOWN_AFTER`] is not held against it, nor against a
+    /// change that was on its way to the log before.
     fn has_majorities(
         &self,
         by: NodeId,
         voters: &BTreeSet<NodeId>,
         before: &BTreeSet<NodeId>,
         at: Time,
-        known_after: Duration,
     ) -> Result<(), String> {
-        let lately = |since: &Time| at.since(*since) < known_after;
+        let lately = |since: &Time| at.since(*since) < KNOWN_AFTER;
         let hears = |node: &&NodeId| {
             let cut = self.apart.iter().any(|((_, from, to), since)| {
                 let between = (*from, *to) == (by, **node) || (*from, *to) == (**node, by);
@@ -179,8 +179,8 @@ mod tests {
         let mut story = running([1, 2, 3]);
         let crash = Deed::Crash(NodeId(3));
         assert!(story.event(2, Who::World, Event::Did(&crash)).is_ok());
-        assert!(formed(&mut story, 3, [1, 2, 3]).is_ok());
-        assert!(formed(&mut story, 4, [1, 3]).is_err());
+        assert!(formed(&mut story, 5_003, [1, 2, 3]).is_ok());
+        assert!(formed(&mut story, 5_004, [1, 3]).is_err());
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
             let (from, to) = (Place::Controller(NodeId(1)), Place::Controller(NodeId(id)));
             assert!(story.event(2, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
         }
-        assert!(formed(&mut story, 3, [1]).is_err(), "who sees nobody is not alone");
+        assert!(formed(&mut story, 5_003, [1]).is_err(), "who sees nobody is not alone");
     }
 
     #[test]
@@ -218,6 +218,6 @@ mod tests {
             let (from, to) = (Place::Controller(NodeId(1)), Place::Controller(NodeId(id)));
             assert!(story.event(2, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
         }
-        assert!(formed(&mut story, 4, [1, 2]).is_err());
+        assert!(formed(&mut story, 5_004, [1, 2]).is_err());
     }
 }
