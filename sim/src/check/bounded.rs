@@ -127,7 +127,7 @@ impl Bounded {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.logins.remove(&node);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => {
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
                 self.logins.remove(node);
             }
             (_, Event::Did(_) | Event::Told(_) | Event::Ordered(_) | Event::Memory(_))

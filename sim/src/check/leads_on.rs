@@ -59,7 +59,9 @@ impl Check for LeadsOn {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
                 self.ended(at, node);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.ended(at, *node),
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
+                self.ended(at, *node);
+            }
             (_, Event::Did(_)) => self.disturbed = at,
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_) | Event::Killed(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })

@@ -2,7 +2,7 @@
 //!
 //! By how much later a controller may count than the asker is a matter of [`late`](crate::late).
 //! Whoever takes an ask back, or leaves, has given it up as well; but if something is wrong meanwhile,
-//! nobody need hear of it.
+//! or was until a moment ago, nobody need hear of it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +20,9 @@ use crate::plan::Plan;
 
 /// How long after its deadline an operation is remembered.
 const KEPT: Duration = Duration::from_secs(300);
+
+/// After trouble, so long until links are there again by which an ask can be recalled.
+const RECALLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// See the module. Of equal operations the latest ask counts.
 struct Timely {
@@ -141,7 +144,8 @@ impl Timely {
 
     /// Nobody waits for an ask any more.
     fn gives_up(&mut self, at: Time, by: (NodeId, AskId), facts: &Facts) {
-        let Some(key) = self.open.remove(&by).filter(|_| facts.faults() == 0) else { return };
+        let calm = facts.calm_since().is_some_and(|since| since + RECALLED_WITHIN < at);
+        let Some(key) = self.open.remove(&by).filter(|_| calm) else { return };
         let given_up = facts.late().deadline(at + LATE_MAX);
         let asked = self.asked.get_mut(&key).into_iter().flatten();
         for asked in asked.filter(|asked| asked.by == by) {
@@ -221,33 +225,39 @@ mod tests {
         let late = |at| {
             let mut story = Story::new(make, "");
             story.serving(ONE);
-            let propose = asked(&mut story);
+            let propose = asked_at(&mut story, 10_000);
             let ask = AskId { connection: ConnectionId(2), serial: 1 };
-            assert!(story.told(500, ONE, Input::Cancelled { ask }).is_ok());
+            assert!(story.told(10_500, ONE, Input::Cancelled { ask }).is_ok());
             story.ordered(at, ONE, propose)
         };
-        assert!(late(1_500).is_ok());
-        assert!(late(1_501).is_err());
+        assert!(late(11_500).is_ok());
+        assert!(late(11_501).is_err());
     }
 
     #[test]
     fn what_was_taken_back_while_something_is_wrong_may_go_on() {
         let mut story = Story::new(make, "");
         story.serving(ONE);
-        let propose = asked(&mut story);
+        let propose = asked_at(&mut story, 10_000);
         let gone = Input::Disconnected { connection: ConnectionId(2) };
-        assert!(story.told(500, ONE, gone).is_ok());
+        assert!(story.told(10_500, ONE, gone).is_ok());
         let [from, to] = [1, 2].map(|node| Place::Controller(NodeId(node)));
-        assert!(story.event(600, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
-        assert!(story.ordered(6_000, ONE, propose).is_ok());
+        assert!(story.event(10_600, Who::World, Event::Did(&Deed::Cut { from, to })).is_ok());
+        assert!(story.ordered(16_000, ONE, propose).is_ok());
     }
 
     /// Somebody asks, patient for five seconds; what would propose it.
     fn asked(story: &mut Story) -> Output {
+        asked_at(story, 0)
+    }
+
+    fn asked_at(story: &mut Story, at: u64) -> Output {
         let operation = Operation::Revoke { key: Key::default(), holder: "a".into() };
         let ask = AskId { connection: ConnectionId(2), serial: 1 };
         let (request, patience) = (Request::Apply(operation.clone()), Duration::from_secs(5));
-        assert!(story.told(0, ONE, Input::Asked { ask, request, patience, renews: false }).is_ok());
+        assert!(
+            story.told(at, ONE, Input::Asked { ask, request, patience, renews: false }).is_ok()
+        );
         let command = Command { operation, void_after: GlobalTime(u64::MAX) };
         let entry = Entry { now: GlobalTime(0), commands: vec![command] };
         Output::Propose { batch: BatchId(1), entry }

@@ -2,7 +2,8 @@
 //!
 //! Each controller answers its own waiters from its own copy of the table, so what counts is when
 //! that copy saw the lease become free. While some are woken the others go on waiting: they may take
-//! the lease.
+//! the lease. A copy that is behind need not know that somebody has: whoever was denied waits until it
+//! does, so nothing is said before all has been well for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,7 +36,6 @@ struct Woken {
     /// By when the next is to be told, where somebody waits for what is free; and the same by time.
     due: BTreeMap<Room, Time>,
     dues: BTreeSet<(Time, Room)>,
-    paused: BTreeSet<NodeId>,
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
@@ -56,8 +56,14 @@ impl Check for Woken {
         }
     }
 
-    fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
-        self.overdue(at)?;
+    fn always(
+        &mut self,
+        at: Time,
+        who: Who,
+        event: &Event<'_>,
+        facts: &Facts,
+    ) -> Result<(), String> {
+        self.overdue(at, facts)?;
         match (who, event) {
             (Who::Controller(node), Event::Told(input)) => self.told(at, node, input),
             (Who::Controller(node), Event::Ordered(Output::Answer { ask, .. })) => {
@@ -69,15 +75,8 @@ impl Check for Woken {
             (Who::Controller(node), Event::Applied { entry, applied, .. }) => {
                 self.applied(at, node, entry, applied);
             }
-            (_, Event::Did(Deed::Crash(node) | Deed::Left(node))) => self.forget(*node),
-            (_, Event::Did(Deed::Pause(node))) => {
-                self.paused.insert(*node);
-            }
-            (_, Event::Did(Deed::Resume(node))) => {
-                self.paused.remove(node);
-                let rooms: Vec<Room> =
-                    self.due.keys().filter(|room| room.0 == *node).cloned().collect();
-                rooms.into_iter().for_each(|room| self.weigh(at, room));
+            (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
+                self.forget(*node);
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })
@@ -87,19 +86,21 @@ impl Check for Woken {
         Ok(())
     }
 
-    fn settled(&mut self, now: Time, _: &Facts) -> Result<(), String> {
-        self.overdue(now)
+    fn settled(&mut self, now: Time, facts: &Facts) -> Result<(), String> {
+        self.overdue(now, facts)
     }
 }
 
 impl Woken {
-    fn overdue(&self, now: Time) -> Result<(), String> {
-        let past = self.dues.iter().take_while(|(due, _)| *due < now);
-        let mut past = past.filter(|(_, (node, _))| !self.paused.contains(node));
-        past.next().map_or(Ok(()), |(_, (node, key))| {
-            let waits = self.waits.get(&(*node, key.clone())).map_or(0, BTreeSet::len);
-            Err(format!("{waits} wait at {node} for {key}, which is free, and none is told"))
-        })
+    fn overdue(&self, now: Time, facts: &Facts) -> Result<(), String> {
+        let calm = facts.calm_since().is_some_and(|since| since + WOKEN_WITHIN < now);
+        match self.dues.first() {
+            Some((due, (node, key))) if calm && *due < now => {
+                let waits = self.waits.get(&(*node, key.clone())).map_or(0, BTreeSet::len);
+                Err(format!("{waits} wait at {node} for {key}, which is free, and none is told"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn told(&mut self, at: Time, node: NodeId, input: &Input) {
@@ -205,7 +206,6 @@ impl Woken {
 
     /// A process is gone, and with it all that it knew.
     fn forget(&mut self, node: NodeId) {
-        self.paused.remove(&node);
         self.waits.retain(|(of, _), _| *of != node);
         self.keys.retain(|(of, _), _| *of != node);
         self.free.retain(|(of, _)| *of != node);
@@ -228,6 +228,7 @@ mod tests {
     /// One waits from the beginning for a lease that becomes free after a second.
     fn story() -> Story {
         let mut story = Story::new(make, "");
+        story.serving(ONE);
         let (request, patience) = (Request::Wait(Key::default()), Duration::from_secs(5));
         let wait = Input::Asked { ask: ASK, request, renews: false, patience };
         assert!(story.told(0, ONE, wait).is_ok());
