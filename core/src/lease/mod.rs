@@ -49,8 +49,15 @@ pub struct Key {
 impl Ord for Key {
     fn cmp(&self, other: &Key) -> Ordering {
         let Key { namespace, model, lease } = self;
-        (lease, namespace, model).cmp(&(&other.lease, &other.namespace, &other.model))
+        order(lease, &other.lease)
+            .then_with(|| order(namespace, &other.namespace))
+            .then_with(|| order(model, &other.model))
     }
+}
+
+/// Looks at the text only where two names do not share it: copies of one key do.
+fn order(one: &Arc<str>, other: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(one, other) { Ordering::Equal } else { one.cmp(other) }
 }
 
 impl PartialOrd for Key {
