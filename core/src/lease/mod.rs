@@ -136,8 +136,9 @@ pub struct Entry {
     /// Global time when it was proposed. Absolute, so a repeat or a late arrival moves nothing back
     /// and nothing twice.
     pub now: GlobalTime,
-    /// What to do, in order.
-    pub commands: Vec<Command>,
+    /// What to do, in order. Shared: a leader's log, its followers' and whoever looks on have one
+    /// copy where they are in one process.
+    pub commands: Arc<[Command]>,
 }
 
 impl fmt::Display for Entry {
@@ -265,7 +266,7 @@ impl Leases {
         let mut applied = Applied::default();
         self.now = self.now.max(entry.now);
         self.expire(&mut applied.released);
-        for command in &entry.commands {
+        for command in &*entry.commands {
             let outcome = if self.now > command.void_after && !Mistake::VoidDone.made() {
                 Err(Refusal::Void)
             } else {

@@ -150,7 +150,7 @@ impl Timely {
     }
 
     fn proposed(&self, at: Time, node: NodeId, entry: &Entry, late: &Late) -> Result<(), String> {
-        for command in &entry.commands {
+        for command in &*entry.commands {
             let operation = &command.operation;
             let asked = self.asked.get(operation.key());
             let asked = asked.and_then(|all| all.iter().find(|one| one.operation == *operation));
@@ -249,7 +249,7 @@ mod tests {
         let (request, patience) = (Request::Apply(operation.clone()), Duration::from_secs(5));
         assert!(story.told(0, ONE, Input::Asked { ask, request, patience, renews: false }).is_ok());
         let command = Command { operation, void_after: GlobalTime(u64::MAX) };
-        let entry = Entry { now: GlobalTime(0), commands: vec![command] };
+        let entry = Entry { now: GlobalTime(0), commands: [command].into() };
         Output::Propose { batch: BatchId(1), entry }
     }
 }
