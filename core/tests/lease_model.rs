@@ -30,7 +30,7 @@ impl Reference {
         }
         let mut released = self.expired();
         let mut outcomes = Vec::new();
-        for command in &entry.commands {
+        for command in &*entry.commands {
             if command.void_after < self.now {
                 outcomes.push(Err(Refusal::Void));
             } else {

@@ -274,7 +274,7 @@ async fn asks_are_answered_and_nobody_waits_for_a_dead_peer() {
     let follower = NODES.into_iter().find(|id| *id != leader).unwrap();
     let link = cluster.nodes[&follower].links.get(NodeId(leader)).unwrap();
     let patience = Duration::from_secs(5);
-    let operation = entry(0).commands.remove(0).operation;
+    let operation = entry(0).commands[0].operation.clone();
     let ask = Request::Ask { serial: 3, operation, patience };
     match link.call(&ask, patience).await.unwrap() {
         Reply::Answered { serial: 3, answer: Answer::Cancelled } => {}

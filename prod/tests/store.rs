@@ -39,7 +39,10 @@ fn claim(lease: &str) -> Entry {
     let key = Key { namespace: "n".into(), model: "m".into(), lease: lease.into() };
     let duration = std::time::Duration::from_secs(30);
     let operation = Operation::Claim { key, holder: "h".into(), duration };
-    Entry { now: GlobalTime(7), commands: vec![Command { operation, void_after: GlobalTime(9) }] }
+    Entry {
+        now: GlobalTime(7),
+        commands: [Command { operation, void_after: GlobalTime(9) }].into(),
+    }
 }
 
 fn at(index: u64) -> LogId {

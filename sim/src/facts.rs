@@ -203,15 +203,21 @@ impl Facts {
     /// goes on by in this real time: no clock is more wrong one way than another the other way.
     pub fn stretched(&self, span: Duration) -> Duration {
         let drift = self.drifts.values().copied().max().unwrap_or_default();
+        if drift == 0 {
+            return span;
+        }
         // A division loses up to a microsecond, and so does each look at a clock.
-        let loss = if drift == 0 { Duration::ZERO } else { Duration::from_micros(3) };
+        let loss = Duration::from_micros(3);
         span * 1_000_000 / (1_000_000 - drift) + loss
     }
 
     /// The shortest real time in which some clock goes on by this much.
     pub fn shrunk(&self, span: Duration) -> Duration {
         let drift = self.drifts.values().copied().max().unwrap_or_default();
-        let loss = if drift == 0 { Duration::ZERO } else { Duration::from_micros(3) };
+        if drift == 0 {
+            return span;
+        }
+        let loss = Duration::from_micros(3);
         (span * 1_000_000 / (1_000_000 + drift)).saturating_sub(loss)
     }
 

@@ -16,7 +16,7 @@ fn open(disk: &Disk) -> Store<Runtime> {
 }
 
 fn entry(term: u64, index: u64) -> LogEntry {
-    let entry = Entry { now: GlobalTime(index), commands: Vec::new() };
+    let entry = Entry { now: GlobalTime(index), commands: Default::default() };
     LogEntry {
         log_id: LogId::new(LeaderId { term, node_id: 1 }, index),
         payload: EntryPayload::Normal(entry.into()),

@@ -49,8 +49,15 @@ pub struct Key {
 impl Ord for Key {
     fn cmp(&self, other: &Key) -> Ordering {
         let Key { namespace, model, lease } = self;
-        (lease, namespace, model).cmp(&(&other.lease, &other.namespace, &other.model))
+        order(lease, &other.lease)
+            .then_with(|| order(namespace, &other.namespace))
+            .then_with(|| order(model, &other.model))
     }
+}
+
+/// Looks at the text only where two names do not share it: copies of one key do.
+fn order(one: &Arc<str>, other: &Arc<str>) -> Ordering {
+    if Arc::ptr_eq(one, other) { Ordering::Equal } else { one.cmp(other) }
 }
 
 impl PartialOrd for Key {
@@ -129,8 +136,9 @@ pub struct Entry {
     /// Global time when it was proposed. Absolute, so a repeat or a late arrival moves nothing back
     /// and nothing twice.
     pub now: GlobalTime,
-    /// What to do, in order.
-    pub commands: Vec<Command>,
+    /// What to do, in order. Shared: a leader's log, its followers' and whoever looks on have one
+    /// copy where they are in one process.
+    pub commands: Arc<[Command]>,
 }
 
 impl fmt::Display for Entry {
@@ -258,7 +266,7 @@ impl Leases {
         let mut applied = Applied::default();
         self.now = self.now.max(entry.now);
         self.expire(&mut applied.released);
-        for command in &entry.commands {
+        for command in &*entry.commands {
             let outcome = if self.now > command.void_after && !Mistake::VoidDone.made() {
                 Err(Refusal::Void)
             } else {

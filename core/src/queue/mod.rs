@@ -210,14 +210,14 @@ impl Queue {
         let mut flight = Flight { asks: Vec::with_capacity(count), since: now, full };
         let clockless = Mistake::ClockWaits.made() && count > 0;
         let global = if clockless { anchor.global } else { anchor.global_at(now) };
-        let mut entry = Entry { now: global, commands: Vec::with_capacity(count) };
-        while entry.commands.len() < count {
+        let mut commands = Vec::with_capacity(count);
+        while commands.len() < count {
             let Some(Waiting { ask, operation }) = self.waiting.pop(room) else { break };
             room -= size(&operation);
             let state = self.asks.get_mut(&ask).expect("what waits has no answer yet");
             state.place = Place::InFlight;
             let void_after = anchor.global_at(state.deadline);
-            entry.commands.push(Command { operation, void_after });
+            commands.push(Command { operation, void_after });
             flight.asks.push(ask);
         }
         self.flying += flight.asks.len();
@@ -225,6 +225,7 @@ impl Queue {
         if Mistake::EarlyGrant.made() {
             self.grant_early(batch, out);
         }
+        let entry = Entry { now: global, commands: commands.into() };
         out.push(Output::Propose { batch, entry });
         Some(batch)
     }

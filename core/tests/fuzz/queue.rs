@@ -96,7 +96,7 @@ impl World for Log {
                     assert!(entry.commands.len() <= self.config.batch_max, "a batch is too large");
                     let bytes: usize = entry.commands.iter().map(|it| size(&it.operation)).sum();
                     assert!(bytes <= self.config.batch_bytes_max, "a batch has too many bytes");
-                    for command in &entry.commands {
+                    for command in &*entry.commands {
                         let patience = command.void_after.since(entry.now);
                         assert!(patience <= self.config.patience_max, "void far too late");
                     }
@@ -211,7 +211,7 @@ fn neither_lane_starves_the_other() {
                 Output::Propose { entry, .. } => Some(entry),
                 Output::Answer { .. } => None,
             });
-            let commands: Vec<_> = entries.flat_map(|entry| entry.commands).collect();
+            let commands: Vec<_> = entries.flat_map(|entry| entry.commands.to_vec()).collect();
             let held = Refusal::NotHeld;
             let outcomes = vec![Err(held); commands.len()];
             let renewed = |command: &Command| &*command.operation.key().lease == "renewed";

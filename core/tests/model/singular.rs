@@ -172,7 +172,7 @@ impl World {
             let now = GlobalTime(time(self.now).0);
             let command =
                 Command { operation: operation.clone(), void_after: GlobalTime(u64::MAX) };
-            let mut applied = self.table.apply(&Entry { now, commands: vec![command] });
+            let mut applied = self.table.apply(&Entry { now, commands: [command].into() });
             let outcome = applied.outcomes.pop().unwrap_or(Err(Refusal::Void));
             self.pair[who].asked = Asked::Done { outcome };
         }

@@ -21,7 +21,7 @@ impl fmt::Display for Input {
         match self {
             Input::Entry(entry) => {
                 write!(f, "{entry}")?;
-                for command in &entry.commands {
+                for command in &*entry.commands {
                     write!(f, "; {}", command.operation)?;
                     if command.void_after < GlobalTime(u64::MAX) {
                         write!(f, ", void after {}", command.void_after)?;
@@ -187,7 +187,7 @@ fn a_pinned_lease_may_be_extended_and_revoked() {
 fn a_command_that_was_given_up_does_nothing() {
     let command = |void_after| Command { operation: claim("mysql", "mysql/0"), void_after };
     let given_up = |now, void_after| {
-        Input::Entry(Entry { now: global(now), commands: vec![command(global(void_after))] })
+        Input::Entry(Entry { now: global(now), commands: [command(global(void_after))].into() })
     };
     story()
         .tell(given_up("10s", "9.999999s"))
@@ -232,6 +232,6 @@ fn pins_have_a_limit() {
     let outcomes = table.apply(&Entry { now: GlobalTime(0), commands }).outcomes;
     assert!(outcomes[..PINS_MAX].iter().all(Result::is_ok), "there is room for all but one");
     assert!(outcomes[PINS_MAX].is_err(), "the last one finds no room");
-    let again = Entry { now: GlobalTime(0), commands: vec![command("machine-7".into())] };
+    let again = Entry { now: GlobalTime(0), commands: [command("machine-7".into())].into() };
     assert!(table.apply(&again).outcomes[0].is_ok(), "one that pins already may pin again");
 }

@@ -35,7 +35,7 @@ impl Machine for Cluster {
     fn handle(&mut self, _: Time, input: Input, out: &mut Vec<String>) {
         match input {
             Input::At(now, command) => {
-                let advance = lease::Entry { now, commands: Vec::new() };
+                let advance = lease::Entry { now, commands: Default::default() };
                 self.0.apply(&Entry::Leases(advance));
                 match self.0.apply(&Entry::Members(command)) {
                     Applied::Members(Ok(done)) => out.push(done.to_string()),

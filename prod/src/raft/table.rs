@@ -317,7 +317,8 @@ mod tests {
                 commands.push(Command { operation, void_after: GlobalTime(u64::MAX) });
             }
         }
-        table.change().tables.leases.apply(&Entry { now: GlobalTime(1), commands });
+        let entry = Entry { now: GlobalTime(1), commands: commands.into() };
+        table.change().tables.leases.apply(&entry);
         table
     }
 
@@ -339,7 +340,7 @@ mod tests {
                 .change()
                 .tables
                 .leases
-                .apply(&Entry { now: GlobalTime(parts), commands: Vec::new() });
+                .apply(&Entry { now: GlobalTime(parts), commands: Default::default() });
             match scanned.next {
                 Some(next) => after = Some(next),
                 None => break,
@@ -358,7 +359,7 @@ mod tests {
             .change()
             .tables
             .leases
-            .apply(&Entry { now: GlobalTime(u64::MAX), commands: Vec::new() });
+            .apply(&Entry { now: GlobalTime(u64::MAX), commands: Default::default() });
         let bytes = versions::encode_snapshot(frozen);
         assert_eq!(bytes, versions::encode_snapshot(snapshot.clone()));
         assert_eq!(versions::decode_snapshot(&bytes), Ok(snapshot));

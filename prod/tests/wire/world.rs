@@ -161,7 +161,7 @@ impl Handler for Controller {
                 let index = state.index;
                 let command = Command { operation, void_after: GlobalTime(u64::MAX) };
                 let now = GlobalTime(index * 1_000);
-                let entry = Entry { now, commands: vec![command] };
+                let entry = Entry { now, commands: [command].into() };
                 let mut applied = state.leases.apply(&entry);
                 state.history.applied(index, &entry, &applied);
                 self.released.notify_waiters();

@@ -156,7 +156,7 @@ mod tests {
     use crate::stage::{Deed, Place};
 
     fn moves(story: &mut Story, at: u64, index: u64, global: u64) -> Result<(), String> {
-        let entry = Entry { now: GlobalTime(global * 1_000), commands: Vec::new() };
+        let entry = Entry { now: GlobalTime(global * 1_000), commands: Default::default() };
         let applied = Applied::default();
         story.event(at, ONE, Event::Applied { index, entry: &entry, applied: &applied })
     }
@@ -179,7 +179,7 @@ mod tests {
         let mut story = Story::new(make, "");
         let propose = |now: u64| Output::Propose {
             batch: Default::default(),
-            entry: Entry { now: GlobalTime(now * 1_000), commands: Vec::new() },
+            entry: Entry { now: GlobalTime(now * 1_000), commands: Default::default() },
         };
         assert!(story.ordered(10_000, ONE, propose(1_000)).is_ok());
         assert!(story.ordered(11_000, ONE, propose(2_001)).is_err());
@@ -199,7 +199,7 @@ mod tests {
         let mut story = Story::new(make, "");
         story.serving(ONE);
         let propose = |story: &mut Story, at: u64| {
-            let entry = Entry { now: GlobalTime(at * 1_000), commands: Vec::new() };
+            let entry = Entry { now: GlobalTime(at * 1_000), commands: Default::default() };
             story.ordered(at, ONE, Output::Propose { batch: Default::default(), entry })
         };
         assert!(propose(&mut story, 1_000).is_ok());

@@ -156,7 +156,7 @@ mod tests {
         let (key, duration) = (Key::default(), Duration::from_secs(60));
         let operation = Operation::Claim { key: key.clone(), holder: "a".into(), duration };
         let command = Command { operation, void_after: second(now) };
-        let entry = Entry { now: second(now), commands: vec![command] };
+        let entry = Entry { now: second(now), commands: [command].into() };
         let released = released.then_some(key).into_iter().collect();
         let applied = Applied { outcomes: vec![outcome], released };
         story.event(0, ONE, Event::Applied { index, entry: &entry, applied: &applied })

@@ -339,7 +339,7 @@ mod tests {
     fn apply(story: &mut Story, who: Who, index: u64, holder: &str) -> Result<Applied, String> {
         let now = GlobalTime(1_000);
         let command = Command { operation: claim(holder), void_after: now };
-        let entry = Entry { now, commands: vec![command] };
+        let entry = Entry { now, commands: [command].into() };
         let applied = Leases::default().apply(&entry);
         story.event(1, who, Event::Applied { index, entry: &entry, applied: &applied })?;
         Ok(applied)
@@ -348,7 +348,7 @@ mod tests {
     /// The claim of `a`, done as the entries 5 and 6: when the first is.
     fn done_twice(story: &mut Story, at: u64) -> Result<(), String> {
         let now = GlobalTime(1_000);
-        let commands = vec![Command { operation: claim("a"), void_after: now }];
+        let commands = [Command { operation: claim("a"), void_after: now }].into();
         let (entry, mut leases) = (Entry { now, commands }, Leases::default());
         for index in [5, 6] {
             let applied = leases.apply(&entry);
@@ -424,7 +424,7 @@ mod tests {
     fn a_repetition_from_before_the_deadline_may_be_done_late() {
         let mut story = story();
         ask(&mut story, 0, 1, "a");
-        let entry = Entry { now: GlobalTime(1_000), commands: Vec::new() };
+        let entry = Entry { now: GlobalTime(1_000), commands: Default::default() };
         let propose = Output::Propose { batch: Default::default(), entry };
         assert!(story.ordered(5_000, ONE, propose).is_ok());
         assert!(done_twice(&mut story, 7_000).is_ok());
@@ -451,7 +451,7 @@ mod tests {
         let mut story = story();
         ask(&mut story, 0, 1, "a");
         assert!(apply(&mut story, ONE, 5, "a").is_ok());
-        let entry = Entry { now: GlobalTime(1_000), commands: Vec::new() };
+        let entry = Entry { now: GlobalTime(1_000), commands: Default::default() };
         let applied = Applied::default();
         let event = Event::Applied { index: 5, entry: &entry, applied: &applied };
         assert!(story.event(2, TWO, event).is_err());
@@ -463,7 +463,7 @@ mod tests {
         ask(&mut story, 0, 1, "a");
         let now = GlobalTime(1_000);
         let command = Command { operation: claim("a"), void_after: now };
-        let entry = Entry { now, commands: vec![command] };
+        let entry = Entry { now, commands: [command].into() };
         let outcomes = vec![Ok(Done::Granted { fence: 9, expiry: now })];
         let applied = Applied { outcomes, released: Vec::new() };
         let event = Event::Applied { index: 5, entry: &entry, applied: &applied };

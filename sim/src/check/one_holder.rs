@@ -174,7 +174,7 @@ mod tests {
         let now = GlobalTime(now * 1_000_000);
         let duration = Duration::from_secs(60);
         let operation = Operation::Claim { key: Key::default(), holder: holder.into(), duration };
-        let entry = Entry { now, commands: vec![Command { operation, void_after: now }] };
+        let entry = Entry { now, commands: [Command { operation, void_after: now }].into() };
         let outcomes = vec![Ok(Done::Granted { fence, expiry: now + duration })];
         let applied = Applied { outcomes, released: Vec::new() };
         story.event(0, ONE, Event::Applied { index, entry: &entry, applied: &applied })

@@ -154,7 +154,7 @@ impl Timely {
     }
 
     fn proposed(&self, at: Time, node: NodeId, entry: &Entry, late: &Late) -> Result<(), String> {
-        for command in &entry.commands {
+        for command in &*entry.commands {
             let operation = &command.operation;
             let asked = self.asked.get(operation.key());
             let asked = asked.and_then(|all| all.iter().find(|one| one.operation == *operation));
@@ -259,7 +259,7 @@ mod tests {
             story.told(at, ONE, Input::Asked { ask, request, patience, renews: false }).is_ok()
         );
         let command = Command { operation, void_after: GlobalTime(u64::MAX) };
-        let entry = Entry { now: GlobalTime(0), commands: vec![command] };
+        let entry = Entry { now: GlobalTime(0), commands: [command].into() };
         Output::Propose { batch: BatchId(1), entry }
     }
 }

@@ -232,7 +232,7 @@ mod tests {
         let (request, patience) = (Request::Wait(Key::default()), Duration::from_secs(5));
         let wait = Input::Asked { ask: ASK, request, renews: false, patience };
         assert!(story.told(0, ONE, wait).is_ok());
-        let entry = Entry { now: GlobalTime(0), commands: Vec::new() };
+        let entry = Entry { now: GlobalTime(0), commands: Default::default() };
         let applied = Applied { outcomes: Vec::new(), released: vec![Key::default()] };
         let event = Event::Applied { index: 1, entry: &entry, applied: &applied };
         assert!(story.event(1_000, ONE, event).is_ok());
@@ -258,7 +258,7 @@ mod tests {
         let (holder, duration) = ("a".into(), Duration::from_secs(60));
         let operation = Operation::Claim { key: Key::default(), holder, duration };
         let now = GlobalTime(0);
-        let entry = Entry { now, commands: vec![Command { operation, void_after: now }] };
+        let entry = Entry { now, commands: [Command { operation, void_after: now }].into() };
         let outcomes = vec![Ok(Done::Granted { fence: 1, expiry: now + duration })];
         let applied = Applied { outcomes, released: Vec::new() };
         let event = Event::Applied { index: 2, entry: &entry, applied: &applied };

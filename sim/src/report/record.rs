@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn the_clock_lags_until_an_entry_moves_it() {
         let mut told = Told::new();
-        let entry = Entry { now: GlobalTime(900_000), commands: Vec::new() };
+        let entry = Entry { now: GlobalTime(900_000), commands: Default::default() };
         let batch = portcullis_core::BatchId(1);
         told.event(900, Event::Ordered(&Output::Propose { batch, entry: entry.clone() }));
         let applied = Applied::default();

@@ -47,7 +47,7 @@ fn run_of(tables: &str) -> Run {
         history.record(Time(tenth * 100_000), ONE, Event::Told(input));
     }
     let void_after = GlobalTime(u64::MAX);
-    let commands = vec![Command { operation: claim, void_after }];
+    let commands = [Command { operation: claim, void_after }].into();
     // The clock cannot be ahead of real time, so this breaks a check.
     let entry = Entry { now: GlobalTime(99_000_000), commands };
     let granted = Done::Granted { fence: 1, expiry: GlobalTime(160_000_000) };

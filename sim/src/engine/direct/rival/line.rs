@@ -157,7 +157,7 @@ impl Line {
                     self.in_raft.insert(batch, Some(source));
                     self.stamp = self.stamp.max(raft.map(Node::global).unwrap_or_default());
                     let command = Command { operation, void_after: GlobalTime(u64::MAX) };
-                    let entry = Entry { now: self.stamp, commands: vec![command] };
+                    let entry = Entry { now: self.stamp, commands: [command].into() };
                     out.push(Output::Propose { batch, entry });
                 }
             }
