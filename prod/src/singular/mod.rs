@@ -26,7 +26,7 @@
 //!         let Request::Apply(operation) = request else { return Answer::Released };
 //!         let now = GlobalTime(0);
 //!         let command = portcullis_core::lease::Command { operation, void_after: now };
-//!         let entry = Entry { now, commands: vec![command] };
+//!         let entry = Entry { now, commands: [command].into() };
 //!         let outcome = self.0.lock().unwrap().apply(&entry).outcomes.remove(0);
 //!         match outcome {
 //!             Ok(done) => Answer::Done { index: 1, done },
