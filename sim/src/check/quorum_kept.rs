@@ -1,8 +1,8 @@
 //! No change of voters is ordered or made without a majority of those before it, nor leaves those
 //! that run without one.
 //!
-//! What is made counts as things are at that moment; what is ordered, as they have been for so long
-//! that whoever leads must know.
+//! Both count by what has been wrong for so long that whoever leads must know: an order may be on its
+//! way to the log when something breaks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
