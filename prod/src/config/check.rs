@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::path::Path;
 use std::time::Duration;
 
 use portcullis_core::dialer;
@@ -21,7 +20,6 @@ use crate::tokio_env::LOCAL_PATH_MAX;
 pub(super) fn faults(config: &Config) -> Vec<Meaning> {
     let mut faults = Faults(Vec::new());
     doors(config, &mut faults);
-    files(config, &mut faults);
     peers(config, &mut faults);
     limits(config, &mut faults);
     balance(config, &mut faults);
@@ -129,10 +127,6 @@ fn controller_door(config: &Config, faults: &mut Faults) {
                 socket.display()
             ),
         );
-        let kind = std::fs::symlink_metadata(socket).map(|file| file.file_type());
-        let says = format!("{} is there and no socket; it is left alone", socket.display());
-        let other = kind.is_ok_and(|kind| !std::os::unix::fs::FileTypeExt::is_socket(&kind));
-        faults.check(!other, "controller-socket", says);
     }
     let own = config.controller_door == Some(ControllerDoor::Itself);
     faults.check(
@@ -146,26 +140,6 @@ fn controller_door(config: &Config, faults: &mut Faults) {
         "is false, but the controller door is for this controller alone: without it the others \
          would have to come in with the agents",
     );
-    if let Some(file) = &config.ports_file {
-        let says = format!("{} is a folder", file.display());
-        faults.check(!file.is_dir(), "ports-file", says);
-        let folder = file.parent().filter(|folder| *folder != Path::new(""));
-        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-            faults.add("ports-file", format!("there is no folder {}", folder.display()));
-        }
-    }
-}
-
-fn files(config: &Config, faults: &mut Faults) {
-    let tls = &config.tls;
-    let named = [("ca", &tls.ca), ("cert", &tls.cert), ("key", &tls.key)];
-    for (key, path) in named.into_iter().chain(tls.ca_key.iter().map(|path| ("ca-key", path))) {
-        let says = format!("there is no file {}", path.display());
-        faults.check(path.is_file(), &format!("tls.{key}"), says);
-    }
-    let folder: &Path = &config.data_dir;
-    let says = format!("{} is not a folder", folder.display());
-    faults.check(!folder.exists() || folder.is_dir(), "data-dir", says);
 }
 
 fn peers(config: &Config, faults: &mut Faults) {
@@ -334,10 +308,6 @@ fn models(config: &Config, faults: &mut Faults) {
         uuid(&moved.uuid, &gone(at, "uuid"), faults);
         if let Some(controller) = &moved.controller_uuid {
             uuid(controller, &gone(at, "controller-uuid"), faults);
-        }
-        if let Some(ca) = &moved.ca {
-            let says = format!("there is no file {}", ca.display());
-            faults.check(ca.is_file(), &gone(at, "ca"), says);
         }
         let says = "users must be told at least one address";
         faults.check(!moved.api_addresses.is_empty(), &gone(at, "api-addresses"), says);

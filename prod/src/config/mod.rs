@@ -21,12 +21,14 @@ mod api_address;
 mod balance;
 mod check;
 mod doors;
+mod duration;
 mod fault;
 pub mod front;
 mod limits;
 mod members;
 mod models;
 mod node;
+mod presence;
 mod raft;
 mod reload;
 mod shared;
@@ -221,6 +223,20 @@ impl Config {
 
     /// The same with what the command line says set before it is checked.
     pub fn load_with(file: &Path, set: impl FnOnce(&mut Config)) -> Result<Config, ConfigError> {
+        Config::read(file, set, presence::faults)
+    }
+
+    /// Reads and checks a file that may be another host's: what it names need not be here, so that
+    /// a question about its settings takes no keys.
+    pub fn load_elsewhere(file: &Path) -> Result<Config, ConfigError> {
+        Config::read(file, |_| (), |_| Vec::new())
+    }
+
+    fn read(
+        file: &Path,
+        set: impl FnOnce(&mut Config),
+        absent: impl FnOnce(&Config) -> Vec<fault::Meaning>,
+    ) -> Result<Config, ConfigError> {
         let text = text_of(file)?;
         let wrong = |faults| ConfigError::Wrong { file: file.to_owned(), faults };
         let source = fault::Source::read(&text).map_err(|fault| wrong(vec![fault]))?;
@@ -238,7 +254,8 @@ impl Config {
             *path = folder.join(&*path);
         }
         set(&mut config);
-        let faults = check::faults(&config);
+        let mut faults = check::faults(&config);
+        faults.extend(absent(&config));
         match faults.is_empty() {
             true => Ok(config),
             false => Err(wrong(faults.into_iter().map(|fault| source.place(fault)).collect())),
@@ -372,33 +389,6 @@ mod default {
 
     pub fn api_port_open_delay() -> Duration {
         listener::Config::default().open_delay
-    }
-}
-
-/// Durations as people write them.
-mod duration {
-    use serde::de::{Deserialize, Deserializer, Error};
-
-    use super::Duration;
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(&text).map_err(|error| {
-            Error::custom(format!(
-                "{text:?} is not a duration ({error}); write a number and a unit, such as \"250ms\""
-            ))
-        })
-    }
-
-    /// The same where the key may be absent.
-    pub mod optional {
-        use super::{Deserializer, Duration};
-
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<Duration>, D::Error> {
-            super::deserialize(from).map(Some)
-        }
     }
 }
 

@@ -240,6 +240,19 @@ fn a_missing_file_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_host_is_read_without_what_it_names() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let file = folder.path().join("controller.toml");
+    fs::write(&file, EXAMPLE).expect("the folder can be written");
+    assert!(Config::load(&file).is_err(), "its keys are not here");
+    let config = Config::load_elsewhere(&file).expect("it is good");
+    assert_eq!(config.peers.len(), 3);
+    fs::write(&file, EXAMPLE.replace("batch-max = 1024", "batch-max = 0")).expect("it is ours");
+    let error = Config::load_elsewhere(&file).expect_err("nothing could be proposed");
+    assert!(error.to_string().contains("limits.batch-max"), "{error}");
+}
+
+#[test]
 fn all_faults_of_meaning_are_said_at_once() {
     let text = GOOD
         .replace("id = 2", "id = 1")
