@@ -12,6 +12,7 @@ compile_error!(
 mod action;
 mod addresses;
 mod agents;
+mod bounds;
 mod chaos;
 mod check;
 pub mod cli;

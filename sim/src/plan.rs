@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::action::{Action, Claims, Role};
 use crate::action::{Second, seconds};
 use crate::addresses::Addresses;
+use crate::bounds::{self, Given};
 use crate::chaos;
 use crate::members::Members;
 use crate::scenario::{Fault, Scenario, Setting, Unreadable, Work};
@@ -158,6 +159,7 @@ impl Plan {
     pub fn parse(file: &str, text: &str) -> Result<Plan, Unreadable> {
         let mut header = String::new();
         let mut steps: Vec<Step> = Vec::new();
+        let mut places = Vec::new();
         let mut offset = 0;
         for line in text.split_inclusive('\n') {
             let trimmed = line.trim();
@@ -171,15 +173,23 @@ impl Plan {
                     return Err(Unreadable::at(file, text, offset, offset + line.len(), message));
                 }
                 None if trimmed.is_empty() || trimmed.starts_with('#') => {}
-                None => steps.push(Step::parse(trimmed).map_err(|message| {
-                    Unreadable::at(file, text, offset, offset + trimmed.len(), &message)
-                })?),
+                None => {
+                    let span = offset..offset + trimmed.len();
+                    steps.push(Step::parse(trimmed).map_err(|message| {
+                        Unreadable::at(file, text, span.start, span.end, &message)
+                    })?);
+                    places.push(span);
+                }
             }
             header.push('\n');
             offset += line.len();
         }
         let settings: Settings =
             toml::from_str(&header).map_err(|error| Unreadable::new(file, &header, &error))?;
+        let Settings { controllers, agents, balance, network, .. } = &settings;
+        let members = settings.members.as_ref();
+        bounds::check(&Given { controllers, agents, balance, network, members })
+            .map_err(|outside| outside.shown(file, &header))?;
         let fits = settings.policy.fits(&settings.controllers, settings.engine);
         let fronted = settings
             .front
@@ -190,10 +200,10 @@ impl Plan {
         fits.and(fronted)
             .and(single)
             .map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
-        for step in &steps {
-            step.action.fits(settings.controllers.count).map_err(|message| {
-                Unreadable::at(file, text, 0, 0, &format!("{step}: {message}"))
-            })?;
+        for (step, span) in steps.iter().zip(places) {
+            step.action
+                .fits(settings.controllers.count)
+                .map_err(|message| Unreadable::at(file, text, span.start, span.end, &message))?;
         }
         steps.sort_by_key(|step| step.at);
         Ok(Plan { settings, steps })

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::addresses::Addresses;
+use crate::bounds::{self, Given, Outside};
 use crate::chaos::Chaos;
 use crate::members::Members;
 use crate::plan::{Action, Claims, Role};
@@ -166,6 +167,7 @@ impl Scenario {
     pub fn parse(file: &str, text: &str) -> Result<Scenario, Unreadable> {
         let scenario: Scenario =
             toml::from_str(text).map_err(|error| Unreadable::new(file, text, &error))?;
+        scenario.bounds().map_err(|outside| outside.shown(file, text))?;
         if let Err((span, message)) = scenario.validate() {
             return Err(Unreadable::at(file, text, span.start, span.end, &message));
         }
@@ -191,7 +193,15 @@ impl Scenario {
 
     /// Whether it still fits together with what was changed in it.
     pub fn fits(&self) -> Result<(), String> {
+        self.bounds().map_err(|outside| outside.to_string())?;
         self.validate().map_err(|(_, message)| message)
+    }
+
+    /// What every single value must be.
+    fn bounds(&self) -> Result<(), Outside> {
+        let Scenario { controllers, agents, balance, network, members, .. } = self;
+        let members = members.as_ref();
+        bounds::check(&Given { controllers, agents, balance, network, members })
     }
 
     /// What no single value can know: that they fit together.

@@ -11,7 +11,7 @@ mod findings;
 mod format;
 mod jobs;
 mod logging;
-mod new;
+pub(crate) mod new;
 mod paper;
 mod schema;
 mod sentences;

@@ -93,14 +93,17 @@ impl Front {
     /// Limits of core's machine.
     pub fn config(&self) -> front::Config {
         let config = front::Config::default();
-        let burst = if self.fill_rate.is_zero() { 0 } else { config.fill.burst };
+        let fill = match self.fill_rate.is_zero() {
+            true => pace::Config { burst: 0, ..config.fill },
+            false => pace::Config { interval: self.fill_rate, ..config.fill },
+        };
         front::Config {
             connections_max: self.connections_max,
             connections_per_backend_max: self.connections_per_backend_max,
             joining_max: self.joining_max,
             tries_max: self.tries_max,
             hold: self.hold,
-            fill: pace::Config { burst, interval: self.fill_rate },
+            fill,
             fill_for: self.fill_for,
             rise: self.rise,
             fall: self.fall,
