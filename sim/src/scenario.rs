@@ -191,12 +191,6 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Whether it still fits together with what was changed in it.
-    pub fn fits(&self) -> Result<(), String> {
-        self.bounds().map_err(|outside| outside.to_string())?;
-        self.validate().map_err(|(_, message)| message)
-    }
-
     /// What every single value must be.
     fn bounds(&self) -> Result<(), Outside> {
         let Scenario { controllers, agents, balance, network, members, .. } = self;

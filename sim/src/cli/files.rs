@@ -52,17 +52,22 @@ pub fn scenarios(paths: &[PathBuf], scale: &Scale) -> anyhow::Result<Vec<(PathBu
         files.extend(self::files(&scenario::find(path))?);
     }
     let deployment = scale.config.as_deref().map(Deployment::load).transpose()?;
+    if let Some(beyond) = deployment.as_ref().and_then(Deployment::beyond) {
+        eprintln!("{beyond}");
+    }
     let mut scenarios = Vec::new();
     for file in files {
         let (name, text) = (file.display().to_string(), read(&file)?);
+        let (name, text) = match (&deployment, &scale.config) {
+            (Some(deployment), Some(config)) => {
+                let told = deployment.told(&name, &text)?;
+                (format!("{name} with {}", config.display()), told)
+            }
+            (_, _) => (name, text),
+        };
         let mut scenario = Scenario::parse_with(&name, &text, &scale.set)?;
         if scale.full {
             scenario.agents.direct = None;
-        }
-        if let Some(deployment) = &deployment {
-            deployment.settle(&mut scenario);
-            let fits = scenario.fits().map_err(anyhow::Error::msg);
-            fits.with_context(|| format!("{} with these settings", file.display()))?;
         }
         if scenario.quick || !everything {
             scenarios.push((file, scenario));
