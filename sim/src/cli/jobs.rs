@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::print;
 use crate::plan::Plan;
 
 /// How many children run at once: one for each processor.
@@ -91,7 +92,7 @@ impl Progress {
     /// One more is done, and this is its line.
     pub fn done(&mut self, line: &str) {
         self.clear();
-        println!("{line}");
+        print(&format!("{line}\n"));
         self.tick();
     }
 
@@ -157,14 +158,14 @@ pub fn run(plans: &[Plan]) -> anyhow::Result<u8> {
     failed.sort_by_key(|(index, _)| *index);
     for (index, said) in &failed {
         let settings = &plans[*index].settings;
-        println!("\n{}", said.text.trim_end());
-        println!(
-            "again: cargo sim run scenarios/{}.toml --engine {} --seed {}",
+        print(&format!("\n{}\n", said.text.trim_end()));
+        print(&format!(
+            "again: cargo sim run scenarios/{}.toml --engine {} --seed {}\n",
             settings.scenario, settings.engine, settings.seed
-        );
+        ));
     }
     let (passed, broken) = (plans.len() - failed.len(), failed.len());
-    println!("\n{passed} passed, {broken} failed, in {took:.1?}");
+    print(&format!("\n{passed} passed, {broken} failed, in {took:.1?}\n"));
     Ok(failed.iter().map(|(_, said)| said.code).min().unwrap_or(0))
 }
 

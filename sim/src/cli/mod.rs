@@ -20,7 +20,7 @@ mod twice;
 mod validate;
 mod watch;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -214,9 +214,17 @@ fn carry_out(plan: &Plan, history: History) -> Outcome<'_> {
     Outcome::new(plan, ran, found)
 }
 
-/// Prints to a reader that may have had enough, such as `head`.
+/// Prints to a reader that may have had enough, such as `head`. Where there is no room for what came
+/// of it, such as on a full disk, nobody may take it for passed.
 fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut to = std::io::stdout();
+    let written = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        eprintln!("error: cannot write what came of it: {error}");
+        std::process::exit(1);
+    }
 }
 
 fn list(sentences: bool) -> anyhow::Result<String> {

@@ -1,6 +1,7 @@
 //! Determinism: one plan in two processes must print the same bytes.
 
 use crate::cli::jobs::{Progress, child, each};
+use crate::cli::print;
 use crate::plan::Plan;
 
 /// The exit code for two runs of one plan that differed.
@@ -32,7 +33,8 @@ pub fn run(plans: &[Plan]) -> anyhow::Result<u8> {
     if let Some(error) = trouble {
         return Err(error);
     }
-    println!("\n{} identical, {differed} different, in {took:.1?}", plans.len() - differed);
+    let identical = plans.len() - differed;
+    print(&format!("\n{identical} identical, {differed} different, in {took:.1?}\n"));
     Ok(if differed > 0 { DIFFERED } else { 0 })
 }
 

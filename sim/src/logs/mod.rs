@@ -11,7 +11,7 @@ mod filter;
 mod line;
 
 use std::fmt::{self, Write as _};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_core::{NodeId, Time};
@@ -113,10 +113,13 @@ impl Log {
 
 impl Sheet {
     fn print(&mut self, line: &Line) {
-        if let Some(to) = &mut self.to
-            && writeln!(to, "{line}").is_err()
-        {
+        let Some(to) = &mut self.to else { return };
+        if let Err(error) = writeln!(to, "{line}") {
             self.to = None;
+            // Whoever reads through a pipe may have had enough; a full disk is another matter.
+            if error.kind() != ErrorKind::BrokenPipe {
+                eprintln!("the log ends at {}: it cannot be written: {error}", line.at);
+            }
         }
     }
 }
