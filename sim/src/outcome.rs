@@ -213,6 +213,19 @@ impl<'a> Outcome<'a> {
         column
     }
 
+    /// Why it did not pass, where the eye is once all has gone by.
+    fn reasons(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.verdict == Verdict::Passed {
+            return Ok(());
+        }
+        let broken =
+            self.found.checks.iter().filter_map(|one| Some((one.name, one.broke.as_ref()?)));
+        for (name, Break { at, message, .. }) in broken {
+            writeln!(f, "  {name} at {at}: {message}")?;
+        }
+        Ok(())
+    }
+
     fn sights(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let wanted = self.plan.settings.expect.sometimes.iter();
         wanted.map(|name| (name.0, seen(name.0, &self.found.counts)))
@@ -319,6 +332,7 @@ impl fmt::Display for Outcome<'_> {
             Some(at) => writeln!(f, "\nverdict {}, settled at {at}", self.verdict)?,
             None => writeln!(f, "\nverdict {}, ended at {}", self.verdict, self.ran.ended)?,
         }
+        self.reasons(f)?;
         let Found { events, hash, .. } = &self.found;
         writeln!(f, "draws {}  events {events}  hash {hash}", self.ran.draws)
     }

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use portcullis_core::mistake::Mistake;
 
 use super::logging::Logging;
 use super::paper::Paper;
 use super::{explore, validate, watch};
+use crate::bounds::AGENTS_MAX;
+use crate::check;
 use crate::scenario::Setting;
 use crate::settings::Engine;
 
@@ -25,24 +28,29 @@ Examples:
   cargo sim run herd/restart-one --agents 40000 --config /etc/portcullis/controller.toml
   cargo sim compare negative/pubsub-transport lease/api-transport
   cargo sim compare negative/no-balance --with balance.policy=shed --with balance.policy=redirect
+  cargo sim list herd                                  what there is, and what each is about
   cargo sim run startup/two-phase --engine direct --report run.html     plots, leases, checks
   cargo sim watch herd/restart-one --speed 5x          look on: space pauses, + and - set the pace
   cargo sim validate fence-still                       is that mistake caught?
 
 Exit codes:
   0  everything passed
-  1  the command, a scenario or a plan could not be understood
-  2  a check broke, or a mistake was not caught
+  1  the command, a scenario or a plan could not be understood, or a file not written
+  2  a check broke, or an assertion, or a mistake was not caught
   3  something had not converged in time
   4  something that must be seen never was
-  5  two runs of one plan differed";
+  5  two runs of one plan differed
+  130  it was interrupted";
+
+/// Most agents, as clap counts.
+const AGENTS: i64 = AGENTS_MAX as i64;
 
 /// Seeds are below this, because TOML's numbers are.
 pub const SEEDS: u64 = 1 << 63;
 
 /// Puts Portcullis through seeded chaos, and says what came of it.
 #[derive(Parser)]
-#[command(name = "cargo sim", version, after_help = AFTER_HELP)]
+#[command(name = "cargo sim", bin_name = "cargo sim", version, after_help = AFTER_HELP)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -109,6 +117,8 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
+        scale: Scale,
+        #[command(flatten)]
         paper: Paper,
     },
     /// Runs each plan in two processes and compares every byte that they print.
@@ -146,7 +156,7 @@ pub enum Command {
         #[command(flatten)]
         scale: Scale,
         /// The check to break; without it, the first that this plan breaks.
-        #[arg(long)]
+        #[arg(long, value_parser = checks(), hide_possible_values = true)]
         check: Option<String>,
         /// Where to write it, for `replay`; without it, it is printed.
         #[arg(long)]
@@ -177,9 +187,11 @@ pub enum Command {
     },
     /// Lists the scenarios.
     List {
+        /// Scenario files or folders; without any, all of them.
+        path: Vec<PathBuf>,
         /// As a table in Markdown: which sentence of the documents which scenario tells and which
         /// check holds.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "path")]
         sentences: bool,
     },
     /// Prints what a scenario's file may say, as a JSON schema that editors complete and check by.
@@ -195,6 +207,10 @@ pub enum Command {
     },
 }
 
+fn checks() -> PossibleValuesParser {
+    PossibleValuesParser::new(check::ALL.iter().map(|(name, _)| *name))
+}
+
 #[derive(clap::Args, Clone, Copy)]
 pub struct Which {
     /// Only this engine. Without it, each engine that the scenario names.
@@ -205,10 +221,10 @@ pub struct Which {
     pub seed: u64,
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, PartialEq)]
 pub struct Scale {
     /// How many agents, instead of what the scenario says; of leases, as many in proportion.
-    #[arg(long, conflicts_with = "full")]
+    #[arg(long, conflicts_with = "full", value_parser = clap::value_parser!(u32).range(..=AGENTS))]
     pub agents: Option<u32>,
     /// All the agents that the scenario is about, where it is usually run with fewer on direct.
     /// Minutes, not seconds.
@@ -232,6 +248,13 @@ pub struct Instead(pub Vec<Setting>);
 
 fn settings(text: &str) -> Result<Instead, String> {
     text.split_whitespace().map(str::parse).collect::<Result<_, _>>().map(Instead)
+}
+
+impl Scale {
+    /// Whether nothing is to be otherwise.
+    pub fn is_as_it_is(&self) -> bool {
+        *self == AS_IT_IS
+    }
 }
 
 /// Every scenario as it is.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::bail;
 
+use super::files::Drawn;
 use super::jobs::{child, each};
 use crate::plan::Plan;
 use crate::report::Run;
@@ -12,12 +13,12 @@ use crate::report::Run;
 type Column = Vec<(String, String)>;
 
 /// Executes every plan to its end, whatever breaks, and lays their figures side by side.
-pub fn page(plans: &[Plan]) -> anyhow::Result<String> {
+pub fn page(plans: &[Drawn]) -> anyhow::Result<String> {
     let mut columns: Vec<Option<anyhow::Result<Column>>> = plans.iter().map(|_| None).collect();
-    each(plans, column, |index, result| columns[index] = Some(result));
+    each(plans, |drawn| column(&drawn.plan), |index, result| columns[index] = Some(result));
     let columns = columns.into_iter().flatten().collect::<anyhow::Result<Vec<Column>>>()?;
-    let heads = plans.iter().map(|plan| {
-        let settings = &plan.settings;
+    let heads = plans.iter().map(|drawn| {
+        let settings = &drawn.plan.settings;
         Head {
             scenario: settings.scenario.clone(),
             run: format!("{}, seed {}", settings.engine, settings.seed),

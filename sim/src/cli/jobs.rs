@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
+use super::again;
+use super::files::Drawn;
 use super::print;
 use crate::plan::Plan;
 
@@ -134,16 +136,16 @@ impl Progress {
 }
 
 /// Runs every plan: a line for each, the pages of those that failed, and a total.
-pub fn run(plans: &[Plan]) -> anyhow::Result<u8> {
-    let mut progress = Progress::new(plans.len());
+pub fn run(drawn: &[Drawn]) -> anyhow::Result<u8> {
+    let mut progress = Progress::new(drawn.len());
     let mut failed: Vec<(usize, Said)> = Vec::new();
     let mut trouble = None;
     each(
-        plans,
-        |plan| child(plan, &[]),
+        drawn,
+        |drawn| child(&drawn.plan, &[]),
         |index, said| match said {
             Ok(said) => {
-                progress.done(&line(&plans[index], &said));
+                progress.done(&line(&drawn[index].plan, &said));
                 if said.code != 0 {
                     failed.push((index, said));
                 }
@@ -157,14 +159,10 @@ pub fn run(plans: &[Plan]) -> anyhow::Result<u8> {
     }
     failed.sort_by_key(|(index, _)| *index);
     for (index, said) in &failed {
-        let settings = &plans[*index].settings;
         print(&format!("\n{}\n", said.text.trim_end()));
-        print(&format!(
-            "again: cargo sim run scenarios/{}.toml --engine {} --seed {}\n",
-            settings.scenario, settings.engine, settings.seed
-        ));
+        print(&again::next(said.code, &drawn[*index].again));
     }
-    let (passed, broken) = (plans.len() - failed.len(), failed.len());
+    let (passed, broken) = (drawn.len() - failed.len(), failed.len());
     print(&format!("\n{passed} passed, {broken} failed, in {took:.1?}\n"));
     Ok(failed.iter().map(|(_, said)| said.code).min().unwrap_or(0))
 }

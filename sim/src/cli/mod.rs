@@ -3,6 +3,7 @@
 //! One seed is one process: a run of several starts children of this same program, one for each
 //! processor at a time, and each child executes one plan.
 
+mod again;
 mod arguments;
 mod compare;
 mod explore;
@@ -21,6 +22,7 @@ mod validate;
 mod watch;
 
 use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -33,8 +35,10 @@ use crate::outcome::Outcome;
 use crate::plan::Plan;
 use crate::scenario;
 use crate::settings::Engine;
-use arguments::{AS_IT_IS, Arguments, Command, Scale, Which};
-use files::{choice, columns, files, load, one_plan, plans, read_plan, scenarios};
+use arguments::{AS_IT_IS, Arguments, Command, Which};
+use files::{
+    Drawn, choice, columns, files, find, load, one_plan, plans, read_plan, scenarios, writable,
+};
 
 const AFTER_LIST: &str = "\
 cargo sim run NAME                              runs one on each of its engines
@@ -66,12 +70,16 @@ fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Run { path, which, scale, logging, paper } => {
             let plans = plans(&path, &which, &scale)?;
             match &plans[..] {
-                [plan] => {
+                [Drawn { plan, again }] => {
                     let log = logging.open(plan)?;
-                    if paper.is_wanted() {
-                        return paper.run(plan, log, paper::command(plan, &scale));
+                    let code = match paper.is_wanted() {
+                        true => paper.run(plan, log, format!("cargo sim run {again}"))?,
+                        false => execute(plan, Show::Page, log),
+                    };
+                    if code != 0 {
+                        print(&again::next(code, again));
                     }
-                    Ok(execute(plan, Show::Page, log))
+                    Ok(code)
                 }
                 _ if logging.is_wanted() => {
                     bail!("--log and --log-file need one scenario and one --engine")
@@ -103,8 +111,8 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             };
             Ok(execute(&plan, show, log))
         }
-        Command::Compare { path, with, which, paper } => {
-            let plans = columns(&path, &with, &which)?;
+        Command::Compare { path, with, which, scale, paper } => {
+            let plans = columns(&path, &with, &which, &scale)?;
             if paper.is_wanted() {
                 return paper.compare(&plans);
             }
@@ -114,7 +122,8 @@ fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Twice { path, which, seeds } => {
             let mut all = Vec::new();
             for seed in which.seed..which.seed.saturating_add(seeds) {
-                all.extend(plans(&path, &Which { engine: which.engine, seed }, &AS_IT_IS)?);
+                let drawn = plans(&path, &Which { engine: which.engine, seed }, &AS_IT_IS)?;
+                all.extend(drawn.into_iter().map(|drawn| drawn.plan));
             }
             twice::run(&all)
         }
@@ -124,7 +133,9 @@ fn perform(command: Command) -> anyhow::Result<u8> {
             explore::run(&subjects, &explore)
         }
         Command::Shrink { path, which, scale, check, out } => {
-            let shrunk = shrink::run(&one_plan(&path, &which, &scale)?, check.as_deref())?;
+            let plan = one_plan(&path, &which, &scale)?;
+            out.as_deref().map_or(Ok(()), writable)?;
+            let shrunk = shrink::run(&plan, check.as_deref())?;
             match out {
                 Some(file) => {
                     let written = std::fs::write(&file, shrunk.file());
@@ -140,8 +151,8 @@ fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Validate { mistake, seeds, into } => {
             validate::run(&mistake, seeds, into.as_deref())
         }
-        Command::List { sentences } => {
-            print(&list(sentences)?);
+        Command::List { path, sentences } => {
+            print(&list(&path, sentences)?);
             Ok(0)
         }
         Command::Schema { page } => {
@@ -227,10 +238,16 @@ fn print(text: &str) {
     }
 }
 
-fn list(sentences: bool) -> anyhow::Result<String> {
+fn list(paths: &[PathBuf], sentences: bool) -> anyhow::Result<String> {
+    let mut below: Vec<PathBuf> = paths.iter().map(|path| find(path)).collect::<Result<_, _>>()?;
+    if paths.is_empty() {
+        below.push(scenario::root());
+    }
     let mut scenarios = Vec::new();
-    for file in files(&scenario::root())? {
-        scenarios.push((scenario::name(&file), load(&file)?));
+    for path in below {
+        for file in files(&path)? {
+            scenarios.push((scenario::name(&file), load(&file)?));
+        }
     }
     if sentences {
         return Ok(sentences::page(&scenarios));

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::files::Drawn;
 use super::jobs::{child, each};
-use super::{AS_IT_IS, Scale, carry_out, compare, print};
+use super::{carry_out, compare, print};
 use crate::history::History;
 use crate::logs::Log;
 use crate::outcome::Outcome;
@@ -50,7 +51,7 @@ impl Paper {
 
     /// Executes every plan to its end, whatever breaks, prints their figures, and writes what is
     /// wanted of them all.
-    pub fn compare(&self, plans: &[Plan]) -> anyhow::Result<u8> {
+    pub fn compare(&self, plans: &[Drawn]) -> anyhow::Result<u8> {
         let sheets = self.lay_out()?;
         let mut runs: Vec<Option<anyhow::Result<Run>>> = plans.iter().map(|_| None).collect();
         each(plans, in_a_child, |index, result| runs[index] = Some(result));
@@ -108,34 +109,6 @@ fn origin(plan: &Plan, command: String) -> Origin {
     Origin { why, source, command }
 }
 
-/// The command that runs a plan again as it was drawn.
-pub fn command(plan: &Plan, scale: &Scale) -> String {
-    let settings = &plan.settings;
-    if !scenario::find(Path::new(&settings.scenario)).exists() {
-        return "cargo sim replay FILE, with the plan below".into();
-    }
-    let mut command = format!(
-        "cargo sim run {} --engine {} --seed {}",
-        settings.scenario, settings.engine, settings.seed
-    );
-    if scale.full {
-        command += " --full";
-    }
-    if let Some(agents) = scale.agents {
-        command += &format!(" --agents {agents}");
-    }
-    if scale.intensity != AS_IT_IS.intensity {
-        command += &format!(" --intensity {}", scale.intensity);
-    }
-    for setting in &settings.instead {
-        command += &format!(" --set '{setting}'");
-    }
-    if let Some(config) = &scale.config {
-        command += &format!(" --config {}", config.display());
-    }
-    command
-}
-
 /// What a report needs of a run, for another process.
 pub fn data(outcome: &Outcome<'_>) -> String {
     let run = Run::new(outcome, Origin::default());
@@ -144,13 +117,14 @@ pub fn data(outcome: &Outcome<'_>) -> String {
 }
 
 /// Executes one plan in a child of its own.
-fn in_a_child(plan: &Plan) -> anyhow::Result<Run> {
+fn in_a_child(drawn: &Drawn) -> anyhow::Result<Run> {
+    let plan = &drawn.plan;
     let said = child(plan, &["--data"])?;
     let run: Result<Run, _> = serde_json::from_str(said.text.trim_end());
     let mut run = run.with_context(|| {
         let name = &plan.settings.scenario;
         format!("{name} did not come to an end\n{}", said.text.trim_end())
     })?;
-    run.origin = origin(plan, command(plan, &AS_IT_IS));
+    run.origin = origin(plan, format!("cargo sim run {}", drawn.again));
     Ok(run)
 }

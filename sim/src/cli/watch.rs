@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use portcullis_core::Time;
 
 use super::arguments::{SEEDS, Scale, Which};
-use super::files::{is_plan, load, one_plan};
+use super::files::{find, is_plan, load, one_plan};
 use super::{carry_out, print};
 use crate::history::History;
 use crate::plan::Plan;
-use crate::scenario;
 use crate::settings::Engine;
 use crate::watch::{End, Keeper, Live, Rein, Speed, give_back};
 
@@ -36,7 +35,7 @@ pub struct Arguments {
 /// Executes a plan while somebody looks on, and prints its page.
 pub fn run(arguments: &Arguments, scale: &Scale) -> anyhow::Result<u8> {
     let Arguments { path, engine, seed, speed } = arguments;
-    let first = || Ok::<_, anyhow::Error>(load(&scenario::find(path))?.engines.first().copied());
+    let first = || Ok::<_, anyhow::Error>(load(&find(path)?)?.engines.first().copied());
     let engine = if engine.is_some() || is_plan(path) { *engine } else { first()? };
     let plan = one_plan(path, &Which { engine, seed: *seed }, scale)?;
     Ok(show(&plan, *speed))
