@@ -130,6 +130,53 @@ fn of_many_runs_each_that_failed_can_be_had_again() {
 }
 
 #[test]
+fn an_exploration_says_how_to_have_a_failure_again() {
+    let seeds = ["explore", "startup/two-phase", "--seeds", "2"];
+    let page = text(&sim(&[&seeds[..], &CROWDED[..]].concat()));
+    assert!(page.contains("1 of the 2 seeds were not run any more"), "{page}");
+    for word in ["again:", "less:"] {
+        let again = again(&page, word);
+        assert!(again.ends_with(&CROWDED.map(String::from)[2..]), "{page}");
+    }
+    assert!(page.lines().all(|line| line.len() <= 120), "{page}");
+}
+
+#[test]
+fn a_failed_design_that_nothing_catches_fails_an_exploration() {
+    let explore = ["explore", "negative/no-backoff", "--engine", "direct", "--seeds", "1"];
+    let caught = sim(&explore);
+    assert_eq!(caught.status.code(), Some(0), "{}", text(&caught));
+    let mended = sim(&[&explore[..], &["--set", "policy.backoff=true"]].concat());
+    assert_eq!(mended.status.code(), Some(4), "{}", text(&mended));
+    assert!(
+        text(&mended).contains("gentle must break, and did under no seed"),
+        "{}",
+        text(&mended)
+    );
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_before_anything_runs() {
+    let folder = folder();
+    let lost = place(&folder, "lost/file");
+    let explore = ["explore", "chaos/quick", "--engine", "direct", "--seeds", "2", "--corpus"];
+    let said = refused(&[&explore[..], &[&lost]].concat());
+    assert!(said.contains("cannot write"), "{said}");
+    let file = place(&folder, "file");
+    File::create(&file).expect("it can be written");
+    let within = place(&folder, "file/within");
+    let keep = ["explore", "chaos/quick", "--engine", "direct", "--keep", &within];
+    assert!(refused(&keep).contains("cannot make the folder"));
+    let shrink = ["shrink", "startup/two-phase", "--engine", "direct", "--out", &lost];
+    assert!(refused(&shrink).contains("cannot write"));
+}
+
+/// Where everything is written in vain.
+fn full() -> PathBuf {
+    PathBuf::from("/dev/full")
+}
+
+#[test]
 fn a_result_that_cannot_be_written_is_no_success() {
     for arguments in [
         ["run", "startup/lost-itself", "--engine", "direct"],
@@ -170,6 +217,7 @@ fn what_is_meant_is_guessed_where_it_can_be() {
     assert!(said.contains("similar value exists: 'even'"), "{said}");
     let said = refused(&["new", "my own/story"]);
     assert!(said.contains("of letters, digits, - and _"), "{said}");
+    assert!(refused(&["explore", "chaos/quick", "--seeds", "1", "--share", "2/2"]).contains("2/2"));
 }
 
 #[test]

@@ -5,19 +5,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::arguments::Scale;
+use super::corpus::{Corpus, Kept};
 use super::findings::{self, Findings};
 use super::jobs::{Progress, each};
+use super::{again, print};
 use crate::outcome::SOMETIMES;
 use crate::plan::{Choice, Plan};
 use crate::scenario::{self, Scenario};
 use crate::settings::Engine;
+
+/// Widest line of a summary.
+const COLUMNS: usize = 100;
 
 /// Most states that a whole exploration tells apart.
 const STATES_MAX: usize = 1 << 22;
@@ -100,18 +106,21 @@ struct Sum {
     failed: BTreeMap<u64, String>,
     tame: u64,
     seen: BTreeMap<String, u64>,
+    /// Checks that broke under some seed.
+    broke: BTreeSet<String>,
     states: BTreeSet<u64>,
-    /// Seeds that reached something first: how many states, and what they saw.
-    kept: BTreeMap<u64, (usize, Vec<String>)>,
+    kept: Kept,
 }
 
 impl Sum {
-    fn add(&mut self, seed: u64, fails: bool, findings: Findings) {
+    /// Takes a run in, and says whether it reached something first.
+    fn add(&mut self, seed: u64, fails: bool, findings: Findings) -> bool {
         match (fails, findings.code) {
             (true, _) => drop(self.failed.insert(seed, findings.verdict)),
             (false, 0) => self.passed += 1,
             (false, _) => self.tame += 1,
         }
+        self.broke.extend(findings.broken.into_iter().map(|broken| broken.check));
         let mut sights = Vec::new();
         for name in findings.seen {
             let count = self.seen.entry(name.clone()).or_default();
@@ -125,21 +134,27 @@ impl Sum {
             self.states.extend(findings.states);
         }
         let states = self.states.len() - before;
-        if states > 0 || !sights.is_empty() {
+        let first = states > 0 || !sights.is_empty();
+        if first {
             self.kept.insert(seed, (states, sights));
         }
+        first
     }
 }
 
 /// Runs each subject under all its seeds. Of several that fail the worst counts, as for `run`.
-pub fn run(subjects: &[Subject], arguments: &Arguments) -> anyhow::Result<u8> {
+pub fn run(subjects: &[Subject], scale: &Scale, arguments: &Arguments) -> anyhow::Result<u8> {
     if let (Some(corpus), true) = (&arguments.corpus, subjects.len() > 1) {
         bail!("{} holds seeds of one scenario on one engine: choose one", corpus.display());
+    }
+    if let Some(folder) = &arguments.keep {
+        let made = std::fs::create_dir_all(folder);
+        made.with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let until = arguments.within.map(|within| now() + within);
     let mut code = 0;
     for subject in subjects {
-        let worst = explore(subject, arguments, until)?;
+        let worst = explore(subject, scale, arguments, until)?;
         code = [code, worst].into_iter().filter(|code| *code != 0).min().unwrap_or(0);
         if code != 0 && !arguments.collect {
             break;
@@ -148,8 +163,14 @@ pub fn run(subjects: &[Subject], arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-fn explore(subject: &Subject, arguments: &Arguments, until: Option<Instant>) -> anyhow::Result<u8> {
-    let seeds = seeds(subject, arguments)?;
+fn explore(
+    subject: &Subject,
+    scale: &Scale,
+    arguments: &Arguments,
+    until: Option<Instant>,
+) -> anyhow::Result<u8> {
+    let mut corpus = Corpus::open(arguments.corpus.as_deref(), subject.title())?;
+    let seeds = seeds(subject, arguments, &corpus)?;
     let mut progress = Progress::new(seeds.len());
     let mut sum = Sum::default();
     let (stop, mut code, mut trouble) = (AtomicBool::new(false), 0, None);
@@ -179,24 +200,25 @@ fn explore(subject: &Subject, arguments: &Arguments, until: Option<Instant>) -> 
             if fails {
                 stop.fetch_or(!arguments.collect, Ordering::Relaxed);
                 code = if code == 0 { findings.code } else { code.min(findings.code) };
-                progress.done(&failure(subject, seed, &findings));
+                progress.done(&failure(subject, scale, seed, &findings));
                 trouble = trouble.take().or(keep(subject, seed, arguments).err());
             } else {
                 progress.done_quietly();
             }
-            sum.add(seed, fails, findings);
+            corpus.ran(seed);
+            if sum.add(seed, fails, findings) {
+                trouble = trouble.take().or(corpus.write(&sum.kept).err());
+            }
         }
     });
     let took = progress.finish();
     if let Some(error) = trouble {
         return Err(error);
     }
-    print!("{}", page(subject, &sum, took));
-    if let Some(corpus) = &arguments.corpus {
-        write_corpus(corpus, subject, &sum)?;
-    }
-    let unseen = !unseen(subject, &sum).is_empty();
-    Ok(if code == 0 && unseen { 4 } else { code })
+    print(&page(subject, &sum, seeds.len(), took));
+    corpus.write(&sum.kept)?;
+    let missing = !missing(subject, &sum).is_empty();
+    Ok(if code == 0 && missing { 4 } else { code })
 }
 
 #[expect(clippy::disallowed_methods, reason = "people wait in real time")]
@@ -205,39 +227,27 @@ fn now() -> Instant {
 }
 
 /// The seeds of the corpus first, then those that are asked for.
-fn seeds(subject: &Subject, arguments: &Arguments) -> anyhow::Result<Vec<u64>> {
-    let mut seeds = match &arguments.corpus {
-        Some(corpus) if corpus.exists() => read_corpus(corpus, subject)?,
-        Some(_) | None => Vec::new(),
-    };
+fn seeds(subject: &Subject, arguments: &Arguments, corpus: &Corpus) -> anyhow::Result<Vec<u64>> {
+    let mut seeds = corpus.seeds.clone();
     let known: BTreeSet<u64> = seeds.iter().copied().collect();
     let Share { number, of } = arguments.share;
     let first = subject.choice.seed;
     let all =
         (first..first.saturating_add(arguments.seeds)).filter(|seed| seed % of == number % of);
     seeds.extend(all.filter(|seed| !known.contains(seed)));
+    if seeds.is_empty() {
+        bail!("none of these seeds is in the share {number}/{of}");
+    }
     Ok(seeds)
 }
 
-fn failure(subject: &Subject, seed: u64, findings: &Findings) -> String {
+fn failure(subject: &Subject, scale: &Scale, seed: u64, findings: &Findings) -> String {
     let mut text = format!("{}  seed {seed}  {}", subject.title(), findings.verdict);
     for broken in &findings.broken {
         let _ = write!(text, "\n  {} at {}: {}", broken.check, broken.at, broken.message);
     }
-    let this = format!("{} {}", subject.file.display(), options(&subject.choice, seed));
+    let this = again::arguments(&subject.file, subject.choice.engine, seed, scale);
     let _ = write!(text, "\n  again: cargo sim run {this}\n  less:  cargo sim shrink {this}");
-    text
-}
-
-/// What makes a command run this very plan.
-fn options(choice: &Choice, seed: u64) -> String {
-    let mut text = format!("--engine {} --seed {seed}", choice.engine);
-    if let Some(agents) = choice.agents {
-        let _ = write!(text, " --agents {agents}");
-    }
-    if choice.intensity != 100 {
-        let _ = write!(text, " --intensity {}", choice.intensity);
-    }
     text
 }
 
@@ -250,13 +260,18 @@ fn keep(subject: &Subject, seed: u64, arguments: &Arguments) -> anyhow::Result<(
     written.with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What must be seen and was seen under no seed.
-fn unseen<'a>(subject: &'a Subject, sum: &Sum) -> Vec<&'a str> {
-    let wanted = subject.scenario.expect.sometimes.iter().map(|name| name.0);
-    wanted.filter(|name| !sum.seen.contains_key(*name)).collect()
+/// What must be seen, or break in a failed design, and did not under any seed: each with what is
+/// said of it.
+fn missing(subject: &Subject, sum: &Sum) -> Vec<String> {
+    let expect = &subject.scenario.expect;
+    let unseen = expect.sometimes.iter().filter(|name| !sum.seen.contains_key(name.0));
+    let unseen = unseen.map(|name| format!("{} must be seen, and was under no seed", name.0));
+    let whole = expect.breaks.iter().filter(|name| !sum.broke.contains(name.0));
+    let whole = whole.map(|name| format!("{} must break, and did under no seed", name.0));
+    unseen.chain(whole).collect()
 }
 
-fn page(subject: &Subject, sum: &Sum, took: Duration) -> String {
+fn page(subject: &Subject, sum: &Sum, seeds: usize, took: Duration) -> String {
     let runs = sum.passed + sum.tame + sum.failed.len() as u64;
     let mut text = format!(
         "{}: {runs} runs, {} passed, {} saw too little, {} failed\n",
@@ -274,13 +289,16 @@ fn page(subject: &Subject, sum: &Sum, took: Duration) -> String {
         let more = if seeds.len() > 10 { ", ..." } else { "" };
         let _ = writeln!(text, "  {verdict}: {} seeds, {}{more}", seeds.len(), list.join(", "));
     }
+    let left = (seeds as u64).saturating_sub(runs);
+    if left > 0 {
+        let _ = writeln!(text, "  {left} of the {seeds} seeds were not run any more");
+    }
     let seen = sum.seen.iter().map(|(name, count)| format!("{name} {count}"));
     let never = SOMETIMES.iter().filter(|(name, _)| !sum.seen.contains_key(*name));
-    let never: Vec<&str> = never.map(|(name, _)| *name).collect();
-    let _ = writeln!(text, "  seen   {}", seen.collect::<Vec<_>>().join(", "));
-    let _ = writeln!(text, "  unseen {}", never.join(", "));
-    for name in unseen(subject, sum) {
-        let _ = writeln!(text, "  {name} must be seen, and was under no seed");
+    text.push_str(&filled("seen", seen));
+    text.push_str(&filled("unseen", never.map(|(name, _)| name.to_string())));
+    for missing in missing(subject, sum) {
+        let _ = writeln!(text, "  {missing}");
     }
     let last = sum.kept.keys().next_back().map_or("none".into(), u64::to_string);
     let (states, kept) = (sum.states.len(), sum.kept.len());
@@ -293,36 +311,21 @@ fn page(subject: &Subject, sum: &Sum, took: Duration) -> String {
     text
 }
 
-/// One line a seed, those first that reached most.
-fn write_corpus(file: &Path, subject: &Subject, sum: &Sum) -> anyhow::Result<()> {
-    let mut ranked: Vec<_> = sum.kept.iter().collect();
-    ranked.sort_by_key(|(seed, (states, sights))| {
-        (std::cmp::Reverse(sights.len()), std::cmp::Reverse(*states), **seed)
-    });
-    let mut text = format!(
-        "# {}: a seed, the states that it reached first, what it saw first\n",
-        subject.title()
-    );
-    for (seed, (states, sights)) in ranked {
-        let _ = writeln!(text, "{seed} {states} {}", sights.join(" "));
+/// Words behind their title, in lines that fit a terminal.
+fn filled(title: &str, words: impl Iterator<Item = String>) -> String {
+    let mut lines = vec![format!("  {title:<6}")];
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
+        let comma = if words.peek().is_some() { "," } else { "" };
+        let full = lines.last().is_some_and(|line| line.len() + word.len() + 2 > COLUMNS);
+        if full {
+            lines.push(" ".repeat(8));
+        }
+        if let Some(line) = lines.last_mut() {
+            let _ = write!(line, " {word}{comma}");
+        }
     }
-    let new = file.with_extension("new");
-    let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file));
-    written.with_context(|| format!("cannot write {}", file.display()))
-}
-
-fn read_corpus(file: &Path, subject: &Subject) -> anyhow::Result<Vec<u64>> {
-    let text = super::files::read(file)?;
-    let (head, lines) = text.split_once('\n').unwrap_or((&text, ""));
-    let of = head.strip_prefix("# ").and_then(|head| head.split_once(':')).map(|(of, _)| of);
-    if of != Some(&subject.title()) {
-        bail!("{} is no corpus of {}", file.display(), subject.title());
-    }
-    let seed = |(number, line): (usize, &str)| {
-        let seed = line.split(' ').next().and_then(|seed| seed.parse().ok());
-        seed.with_context(|| format!("{}:{}: no seed", file.display(), number + 2))
-    };
-    lines.lines().enumerate().map(seed).collect()
+    lines.join("\n") + "\n"
 }
 
 /// Every scenario there on every engine that is wanted.

@@ -6,6 +6,7 @@
 mod again;
 mod arguments;
 mod compare;
+mod corpus;
 mod explore;
 mod files;
 mod findings;
@@ -130,7 +131,7 @@ fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Explore { path, which, scale, explore } => {
             let choice = |engine| choice(engine, &which, &scale);
             let subjects = explore::subjects(scenarios(&path, &scale)?, which.engine, choice)?;
-            explore::run(&subjects, &explore)
+            explore::run(&subjects, &scale, &explore)
         }
         Command::Shrink { path, which, scale, check, out } => {
             let plan = one_plan(&path, &which, &scale)?;
