@@ -1,6 +1,7 @@
 //! What names a lease, in one piece of memory.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::cmp::Ordering;
@@ -22,11 +23,11 @@ struct Name {
     head: Head,
     hash: u64,
     /// The lease, the namespace and the model.
-    text: String,
+    text: Box<str>,
     /// Where the lease ends in it.
-    lease: usize,
+    lease: u32,
     /// Where the namespace ends in it.
-    namespace: usize,
+    namespace: u32,
 }
 
 /// The first sixteen bytes of a lease, the first one highest; zero where it is shorter.
@@ -43,24 +44,29 @@ impl Key {
         text.push_str(lease);
         text.push_str(namespace);
         text.push_str(model);
-        let (head, hash) = (head(lease), hash(text.as_bytes()));
-        let lease = lease.len();
-        Key(Arc::new(Name { head, hash, text, lease, namespace: lease + namespace.len() }))
+        let end = |end: usize| u32::try_from(end).expect("nobody is sent a name of 4 GiB");
+        Key(Arc::new(Name {
+            head: head(lease),
+            hash: hash(text.as_bytes()),
+            lease: end(lease.len()),
+            namespace: end(lease.len() + namespace.len()),
+            text: text.into_boxed_str(),
+        }))
     }
 
     /// What kind of lease it is.
     pub fn namespace(&self) -> &str {
-        &self.0.text[self.0.lease..self.0.namespace]
+        &self.0.text[self.0.lease as usize..self.0.namespace as usize]
     }
 
     /// The UUID of the model that the lease belongs to.
     pub fn model(&self) -> &str {
-        &self.0.text[self.0.namespace..]
+        &self.0.text[self.0.namespace as usize..]
     }
 
     /// The lease itself.
     pub fn lease(&self) -> &str {
-        &self.0.text[..self.0.lease]
+        &self.0.text[..self.0.lease as usize]
     }
 
     pub(super) fn head(&self) -> Head {

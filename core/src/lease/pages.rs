@@ -30,7 +30,13 @@ impl<V> Page<V> {
     /// Where the key is, or would be; `head` is its own.
     fn place(&self, head: Head, key: &Key) -> Result<usize, usize> {
         let first = self.heads.partition_point(|other| *other < head);
-        let same = self.heads[first..].partition_point(|other| *other == head);
+        // Where there is one of this head at most, which is nearly always, that is soon found out.
+        let same = match self.heads.get(first + 1) {
+            Some(next) if *next == head => {
+                self.heads[first..].partition_point(|other| *other == head)
+            }
+            Some(_) | None => usize::from(self.heads.get(first) == Some(&head)),
+        };
         let same = &self.entries[first..first + same];
         let place = same.binary_search_by(|(other, _)| other.cmp(key));
         place.map(|at| first + at).map_err(|at| first + at)
