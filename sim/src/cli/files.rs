@@ -146,8 +146,8 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
     let names = known.iter().map(|file| scenario::name(file));
     let near = |name: &String| strsim::damerau_levenshtein(name, &wanted);
     match names.min_by_key(near).filter(|name| near(name) <= TYPOS) {
-        Some(name) => bail!("there is no scenario {wanted}; did you mean {name}?"),
-        None => bail!("there is no file or scenario {wanted}; `cargo sim list` has all"),
+        Some(name) => bail!("cannot read {wanted}: no such file or scenario; did you mean {name}?"),
+        None => bail!("cannot read {wanted}: no such file or scenario; `cargo sim list` has all"),
     }
 }
 
