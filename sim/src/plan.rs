@@ -200,10 +200,13 @@ impl Plan {
         fits.and(fronted)
             .and(single)
             .map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
+        let last = Time(0) + settings.acts;
         for (step, span) in steps.iter().zip(places) {
-            step.action
-                .fits(settings.controllers.count)
-                .map_err(|message| Unreadable::at(file, text, span.start, span.end, &message))?;
+            let fits = match step.at <= last {
+                true => step.action.fits(settings.controllers.count),
+                false => Err(format!("it would never come: `acts` is {}", Second(settings.acts))),
+            };
+            fits.map_err(|message| Unreadable::at(file, text, span.start, span.end, &message))?;
         }
         steps.sort_by_key(|step| step.at);
         Ok(Plan { settings, steps })

@@ -72,6 +72,9 @@ fn a_step_of_a_plan_that_cannot_be_done_is_shown_where_it_stands() {
         said.contains(&format!("wrong.plan:{}:1: there is no", plan.lines().count())),
         "{said}"
     );
+    std::fs::write(&file, plan.replace("10.705s crash", "20.001s crash")).expect("ours");
+    let said = refused(&["replay", &file]);
+    assert!(said.contains(":1: it would never come: `acts` is 20.000s"), "{said}");
 }
 
 #[test]
@@ -180,7 +183,7 @@ fn full() -> PathBuf {
 fn a_result_that_cannot_be_written_is_no_success() {
     for arguments in [
         ["run", "startup/lost-itself", "--engine", "direct"],
-        ["run", "startup/lost-itself", "--seed", "1"],
+        ["run", "startup/two-phase", "--agents", "4"],
     ] {
         let to = File::options().write(true).open(full()).expect("Linux has it");
         let output = command(&arguments).stdout(to).output().expect("the program was built");
@@ -196,7 +199,7 @@ fn a_result_that_cannot_be_written_is_no_success() {
 fn a_reader_that_has_had_enough_ends_nothing() {
     let (reader, writer) = std::io::pipe().expect("there are pipes");
     drop(reader);
-    let output = command(&["run", "startup/lost-itself"]).stdout(writer).output();
+    let output = command(&["run", "startup/two-phase", "--agents", "4"]).stdout(writer).output();
     let output = output.expect("the program was built");
     assert_eq!((output.status.code(), text(&output)), (Some(0), String::new()));
 }
