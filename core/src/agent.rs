@@ -173,8 +173,9 @@ pub struct Agent {
     tracker: Option<Tracker>,
     line: Line,
     serials: u64,
-    /// Requests that were sent over this connection and have no answer yet.
-    sent: BTreeMap<u64, For>,
+    /// Requests that were sent over this connection and have no answer yet, in the order of their
+    /// numbers. Mostly one or none, for which a tree is a large thing.
+    sent: Vec<(u64, For)>,
     /// The user's asks without an answer, and those with a deadline by deadline.
     asks: BTreeMap<u64, Ask>,
     deadlines: BTreeSet<(Time, u64)>,
@@ -192,7 +193,7 @@ impl Agent {
             tracker: config.tracker.map(|tracker| Tracker::new(tracker, seed)),
             line: Line::Down,
             serials: 0,
-            sent: BTreeMap::new(),
+            sent: Vec::new(),
             asks: BTreeMap::new(),
             deadlines: BTreeSet::new(),
         }
@@ -250,7 +251,7 @@ impl Agent {
 
     fn send(&mut self, whom: For, request: Request, patience: Duration, out: &mut Vec<Output>) {
         self.serials += 1;
-        self.sent.insert(self.serials, whom);
+        self.sent.push((self.serials, whom));
         out.push(Output::Send { serial: self.serials, request, patience });
     }
 
@@ -305,10 +306,12 @@ impl Agent {
     }
 
     fn answered(&mut self, now: Time, serial: u64, answer: Answer, out: &mut Vec<Output>) {
-        match self.sent.remove(&serial) {
-            Some(For::Tracker) => self.track(now, tracker::Input::Answered { answer }, out),
-            Some(For::User(token)) => self.answer(token, answer, out),
-            None => {}
+        let Ok(place) = self.sent.binary_search_by_key(&serial, |(serial, _)| *serial) else {
+            return;
+        };
+        match self.sent.remove(place).1 {
+            For::Tracker => self.track(now, tracker::Input::Answered { answer }, out),
+            For::User(token) => self.answer(token, answer, out),
         }
     }
 

@@ -117,11 +117,7 @@ fn hold_on(lease: &mut Lease, now: GlobalTime, duration: Duration) -> Done {
 
 fn draw_operation(rng: &mut Rng) -> Operation {
     let namespace = ["application-leadership", "singular-controller"][rng.below(2) as usize];
-    let key = Key {
-        namespace: namespace.into(),
-        model: format!("m{}", rng.below(2)).into(),
-        lease: format!("l{}", rng.below(3)).into(),
-    };
+    let key = Key::new(namespace, &format!("m{}", rng.below(2)), &format!("l{}", rng.below(3)));
     let who = format!("x/{}", rng.below(3)).into();
     let duration = Duration::from_secs(rng.below(8));
     match rng.below(10) {

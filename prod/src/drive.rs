@@ -75,10 +75,10 @@ impl Observed for Front {
 
 impl Observed for Singular {
     fn told<'a>(&'a self, input: &'a singular::Input) -> Fact<'a> {
-        Fact::SingularTold { lease: &self.key().lease, input }
+        Fact::SingularTold { lease: self.key().lease(), input }
     }
     fn ordered<'a>(&'a self, output: &'a singular::Output) -> Fact<'a> {
-        Fact::SingularOrdered { lease: &self.key().lease, output }
+        Fact::SingularOrdered { lease: self.key().lease(), output }
     }
 }
 

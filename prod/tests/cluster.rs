@@ -210,8 +210,8 @@ impl Cluster {
 
 fn entry(batch: u64) -> Entry {
     let command = |number| {
-        let lease = format!("lease-{batch}-{number}").into();
-        let key = Key { namespace: "n".into(), model: "m".into(), lease };
+        let lease = format!("lease-{batch}-{number}");
+        let key = Key::new("n", "m", &lease);
         let duration = Duration::from_secs(60);
         let operation = Operation::Claim { key, holder: "h".into(), duration };
         Command { operation, void_after: GlobalTime(u64::MAX) }

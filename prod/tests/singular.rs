@@ -57,8 +57,7 @@ fn stage() -> Stage {
     let (fence, fences) = watch::channel(Some(1));
     let (revoked_out, revoked) = watch::channel(false);
     let service = Service { fence: fences, revoked: Arc::new(revoked_out), env: env.clone() };
-    let key =
-        Key { namespace: SINGULAR_CONTROLLER.into(), model: "m".into(), lease: "work".into() };
+    let key = Key::new(SINGULAR_CONTROLLER, "m", "work");
     let config = Config::new(key, "controller-1".into(), DURATION);
     let responsible = Responsible::start(&env, service, config);
     Stage { env, fence, revoked, responsible }

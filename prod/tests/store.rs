@@ -36,7 +36,7 @@ fn open(disk: impl StorageBackend) -> Result<Store<Runtime>, Error> {
 }
 
 fn claim(lease: &str) -> Entry {
-    let key = Key { namespace: "n".into(), model: "m".into(), lease: lease.into() };
+    let key = Key::new("n", "m", lease);
     let duration = std::time::Duration::from_secs(30);
     let operation = Operation::Claim { key, holder: "h".into(), duration };
     Entry {

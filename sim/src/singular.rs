@@ -66,8 +66,8 @@ impl Singular {
 
     /// What a controller's machine for this worker is told of leases.
     pub fn config(&self, node: NodeId, worker: Worker) -> singular::Config {
-        let lease = worker.to_string().as_str().into();
-        let key = Key { namespace: SINGULAR_CONTROLLER.into(), model: MODEL.into(), lease };
+        let lease = worker.to_string();
+        let key = Key::new(SINGULAR_CONTROLLER, MODEL, &lease);
         let holder = node.to_string().as_str().into();
         let config = singular::Config::new(key, holder, self.duration);
         singular::Config { stop_within: self.stop_within, ..config }

@@ -30,6 +30,7 @@ mod words;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use crate::Machine;
@@ -129,9 +130,12 @@ impl Forward {
     /// Sets what an ask does next, and when.
     fn turn(&mut self, ask: AskId, phase: Phase, due: Time) {
         let Some(state) = self.asks.get_mut(&ask) else { return };
-        self.dues.remove(&(state.due, ask));
-        (state.phase, state.due) = (phase, due.min(state.deadline));
-        self.dues.insert((state.due, ask));
+        state.phase = phase;
+        let before = mem::replace(&mut state.due, due.min(state.deadline));
+        if before != state.due {
+            self.dues.remove(&(before, ask));
+            self.dues.insert((state.due, ask));
+        }
     }
 
     /// Hands an ask to whoever leads; without anybody it rests.

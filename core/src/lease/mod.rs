@@ -5,13 +5,13 @@
 //! [`apply`](Leases::apply) with the replicated time inside each raft [`Entry`], and knows no local
 //! time at all. Everything it iterates is ordered, so every replica says the same.
 
+mod key;
 mod pages;
 mod snapshot;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 use core::fmt;
 use core::time::Duration;
 
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::mistake::Mistake;
 use crate::time::GlobalTime;
+pub use key::Key;
 use pages::Pages;
 pub use snapshot::{Frozen, Snapshot};
 
@@ -33,46 +34,6 @@ pub const SINGULAR_CONTROLLER: &str = "singular-controller";
 pub const LEASES_MAX: usize = 1_000_000;
 /// Most entities that may pin one lease; a pin beyond it is refused as [`Refusal::Full`].
 pub const PINS_MAX: usize = 1_000;
-
-/// What names a lease; cheap to clone.
-///
-/// Ordered by the lease first: it tells nearly all keys of a cluster apart, where the namespace and
-/// the model are the same for most.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Key {
-    /// What kind of lease it is, such as [`APPLICATION_LEADERSHIP`].
-    pub namespace: Arc<str>,
-    /// The UUID of the model that the lease belongs to.
-    pub model: Arc<str>,
-    /// The lease itself, such as an application's name.
-    pub lease: Arc<str>,
-}
-
-impl Ord for Key {
-    fn cmp(&self, other: &Key) -> Ordering {
-        let Key { namespace, model, lease } = self;
-        order(lease, &other.lease)
-            .then_with(|| order(namespace, &other.namespace))
-            .then_with(|| order(model, &other.model))
-    }
-}
-
-/// Looks at the text only where two names do not share it: copies of one key do.
-fn order(one: &Arc<str>, other: &Arc<str>) -> Ordering {
-    if Arc::ptr_eq(one, other) { Ordering::Equal } else { one.cmp(other) }
-}
-
-impl PartialOrd for Key {
-    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.namespace, self.model, self.lease)
-    }
-}
 
 /// What somebody wants done to a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

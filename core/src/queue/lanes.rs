@@ -24,7 +24,7 @@ pub fn size(operation: &Operation) -> usize {
         | Operation::Revoke { holder, .. } => holder,
         Operation::Pin { entity, .. } | Operation::Unpin { entity, .. } => entity,
     };
-    OPERATION_BYTES + key.namespace.len() + key.model.len() + key.lease.len() + who.len()
+    OPERATION_BYTES + key.namespace().len() + key.model().len() + key.lease().len() + who.len()
 }
 
 /// Whether an operation renews what its asker holds already, by the lease as some copy of the table

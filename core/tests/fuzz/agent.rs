@@ -46,7 +46,7 @@ impl World for Server {
             most: Duration::from_secs(8),
             growth: 200,
         };
-        let key = Key { namespace: "n".into(), model: "m".into(), lease: "own".into() };
+        let key = Key::new("n", "m", "own");
         let tracker = tracker::Config::new(key.clone(), "x/0".into());
         let config = Config {
             dialer: dialer::Config { backoff, ..dialer::Config::default() },

@@ -283,7 +283,7 @@ impl World for Rival {
     type Machine = Tracker;
 
     fn new(rng: &mut Rng) -> (Rival, Tracker) {
-        let key = Key { namespace: "n".into(), model: "m".into(), lease: "l".into() };
+        let key = Key::new("n", "m", "l");
         let mut config = tracker::Config::new(key, "x/0".into());
         config.duration = Duration::from_secs(rng.below(60) + 2);
         config.renew_after = config.duration / 2;

@@ -195,8 +195,7 @@ fn neither_lane_starves_the_other() {
         // The first entry flies at once; from then on both lanes always have somebody waiting.
         let mut ask = |machine: &mut Queue, renews: bool, orders: &mut Vec<Output>| {
             let ask = next_ask(&mut serials, &mut rng);
-            let key =
-                Key { lease: if renews { "renewed" } else { "other" }.into(), ..Key::default() };
+            let key = Key::new("", "", if renews { "renewed" } else { "other" });
             let (holder, duration) = ("x/0".into(), Duration::from_secs(60));
             let operation = Operation::Claim { key, holder, duration };
             let patience = Duration::from_secs(20);
@@ -214,7 +213,7 @@ fn neither_lane_starves_the_other() {
             let commands: Vec<_> = entries.flat_map(|entry| entry.commands.to_vec()).collect();
             let held = Refusal::NotHeld;
             let outcomes = vec![Err(held); commands.len()];
-            let renewed = |command: &Command| &*command.operation.key().lease == "renewed";
+            let renewed = |command: &Command| command.operation.key().lease() == "renewed";
             went.extend(commands.iter().map(renewed));
             let (batch, index) = (BatchId(batch), batch);
             machine.handle(Time(0), Input::Committed { batch, index, outcomes }, &mut orders);

@@ -86,7 +86,7 @@ impl World for Service {
     type Machine = Singular;
 
     fn new(rng: &mut Rng) -> (Service, Singular) {
-        let key = Key { namespace: "n".into(), model: "m".into(), lease: "l".into() };
+        let key = Key::new("n", "m", "l");
         let duration = Duration::from_secs(rng.below(60) + 2);
         let mut config = Config::new(key, "x".into(), duration);
         config.stop_within = duration * rng.below(40) as u32 / 100;

@@ -185,8 +185,8 @@ pub fn chance(percent: u64, rng: &mut Rng) -> bool {
 }
 
 pub fn draw_key(rng: &mut Rng) -> Key {
-    let lease = format!("l{}", rng.below(3)).into();
-    Key { namespace: "application-leadership".into(), model: "m".into(), lease }
+    let lease = format!("l{}", rng.below(3));
+    Key::new("application-leadership", "m", &lease)
 }
 
 pub fn draw_operation(rng: &mut Rng) -> Operation {

@@ -90,7 +90,7 @@ impl Judged for World {
 }
 
 fn key() -> Key {
-    Key { namespace: SINGULAR_CONTROLLER.into(), model: "m".into(), lease: "worker".into() }
+    Key::new(SINGULAR_CONTROLLER, "m", "worker")
 }
 
 fn name(who: usize) -> &'static str {

@@ -159,7 +159,7 @@ pub fn ask(connection: u64, serial: u64) -> AskId {
 
 /// The leadership lease of an application in the model of all stories.
 pub fn key(lease: &str) -> Key {
-    Key { namespace: "application-leadership".into(), model: "m".into(), lease: lease.into() }
+    Key::new("application-leadership", "m", lease)
 }
 
 /// A claim for a minute.

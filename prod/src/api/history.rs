@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn key(number: usize) -> Key {
-        Key { lease: format!("{number:06}").into(), ..Key::default() }
+        Key::new("", "", &format!("{number:06}"))
     }
 
     fn claimed(history: &mut History, index: u64, numbers: std::ops::Range<usize>) {

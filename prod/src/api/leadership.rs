@@ -99,11 +99,7 @@ pub(super) async fn block_until_released<H: Handler>(
 fn own_lease<H: Handler>(caller: &Caller<'_, H>, name: &str) -> Result<Key, Error> {
     match (&*caller.identity, caller.place) {
         (Identity::Unit { application, .. }, Place::Model(uuid)) if application == name => {
-            Ok(Key {
-                namespace: APPLICATION_LEADERSHIP.into(),
-                model: uuid.as_str().into(),
-                lease: name.into(),
-            })
+            Ok(Key::new(APPLICATION_LEADERSHIP, uuid.as_str(), name))
         }
         (
             Identity::Unit { .. }

@@ -228,14 +228,17 @@ struct ListParams {
 impl From<Named> for Key {
     fn from(named: Named) -> Key {
         let Named { namespace, model, lease } = named;
-        Key { lease: lease.into(), namespace: namespace.into(), model: model.into() }
+        Key::new(&namespace, &model, &lease)
     }
 }
 
 impl From<Key> for Named {
     fn from(key: Key) -> Named {
-        let Key { lease, namespace, model } = key;
-        Named { namespace: (*namespace).into(), model: (*model).into(), lease: (*lease).into() }
+        Named {
+            namespace: key.namespace().into(),
+            model: key.model().into(),
+            lease: key.lease().into(),
+        }
     }
 }
 
@@ -295,9 +298,9 @@ impl Asked {
     /// How to ask for what is wished: the method and what it is given.
     pub fn for_wish(wish: &Wish, patience: Duration) -> (&'static str, Asked) {
         let about = |key: &Key| Asked {
-            namespace: (*key.namespace).into(),
-            model: (*key.model).into(),
-            lease: (*key.lease).into(),
+            namespace: key.namespace().into(),
+            model: key.model().into(),
+            lease: key.lease().into(),
             patience: Some(patience.as_secs_f64()),
             ..Asked::default()
         };
@@ -407,9 +410,9 @@ fn wish<H: Handler>(caller: &Caller<'_, H>, method: &str, asked: Asked) -> Resul
     let holder: Arc<str> = or(asked.holder, &myself).into();
     let entity: Arc<str> = or(asked.entity, &myself).into();
     for (what, name) in [
-        ("namespace", &key.namespace),
-        ("model", &key.model),
-        ("lease", &key.lease),
+        ("namespace", key.namespace()),
+        ("model", key.model()),
+        ("lease", key.lease()),
         ("holder", &holder),
         ("entity", &entity),
     ] {
@@ -442,16 +445,16 @@ fn allowed<H: Handler>(
 ) -> Result<(), Error> {
     let itself = holder == caller.identity.to_string() && !["Pin", "Unpin"].contains(&method);
     let here = match caller.place {
-        Place::Model(uuid) => *key.model == **uuid,
+        Place::Model(uuid) => key.model() == &**uuid,
         Place::Controller => !matches!(*caller.identity, Identity::Unit { .. }),
     };
     let may = match &*caller.identity {
         Identity::User(_) => true,
         Identity::Unit { application, .. } => {
-            itself && *key.namespace == *APPLICATION_LEADERSHIP && *key.lease == **application
+            itself && key.namespace() == APPLICATION_LEADERSHIP && key.lease() == &**application
         }
         Identity::Machine(_) | Identity::Controller(_) => {
-            itself && caller.runs_controller && *key.namespace == *SINGULAR_CONTROLLER
+            itself && caller.runs_controller && key.namespace() == SINGULAR_CONTROLLER
         }
     };
     if may && here { Ok(()) } else { Err(denied()) }

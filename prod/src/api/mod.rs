@@ -240,8 +240,8 @@ pub struct Query {
 impl Query {
     /// Whether it is about this lease, wherever it begins.
     pub fn wants(&self, key: &Key) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
-            && self.model.as_ref().is_none_or(|model| *key.model == **model)
+        self.namespace.as_ref().is_none_or(|namespace| key.namespace() == &**namespace)
+            && self.model.as_ref().is_none_or(|model| key.model() == &**model)
     }
 }
 
@@ -288,8 +288,8 @@ pub struct Watch {
 impl Watch {
     /// Whether it is about this lease.
     pub fn wants(&self, key: &Key) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *key.namespace == **namespace)
-            && self.model.as_ref().is_none_or(|model| *key.model == **model)
+        self.namespace.as_ref().is_none_or(|namespace| key.namespace() == &**namespace)
+            && self.model.as_ref().is_none_or(|model| key.model() == &**model)
     }
 }
 

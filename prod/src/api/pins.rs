@@ -24,11 +24,7 @@ pub(super) async fn pin<H: Handler>(caller: &Caller<'_, H>, request: &Request) -
     let applications = cluster.model(model).and_then(|model| model.applications.get(&*machine));
     let mut results = Vec::new();
     for application in applications.into_iter().flatten() {
-        let key = Key {
-            namespace: APPLICATION_LEADERSHIP.into(),
-            model: model.into(),
-            lease: application.as_str().into(),
-        };
+        let key = Key::new(APPLICATION_LEADERSHIP, model, application.as_str());
         let entity = Arc::clone(&machine);
         let operation = match request.method.as_str() {
             "PinMachineApplications" => Operation::Pin { key, entity },

@@ -119,7 +119,7 @@ fn operation(command: Command) -> Result<Operation, Error> {
     for (what, name) in [("namespace", &namespace), ("model-uuid", &model), ("lease", &lease)] {
         plain(what, name)?;
     }
-    let key = Key { namespace: namespace.into(), model: model.into(), lease: lease.into() };
+    let key = Key::new(&namespace, &model, &lease);
     let holds = || plain("holder", &holder);
     let pins = || plain("pin-entity", &entity);
     let lasts = || {

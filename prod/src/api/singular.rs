@@ -90,9 +90,5 @@ fn lease<H: Handler>(caller: &Caller<'_, H>, entity: &str) -> Result<Key, Error>
     if !caller.runs_controller {
         return Err(denied());
     }
-    Ok(Key {
-        namespace: SINGULAR_CONTROLLER.into(),
-        model: model.as_str().into(),
-        lease: lease.as_str().into(),
-    })
+    Ok(Key::new(SINGULAR_CONTROLLER, model.as_str(), lease.as_str()))
 }

@@ -52,8 +52,7 @@ fn leadership(asking: &Asking) -> Result<tracker::Config, Failure> {
     let Some((application, number)) = unit else {
         return Err(Failure::wrong("only a unit can lead its application: --lead needs one"));
     };
-    let (model, lease) = (asking.model.as_str().into(), application.into());
-    let key = Key { namespace: APPLICATION_LEADERSHIP.into(), model, lease };
+    let key = Key::new(APPLICATION_LEADERSHIP, &asking.model, application);
     Ok(tracker::Config::new(key, format!("{application}/{number}").into()))
 }
 

@@ -114,16 +114,16 @@ impl<E: Env> api::Handler for Serve<E> {
         let (mut pins, mut bytes, mut after) = (BTreeMap::new(), 0, None);
         loop {
             let scanned = self.leases.scan_pins(after.as_ref(), |key, entities| {
-                if *key.model != *model || *key.namespace != *APPLICATION_LEADERSHIP {
+                if key.model() != &*model || key.namespace() != APPLICATION_LEADERSHIP {
                     return ControlFlow::Continue(());
                 }
                 bytes +=
-                    key.lease.len() + entities.iter().map(|entity| entity.len()).sum::<usize>();
+                    key.lease().len() + entities.iter().map(|entity| entity.len()).sum::<usize>();
                 if bytes > PINNED_MAX {
                     return ControlFlow::Break(());
                 }
                 let entities = entities.iter().map(|entity| (**entity).to_owned()).collect();
-                pins.insert((*key.lease).to_owned(), entities);
+                pins.insert(key.lease().to_owned(), entities);
                 ControlFlow::Continue(())
             });
             after = scanned.next;

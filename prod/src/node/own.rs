@@ -100,8 +100,7 @@ pub fn responsible<E: Env>(serve: &Arc<Serve<E>>, namespace: &str, entity: &str)
         let cluster = serve.cluster.borrow();
         cluster.controller_model().map_or_else(|| cluster.uuid.clone(), |model| model.uuid.clone())
     };
-    let key =
-        Key { namespace: namespace.into(), model: model.as_str().into(), lease: entity.into() };
+    let key = Key::new(namespace, model.as_str(), entity);
     let holder = serve.node.to_string().as_str().into();
     let config = singular::Config::new(key, holder, singular::DURATION);
     let responsible = Responsible::start(&serve.env, Local(serve.clone()), config);

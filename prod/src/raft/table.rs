@@ -306,8 +306,8 @@ mod tests {
         let table = Leases::default();
         let mut commands = Vec::new();
         for number in 0..count {
-            let lease = format!("lease-{number:09}").into();
-            let key = Key { namespace: "n".into(), model: "m".into(), lease };
+            let lease = format!("lease-{number:09}");
+            let key = Key::new("n", "m", &lease);
             let duration = Duration::from_secs(60);
             let (holder, entity) = ("h".into(), "e".into());
             for operation in [

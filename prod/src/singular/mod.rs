@@ -38,11 +38,8 @@
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! runtime.block_on(async {
 //!     let env = Tokio::start(PathBuf::new(), Ports::Own).unwrap();
-//!     let key = Key {
-//!         namespace: SINGULAR_CONTROLLER.into(),
-//!         model: "deadbeef-0bad-400d-8000-4b1d0d06f00d".into(),
-//!         lease: "provisioner".into(),
-//!     };
+//!     let model = "deadbeef-0bad-400d-8000-4b1d0d06f00d";
+//!     let key = Key::new(SINGULAR_CONTROLLER, model, "provisioner");
 //!     let config = Config::new(key, "controller-1".into(), DURATION);
 //!     let responsible = Responsible::start(&env, Alone::default(), config);
 //!
@@ -66,11 +63,11 @@
 mod leading;
 pub mod runner;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::Time;
 use portcullis_core::controller::Request;
+use portcullis_core::lease::Key;
 use portcullis_core::queue::Answer;
 use portcullis_core::singular::{Config, Input, Output, Singular};
 use tokio::sync::{mpsc, watch};
@@ -128,7 +125,7 @@ impl Responsible {
         let (flag_out, flag) = watch::channel(None);
         let left = CancellationToken::new();
         let surroundings = Surroundings {
-            lease: config.key.lease.clone(),
+            key: config.key.clone(),
             env: env.clone(),
             asks,
             inbox: inbox.downgrade(),
@@ -171,7 +168,7 @@ enum Arrival {
 
 /// The shell of one flag.
 struct Surroundings<E: Env, A> {
-    lease: Arc<str>,
+    key: Key,
     env: E,
     asks: A,
     inbox: mpsc::WeakSender<Arrival>,
@@ -211,7 +208,7 @@ impl<E: Env, A: Asks> Shell<Singular> for Surroundings<E, A> {
         match output {
             Output::Ask { request, patience } => self.ask(request, patience),
             Output::Raise { fence, until } => {
-                info!(lease = &*self.lease, fence, "responsible");
+                info!(lease = self.key.lease(), fence, "responsible");
                 self.flag.send_replace(Some(Flag { fence, until }));
             }
             Output::Prolong { until } => self.flag.send_modify(|flag| {
@@ -220,7 +217,7 @@ impl<E: Env, A: Asks> Shell<Singular> for Surroundings<E, A> {
                 }
             }),
             Output::Lower => {
-                info!(lease = &*self.lease, "not responsible");
+                info!(lease = self.key.lease(), "not responsible");
                 self.flag.send_replace(None);
             }
             Output::Leave => self.left.cancel(),

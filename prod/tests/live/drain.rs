@@ -15,8 +15,7 @@ const TWO_DOORS: &str = "api-port = API\ncontroller-api-port = CONTROLLER";
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn claim(lease: &str) -> Request {
-    let key =
-        Key { namespace: APPLICATION_LEADERSHIP.into(), model: MODEL.into(), lease: lease.into() };
+    let key = Key::new(APPLICATION_LEADERSHIP, MODEL, lease);
     Request::Apply(Operation::Claim { key, holder: "mysql/0".into(), duration: MINUTE })
 }
 

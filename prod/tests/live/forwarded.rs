@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::world::{Cluster, MODEL};
 
 fn key(lease: &str) -> Key {
-    Key { namespace: APPLICATION_LEADERSHIP.into(), model: MODEL.into(), lease: lease.into() }
+    Key::new(APPLICATION_LEADERSHIP, MODEL, lease)
 }
 
 fn claim(lease: &str, duration: Duration) -> Request {

@@ -77,8 +77,7 @@ async fn a_client_follows_its_model_to_another_cluster() {
     moves(&there, None).await;
     moves(&here, Some(moved_to(&there, false))).await;
     let client = client(&here);
-    let lease = "mysql".into();
-    let key = Key { namespace: APPLICATION_LEADERSHIP.into(), model: MOVING.into(), lease };
+    let key = Key::new(APPLICATION_LEADERSHIP, MOVING, "mysql");
     let holder = "mysql/0".into();
     let minute = Duration::from_secs(60);
     let claim = Operation::Claim { key, holder, duration: minute };

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FILE_MAX: u64 = 24 << 10;
 
 fn key(lease: &str) -> Key {
-    Key { namespace: "n".into(), model: MODEL.into(), lease: lease.into() }
+    Key::new("n", MODEL, lease)
 }
 
 fn claim(lease: &str, holder: &str, duration: Duration) -> Request {

@@ -180,7 +180,7 @@ async fn requests_beyond_the_limit_are_told_to_try_again() {
     let mut world = World::new();
     world.config.requests_max = 2;
     let admin = world.admin(&Place::Controller).await;
-    let key = |lease: &str| Key { namespace: "n".into(), model: MODEL.into(), lease: lease.into() };
+    let key = |lease: &str| Key::new("n", MODEL, lease);
     let claim = portcullis_core::lease::Operation::Claim {
         key: key("held"),
         holder: "admin".into(),
@@ -211,7 +211,7 @@ async fn a_broken_connection_leaves_calls_unknown() {
         .expect("a connection");
     let pass = Pass { tag: "user-admin".into(), password: "secret".into() };
     line.login(&pass, soon).await.expect("a login");
-    let key = Key { namespace: "n".into(), model: MODEL.into(), lease: "l".into() };
+    let key = Key::new("n", MODEL, "l");
     let holder = "admin".into();
     let claim = portcullis_core::lease::Operation::Claim {
         key: key.clone(),

@@ -18,7 +18,7 @@ fn model() -> Place {
 }
 
 fn key(lease: &str) -> Key {
-    Key { namespace: "application-leadership".into(), model: MODEL.into(), lease: lease.into() }
+    Key::new("application-leadership", MODEL, lease)
 }
 
 fn code(result: Result<Value, Failure>) -> (String, String) {

@@ -186,10 +186,10 @@ impl Handler for Controller {
 
     async fn pins(&self, model: &str) -> Option<Pins> {
         let state = self.state.lock().expect("no panic");
-        let here = state.leases.pins_after(None).filter(|(key, _)| *key.model == *model);
+        let here = state.leases.pins_after(None).filter(|(key, _)| key.model() == &*model);
         let named = |(key, entities): (&Key, &BTreeSet<Arc<str>>)| {
             let entities = entities.iter().map(|entity| entity.to_string()).collect();
-            (key.lease.to_string(), entities)
+            (key.lease().to_string(), entities)
         };
         Some(Pins::All(here.map(named).collect()))
     }
@@ -198,8 +198,8 @@ impl Handler for Controller {
         let state = self.state.lock().expect("no panic");
         let wanted = |(key, _): &(&Key, &_)| {
             query.after.as_ref().is_none_or(|after| *key > after)
-                && query.model.as_ref().is_none_or(|model| **model == *key.model)
-                && query.namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace)
+                && query.model.as_ref().is_none_or(|model| **model == *key.model())
+                && query.namespace.as_ref().is_none_or(|namespace| **namespace == *key.namespace())
         };
         let mut found = state.leases.iter().filter(wanted);
         let page = found.by_ref().take(query.most).map(|(k, l)| (k.clone(), l.clone()));

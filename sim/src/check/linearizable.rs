@@ -312,7 +312,7 @@ fn mark(entry: &Entry, applied: &Applied) -> Hash {
             Err(Refusal::Full) => hash.word(6),
         }
     }
-    applied.released.iter().for_each(|key| hash.bytes(key.lease.as_bytes()));
+    applied.released.iter().for_each(|key| hash.bytes(key.lease().as_bytes()));
     hash
 }
 

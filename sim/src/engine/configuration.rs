@@ -92,11 +92,7 @@ pub fn claimer(plan: &Plan) -> agent::Config {
 
 /// The leadership of the application with this number.
 pub fn leadership(application: u32) -> Key {
-    Key {
-        namespace: APPLICATION_LEADERSHIP.into(),
-        model: MODEL.into(),
-        lease: format!("app{application}").into(),
-    }
+    Key::new(APPLICATION_LEADERSHIP, MODEL, &format!("app{application}"))
 }
 
 /// The name of an agent's unit.

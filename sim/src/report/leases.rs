@@ -119,10 +119,10 @@ impl Leases {
         let mut order: Vec<(bool, u64, &Key)> = self
             .all
             .iter()
-            .map(|(key, history)| (named.contains(&*key.lease), history.trouble, key))
+            .map(|(key, history)| (named.contains(key.lease()), history.trouble, key))
             .collect();
         // Names that end in numbers are in the order of these.
-        let rank = |one: &(bool, u64, &Key)| (Reverse(one.0), Reverse(one.1), one.2.lease.len());
+        let rank = |one: &(bool, u64, &Key)| (Reverse(one.0), Reverse(one.1), one.2.lease().len());
         order.sort_by(|one, other| rank(one).cmp(&rank(other)).then(one.2.cmp(other.2)));
         let mut leases = Vec::new();
         let mut room = EVENTS_SHOWN;
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     fn key(name: &str) -> Key {
-        Key { lease: name.into(), ..Key::default() }
+        Key::new("", "", name)
     }
 
     fn claim(name: &str, holder: &str) -> Operation {

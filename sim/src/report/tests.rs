@@ -30,7 +30,7 @@ fn run_of(tables: &str) -> Run {
     plan.settings.title = EVIL.into();
     let mut history = History::new(&plan).whole().recorded(&plan);
     let connection = ConnectionId(1);
-    let key = Key { lease: EVIL.into(), ..Key::default() };
+    let key = Key::new("", "", EVIL);
     let claim = Operation::Claim { key, holder: EVIL.into(), duration: plan.settings.agents.claim };
     let ask = AskId { connection, serial: 1 };
     let request = Request::Apply(claim.clone());

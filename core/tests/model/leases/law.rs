@@ -16,7 +16,7 @@ pub struct Law {
 }
 
 pub fn key() -> Key {
-    Key { namespace: APPLICATION_LEADERSHIP.into(), model: "m".into(), lease: "app".into() }
+    Key::new(APPLICATION_LEADERSHIP, "m", "app")
 }
 
 pub fn name(holder: usize) -> &'static str {

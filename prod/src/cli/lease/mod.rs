@@ -124,10 +124,9 @@ pub fn lease(arguments: &Arguments) -> Result<(), Failure> {
         Command::Claim(_) | Command::Extend(_) | Command::Revoke { .. } | Command::List => {}
     }
     arguments.client.ask(|asking| async move {
-        let key = |lease: &str| Key {
-            namespace: arguments.namespace.as_str().into(),
-            model: arguments.model.as_ref().unwrap_or(&asking.model).as_str().into(),
-            lease: lease.into(),
+        let key = |lease: &str| {
+            let model = arguments.model.as_ref().unwrap_or(&asking.model);
+            Key::new(&arguments.namespace, model, lease)
         };
         let operation = match &arguments.command {
             Command::Claim(Holding { name, holder, duration }) => Operation::Claim {
@@ -202,7 +201,7 @@ fn report(json: bool, operation: &Operation, answer: Answer) -> Result<(), Failu
     if json {
         println!("{}", as_json(&Outcome::from(answer.clone())));
     }
-    let lease = &operation.key().lease;
+    let lease = operation.key().lease();
     let (exit, says) = match answer {
         Answer::Done { done, .. } => {
             let says = match (done, operation) {

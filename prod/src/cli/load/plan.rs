@@ -160,11 +160,7 @@ impl Plan {
     }
 
     fn key(&self, lease: &str) -> Key {
-        Key {
-            namespace: APPLICATION_LEADERSHIP.into(),
-            model: self.model.clone(),
-            lease: lease.into(),
-        }
+        Key::new(APPLICATION_LEADERSHIP, &self.model, lease)
     }
 }
 
@@ -216,7 +212,7 @@ mod tests {
     fn names_are_the_seeds() {
         let workload = Workload::Contenders { processes: 100, leases: 40, units: 3, multiplex: 1 };
         let (key, holder) = plan(workload).contended(Seat { lease: 7 * 40 + 3, unit: 2 });
-        assert_eq!((&*key.lease, &*holder), ("a0703", "a0703/2"));
+        assert_eq!((key.lease(), &*holder), ("a0703", "a0703/2"));
     }
 
     #[test]
@@ -225,6 +221,6 @@ mod tests {
         let jobs = all(&plan);
         assert_eq!((jobs.len(), plan.connections()), (7, 7));
         assert_eq!(jobs.iter().map(|job| job.seats.len()).sum::<usize>(), 64);
-        assert_eq!(&*plan.fresh(Seat { lease: 5, unit: 0 }, 9).0.lease, "load-a-5-9");
+        assert_eq!(plan.fresh(Seat { lease: 5, unit: 0 }, 9).0.lease(), "load-a-5-9");
     }
 }

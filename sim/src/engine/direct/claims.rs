@@ -66,7 +66,7 @@ impl World<'_> {
         let leases = self.plan.settings.agents.leases;
         let application = claimant.rng.below(u64::from(leases.max(1))) as u32;
         let key = configuration::leadership(application);
-        let holder = format!("{}/{number}", key.lease).into();
+        let holder = format!("{}/{number}", key.lease()).into();
         let operation = Operation::Claim { key, holder, duration: DURATION };
         let request = Request::Apply(operation);
         let (token, patience) = (claimant.token, claimant.patience);

@@ -177,11 +177,7 @@ impl Hold {
             )));
         }
         let model = model.unwrap_or(&asking.model);
-        let key = Key {
-            namespace: namespace.into(),
-            model: model.into(),
-            lease: self.name.as_str().into(),
-        };
+        let key = Key::new(namespace, model, self.name.as_str());
         let mut config = Config::new(key, holder.as_str().into(), duration);
         config.stop_within = stop_within + lead;
         config.renew_after = (duration - config.stop_within) / 2;
@@ -220,7 +216,7 @@ async fn allowed(
     let mine = format!(
         "{} is held as {holder} already: by a process before this one, or by one \
                         that must not go by the same name",
-        key.lease
+        key.lease()
     );
     // No lease that is held ends within so short a time, so an extension by it changes nothing.
     let duration = Duration::from_micros(1);

@@ -165,9 +165,9 @@ impl Part {
     fn config(&self, seat: Seat) -> client::Config {
         let (key, holder) = self.plan.contended(seat);
         let number = u64::from(seat.unit);
-        let unit = Identity::Unit { application: (*key.lease).to_owned(), number };
+        let unit = Identity::Unit { application: key.lease().to_owned(), number };
         debug_assert_eq!(unit.to_string(), *holder, "units claim in their own name");
-        let (model, tag) = (key.model.to_string(), unit.tag());
+        let (model, tag) = (key.model().to_owned(), unit.tag());
         client::Config {
             agent: agent::Config::default(),
             follows: Follows::of(&tag),

@@ -87,7 +87,7 @@ impl Disk {
                 let _ = done.send(Ok(()));
             }
             Write::Snapshot { taken, done } => {
-                self.contents().snapshot = Some(taken);
+                self.contents().snapshot = Some(*taken);
                 let _ = done.send(Ok(()));
             }
         }

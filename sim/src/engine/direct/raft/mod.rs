@@ -109,10 +109,22 @@ pub enum Fate {
 
 /// What is to be durable, and who is told once it is.
 pub enum Write {
-    Vote { vote: shell::Vote, done: Done },
-    Append { last: shell::LogId, done: IOFlushed<Types> },
-    Truncate { done: Done },
-    Snapshot { taken: Taken, done: Done },
+    Vote {
+        vote: shell::Vote,
+        done: Done,
+    },
+    Append {
+        last: shell::LogId,
+        done: IOFlushed<Types>,
+    },
+    Truncate {
+        done: Done,
+    },
+    /// In a box: it is rare, and all that is ever due would be twice as large with it.
+    Snapshot {
+        taken: Box<Taken>,
+        done: Done,
+    },
 }
 
 /// Who is told what came of a write.

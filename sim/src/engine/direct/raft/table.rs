@@ -133,6 +133,7 @@ impl RaftStateMachine<Types> for Table {
         let kept = self.disk.snapshot().is_some_and(|taken| taken.meta == *meta);
         if !kept {
             let taken = Taken { meta: meta.clone(), snapshot: Arc::clone(&snapshot) };
+            let taken = Box::new(taken);
             disk::sync(&self.inbox, self.life, |done| Write::Snapshot { taken, done }).await?;
         }
         *locked(&self.state) = State {
@@ -162,7 +163,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Arc<log::Snapshot>;
 
     async fn build_snapshot(&mut self) -> io::Result<Taken> {
-        let taken = self.taken.clone();
+        let taken = Box::new(self.taken.clone());
         disk::sync(&self.inbox, self.life, |done| Write::Snapshot { taken, done }).await?;
         Ok(self.taken.clone())
     }

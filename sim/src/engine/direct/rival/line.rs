@@ -118,7 +118,7 @@ impl Line {
                 let what = match (extend_deadline, extends(&operation, raft)) {
                     (true, true) => "extend",
                     (true, false) => "claim",
-                    (false, _) => &*lease.lease,
+                    (false, _) => lease.lease(),
                 };
                 let within = if what == "extend" { EXTENSION_WITHIN } else { TURN_WITHIN };
                 Some(now + within)
@@ -243,7 +243,7 @@ mod tests {
     const MENDED: Lane = Lane::Facade { extend_deadline: true };
 
     fn extend(lease: &str) -> Operation {
-        let key = Key { lease: lease.into(), ..Key::default() };
+        let key = Key::new("", "", lease);
         Operation::Extend { key, holder: "a".into(), duration: Duration::from_secs(60) }
     }
 

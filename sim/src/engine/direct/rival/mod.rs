@@ -262,6 +262,9 @@ impl World<'_> {
         input: Input,
         out: &mut Vec<Output>,
     ) -> Option<Input> {
+        if self.process(node).rival.is_none() {
+            return Some(input);
+        }
         let from_peer = if let Input::Asked { ask, .. } = &input {
             let link = self.process(node).link(ask.connection);
             let caller = link.and_then(|id| self.links.get(id)).map(|link| link.caller);
