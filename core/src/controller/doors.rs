@@ -2,9 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{Controller, Output};
+use super::{Controller, Output, all_of};
 use crate::Machine;
-use crate::ids::{AskId, ConnectionId, Door, NodeId};
+use crate::ids::{ConnectionId, Door, NodeId};
 use crate::sessions::{self, Why};
 use crate::time::Time;
 use crate::{admission, balancer, bind, listener, readiness};
@@ -46,10 +46,7 @@ impl Controller {
         };
         self.sessions.handle(now, sessions::Input::Disconnected { connection }, &mut Vec::new());
         self.weigh(now, balancer::Input::Disconnected { connection }, out);
-        let first = AskId { connection, serial: 0 };
-        let last = AskId { connection, serial: u64::MAX };
-        let asks: Vec<AskId> = self.asks.range(first..=last).map(|(ask, _)| *ask).collect();
-        for ask in asks {
+        for ask in self.unanswered(all_of(connection)) {
             self.cancel(now, ask, out);
         }
         if self.self_connected == Some(connection) {

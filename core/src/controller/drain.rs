@@ -16,8 +16,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Controller, Output, Place};
-use crate::ids::{AskId, ConnectionId, NodeId};
+use super::{Controller, Output, all_of};
+use crate::ids::{ConnectionId, NodeId};
 use crate::mistake::Mistake;
 use crate::sessions::{Party, Why};
 use crate::time::{Time, Timeout, micros};
@@ -122,9 +122,7 @@ impl Controller {
     /// Whether somebody's ask is under way; a wait for a release may last forever, and is no reason
     /// to stay.
     fn is_busy(&self, connection: ConnectionId) -> bool {
-        let first = AskId { connection, serial: 0 };
-        let last = AskId { connection, serial: u64::MAX };
-        self.asks.range(first..=last).any(|(_, place)| *place != Place::Waits)
+        self.asks.range(all_of(connection)).next().is_some()
     }
 
     /// Sends away whose turn it is; at the end of its time, everybody.
@@ -178,8 +176,7 @@ impl Controller {
 
     /// Time is up: every ask is answered as it stands, and everybody is told to go.
     fn cut_short(&mut self, now: Time, out: &mut Vec<Output>) {
-        let asks: Vec<AskId> = self.asks.keys().copied().collect();
-        for ask in asks {
+        for ask in self.unanswered(..) {
             self.cancel(now, ask, out);
         }
         let Some(drain) = &mut self.drain else { return };
@@ -195,10 +192,7 @@ impl Controller {
 
     /// Says that nothing is left, once that is so.
     pub(super) fn finish(&mut self, out: &mut Vec<Output>) {
-        let under_way = |place: &Place| *place != Place::Waits;
-        if self.drain.as_ref().is_some_and(|drain| drain.left() == 0)
-            && !self.asks.values().any(under_way)
-        {
+        if self.drain.as_ref().is_some_and(|drain| drain.left() == 0) && self.asks.is_empty() {
             self.stopped(out);
         }
     }

@@ -10,10 +10,11 @@ mod doors;
 mod drain;
 mod words;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
+use core::ops::{RangeBounds, RangeInclusive};
 use core::time::Duration;
 
 use crate::Machine;
@@ -33,12 +34,11 @@ use crate::waits::{self, Waits};
 use drain::Drain;
 pub use words::{Config, Input, Output, Request, Status};
 
-/// Which part has an ask without an answer.
+/// Which part has an ask that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Queue,
     Forward,
-    Waits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,11 @@ pub struct Controller {
     drain_max: Duration,
     /// Who is to leave, once this controller stops.
     drain: Option<Drain>,
-    /// Every ask without an answer; all of one connection stand together.
+    /// Every ask that is under way; all of one connection stand together.
     asks: BTreeMap<AskId, Place>,
+    /// Every wait for a release without an answer. There are many where few asks are under way, and
+    /// they may stay for ever.
+    parked: BTreeSet<AskId>,
     queue_out: Vec<queue::Output>,
 }
 
@@ -100,6 +103,7 @@ impl Controller {
             drain_max: config.drain_max,
             drain: None,
             asks: BTreeMap::new(),
+            parked: BTreeSet::new(),
             queue_out: Vec::new(),
         }
     }
@@ -191,7 +195,7 @@ impl Controller {
         }
         match request {
             Request::Wait(key) => {
-                self.asks.insert(ask, Place::Waits);
+                self.parked.insert(ask);
                 self.wait(now, waits::Input::Waited { ask, key }, out);
             }
             Request::Apply(operation) if from_controller => {
@@ -206,22 +210,30 @@ impl Controller {
     }
 
     fn asks_of(&self, connection: ConnectionId) -> usize {
-        let first = AskId { connection, serial: 0 };
-        let last = AskId { connection, serial: u64::MAX };
-        self.asks.range(first..=last).count()
+        let all = all_of(connection);
+        self.asks.range(all.clone()).count() + self.parked.range(all).count()
+    }
+
+    /// Those of these asks that have no answer, in order.
+    fn unanswered(&self, asks: impl RangeBounds<AskId> + Clone) -> Vec<AskId> {
+        let under_way = self.asks.range(asks.clone()).map(|(ask, _)| ask);
+        let mut unanswered: Vec<AskId> =
+            under_way.chain(self.parked.range(asks)).copied().collect();
+        unanswered.sort_unstable();
+        unanswered
     }
 
     fn cancel(&mut self, now: Time, ask: AskId, out: &mut Vec<Output>) {
         match self.asks.get(&ask) {
             Some(Place::Queue) => self.enqueue(now, queue::Input::Cancelled { ask }, out),
             Some(Place::Forward) => self.hand_on(now, forward::Input::Cancelled { ask }, out),
-            Some(Place::Waits) => self.wait(now, waits::Input::Cancelled { ask }, out),
-            None => {}
+            None => self.wait(now, waits::Input::Cancelled { ask }, out),
         }
     }
 
     fn answer(&mut self, now: Time, ask: AskId, answer: Answer, out: &mut Vec<Output>) {
-        assert!(self.asks.remove(&ask).is_some(), "an ask ends in exactly one answer");
+        let open = self.asks.remove(&ask).is_some() || self.parked.remove(&ask);
+        assert!(open, "an ask ends in exactly one answer");
         if let Answer::Done { index, .. } | Answer::Refused { index, .. } = &answer {
             self.wait(now, waits::Input::Answered { index: *index }, out);
         }
@@ -250,7 +262,6 @@ impl Controller {
                     Some(Place::Queue) => self.answer(now, ask, answer, out),
                     // Recalled once it had its answer.
                     None => {}
-                    Some(Place::Waits) => unreachable!("what waits for a release is never queued"),
                 },
             }
         }
@@ -320,6 +331,11 @@ impl Controller {
             }
         }
     }
+}
+
+/// Every ask that a connection could have.
+fn all_of(connection: ConnectionId) -> RangeInclusive<AskId> {
+    AskId { connection, serial: 0 }..=AskId { connection, serial: u64::MAX }
 }
 
 impl Machine for Controller {
