@@ -1,8 +1,9 @@
 //! Mistakes that the machines make when they are told to, so that whoever checks them is checked.
 //!
 //! A check that never caught anything may be one that never will. Each mistake here is one that
-//! somebody could make in earnest; `cargo sim validate`, `tests/models.rs` and `tests/fuzz.rs` make them one by one,
-//! and each must be caught: in the assembled system always, and by the test that it names.
+//! somebody could make in earnest; `cargo sim validate`, and `models.rs`, `fuzz.rs` and
+//! `lease_model.rs` of `tests/`, make them one by one, and each must be caught: in the assembled
+//! system always, and by the test that it names.
 //!
 //! No release has them: without debug assertions [`Mistake::made`] is `false` for the compiler,
 //! which leaves nothing of them behind, and nothing can choose one. The choice is the only state of
@@ -105,6 +106,14 @@ pub enum Mistake {
     RemovedStays,
     /// A front believes for ever that a controller is up which was once.
     FrontBlind,
+    /// A snapshot leaves out who pins what.
+    PinsLeftOut,
+    /// A table that was restored knows of no lease when it ends.
+    ExpiriesLeftOut,
+    /// A table that was restored ends pinned leases as well.
+    PinnedExpire,
+    /// A snapshot has the highest fence of the leases that are held for the highest ever granted.
+    FenceOfHeld,
 }
 
 /// A suite, and a test in it.
@@ -131,11 +140,12 @@ const CIRCLE: Proof = Some(("fuzz", "clients::nobody_follows_redirects_without_e
 const GROW: Proof = Some(("fuzz", "rates::waits_grow_with_each_failure"));
 const SPREAD: Proof = Some(("fuzz", "rates::waits_are_spread_over_their_bound"));
 const WAKES: Proof = Some(("fuzz", "waiting::a_lease_that_stays_free_wakes_everybody_in_time"));
+const TABLE: Proof = Some(("lease_model", "the_table_agrees_with_the_reference"));
 const FLAG: Proof = Some(("models", "singular::two_that_want_one_flag"));
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 42] = [
+    pub const ALL: [Mistake; 46] = [
         Mistake::LateExpiry,
         Mistake::EarlyExpiry,
         Mistake::FenceStill,
@@ -178,6 +188,10 @@ impl Mistake {
         Mistake::AmbiguousBound,
         Mistake::RemovedStays,
         Mistake::FrontBlind,
+        Mistake::PinsLeftOut,
+        Mistake::ExpiriesLeftOut,
+        Mistake::PinnedExpire,
+        Mistake::FenceOfHeld,
     ];
 
     /// The mistake of this name.
@@ -234,6 +248,10 @@ impl Mistake {
             Mistake::AmbiguousBound => ("ambiguous-bound", None),
             Mistake::RemovedStays => ("removed-stays", None),
             Mistake::FrontBlind => ("front-blind", None),
+            Mistake::PinsLeftOut => ("pins-left-out", TABLE),
+            Mistake::ExpiriesLeftOut => ("expiries-left-out", TABLE),
+            Mistake::PinnedExpire => ("pinned-expire", TABLE),
+            Mistake::FenceOfHeld => ("fence-of-held", TABLE),
         };
         About { name, proof }
     }

@@ -4,6 +4,9 @@
 //! searching what the table does by indices. Both are fed the same drawn entries, clock jumps
 //! backwards and voids included, and must agree on every outcome, every release and the contents.
 
+#[path = "mistakes/mod.rs"]
+mod mistakes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,7 +168,13 @@ fn compare(table: &Leases, reference: &Reference) {
 }
 
 #[test]
+fn every_mistake_is_caught() {
+    mistakes::all_are_caught("lease_model");
+}
+
+#[test]
 fn the_table_agrees_with_the_reference() {
+    mistakes::choose();
     let mut seen = [0_u64; 6];
     for seed in 0..SEEDS {
         let mut rng = Seed(seed).child("lease entries", 0).rng();

@@ -39,6 +39,7 @@ mod scribe;
 mod settings;
 mod singles;
 mod singular;
+mod slower;
 mod spread;
 mod stage;
 mod watch;

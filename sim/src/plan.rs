@@ -202,9 +202,12 @@ impl Plan {
             .map_err(|message| Unreadable::at(file, text, 0, 0, message))?;
         let last = Time(0) + settings.acts;
         for (step, span) in steps.iter().zip(places) {
-            let fits = match step.at <= last {
-                true => step.action.fits(settings.controllers.count),
-                false => Err(format!("it would never come: `acts` is {}", Second(settings.acts))),
+            let fits = match &step.action {
+                _ if step.at > last => {
+                    Err(format!("it would never come: `acts` is {}", Second(settings.acts)))
+                }
+                Action::Claims(claims) => claims.fits(settings.engine).map_err(String::from),
+                action => action.fits(settings.controllers.count),
             };
             fits.map_err(|message| Unreadable::at(file, text, span.start, span.end, &message))?;
         }
@@ -438,6 +441,31 @@ settles = ["connected"]
         let agents = |engine| plan(engine).settings.agents.count;
         let agents = [Engine::Direct, Engine::Turmoil, Engine::Madsim].map(agents);
         assert_eq!(agents, [30, 6, 12]);
+    }
+
+    #[test]
+    fn pins_are_written_down_and_refused_where_nobody_pins() {
+        let of = |engine: &str, percent: u32| {
+            let text = format!(
+                "title = \"t\"\nwhy = \"w\"\nsource = \"s\"\nengines = [\"{engine}\"]\n\
+                 acts = \"9s\"\nsettles-within = \"1s\"\n[[workload]]\nat = \"1s\"\n\
+                 do = {{ claims = {{ count = 9, concurrency = 4, patience = \"1s\", \
+                 cancel-percent = 0, pin-percent = {percent} }} }}\n"
+            );
+            Scenario::parse("pins", &text).map_err(|error| error.to_string())
+        };
+        let scenario = of("turmoil", 50).expect("it is right");
+        let text = Plan::draw("pins", &scenario, &Choice::new(Engine::Turmoil, 1)).to_string();
+        assert!(text.contains("cancel 0% pin 50%\n"), "{text}");
+        let plan = Plan::parse("pins.plan", &text).expect("it is what was printed");
+        assert_eq!(plan.to_string(), text);
+        let says = "on `direct` nobody pins a lease";
+        let moved = text.replace("set engine \"turmoil\"", "set engine \"direct\"");
+        assert_ne!(moved, text);
+        let error = Plan::parse("pins.plan", &moved).expect_err("it is refused");
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(of("direct", 50).is_err_and(|error| error.contains(says)));
+        assert!(of("turmoil", 101).is_err_and(|error| error.contains("at most 100 percent")));
     }
 
     #[test]

@@ -267,6 +267,9 @@ impl Scenario {
             if workload.get_ref().at > self.acts {
                 return Err((workload.span(), "the workload starts after `acts`".into()));
             }
+            let Work::Claims(claims) = &workload.get_ref().work;
+            let fits = self.engines.iter().try_for_each(|engine| claims.fits(*engine));
+            fits.map_err(|message| (workload.span(), message.to_string()))?;
         }
         Ok(())
     }

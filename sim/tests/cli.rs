@@ -1,5 +1,10 @@
 //! What the command line says and how it exits, driven as people drive it.
 
+#[path = "cli/hunt.rs"]
+mod hunt;
+#[path = "cli/report.rs"]
+mod report;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -262,80 +267,8 @@ fn workers_and_pauses_that_an_engine_cannot_have_are_refused() {
     assert!(said.contains("`direct` alone has another `duration`"), "{said}");
 }
 
-/// A failed design whose seeds all show it: what `explore` says of it and what `shrink` leaves of it.
-const FAILS: &str = "negative/hot-retry.toml";
-
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-#[test]
-fn exploring_finds_what_breaks_and_goes_on_where_it_was_told_to() {
-    let (_folder, file) = changed(FAILS, "breaks = [\"retries\"]", "");
-    let first = sim(&["explore", &file, "--seeds", "3"], "");
-    assert_eq!(first.status.code(), Some(2), "{}", text(&first));
-    assert!(
-        text(&first).contains("1 runs, 0 passed, 0 saw too little, 1 failed"),
-        "{}",
-        text(&first)
-    );
-    assert!(text(&first).contains("cargo sim shrink"), "{}", text(&first));
-    let share = sim(&["explore", &file, "--seeds", "4", "--share", "2/2", "--collect"], "");
-    assert!(text(&share).contains("broke batched: 2 seeds, 2, 4"), "{}", text(&share));
-}
-
-#[test]
-fn a_corpus_says_which_seeds_showed_something_new_and_is_taken_up_again() {
-    let folder = tempfile::tempdir().expect("there is room for a folder");
-    let corpus = folder.path().join("corpus").display().to_string();
-    let explore = |seeds| {
-        let scenario = "startup/lost-itself";
-        sim(&["explore", scenario, "--engine", "direct", "--seeds", seeds, "--corpus", &corpus], "")
-    };
-    let output = explore("2");
-    assert!(output.status.success(), "{}", text(&output));
-    let kept = std::fs::read_to_string(&corpus).expect("it was written");
-    assert!(kept.starts_with("# startup/lost-itself on direct:"), "{kept}");
-    assert!(kept.lines().any(|line| line.starts_with("1 ")), "{kept}");
-    let seeds = kept.lines().count() - 1;
-    // What is in the corpus is run, and nothing twice.
-    let again = explore("1");
-    assert!(text(&again).contains(&format!("{seeds} runs")), "{kept}\n{}", text(&again));
-    let of_another = ["explore", "startup/drain", "--engine", "direct", "--corpus", &corpus];
-    let output = sim(&of_another, "");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("is no corpus of startup/drain on direct"), "{}", text(&output));
-}
-
-#[test]
-fn shrinking_leaves_what_breaks_the_same_check_and_less_does_not() {
-    let (folder, file) = changed(FAILS, "breaks = [\"retries\"]", "");
-    let least = folder.path().join("least.plan").display().to_string();
-    let output = sim(&["shrink", &file, "--out", &least], "");
-    assert!(output.status.success(), "{}", text(&output));
-    let plan = std::fs::read_to_string(&least).expect("it was written");
-    assert!(plan.starts_with("# breaks batched at "), "{plan}");
-    let replay = sim(&["replay", &least], "");
-    assert_eq!(replay.status.code(), Some(2), "{}", text(&replay));
-    assert!(text(&replay).contains("verdict broke batched"), "{}", text(&replay));
-    let steps = |plan: &str| {
-        let steps = plan.lines().filter(|line| !line.starts_with("set ") && !line.starts_with('#'));
-        steps.map(String::from).collect::<Vec<_>>()
-    };
-    let before = String::from_utf8_lossy(&sim(&["plan", &file], "").stdout).into_owned();
-    assert!(steps(&plan).len() < steps(&before).len() || plan.len() != before.len(), "{plan}");
-    // Whatever line is left is needed.
-    for step in steps(&plan) {
-        let less = plan.replace(&format!("{step}\n"), "");
-        assert_eq!(sim(&["replay", "-"], &less).status.code(), Some(0), "{step} is not needed");
-    }
-}
-
-#[test]
-fn what_breaks_nothing_cannot_be_shrunk() {
-    let output = sim(&["shrink", "startup/lost-itself", "--engine", "direct"], "");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("this plan breaks no check: passed"), "{}", text(&output));
 }
 
 /// The example of a controller's file, with one text replaced, and what it names beside it.
@@ -442,67 +375,4 @@ fn one_scenario_is_compared_with_itself_under_other_settings() {
     assert_eq!(names.split_whitespace().collect::<Vec<_>>(), ["startup/dual", "startup/dual"]);
     assert_eq!(instead, "agents.count=9");
     assert_eq!(runs.matches("direct, seed 1").count(), 2);
-}
-
-/// A folder, and the name of a file in it that is not there yet.
-fn place(name: &str) -> (tempfile::TempDir, String) {
-    let folder = tempfile::tempdir().expect("there is room for a folder");
-    let file = folder.path().join(name).display().to_string();
-    (folder, file)
-}
-
-fn page(file: &str) -> String {
-    std::fs::read_to_string(file).expect("the page was written")
-}
-
-#[test]
-fn one_plan_gives_one_report_and_prints_what_it_prints_without() {
-    let scenario = scenarios().join(TWO_PHASE).display().to_string();
-    let plan = sim(&["plan", &scenario, "--engine", "direct"], "");
-    let plan = String::from_utf8(plan.stdout).expect("a plan is text");
-    let (folder, file) = place("page.html");
-    let plots = folder.path().join("plots").display().to_string();
-    let with = ["replay", "-", "--report", &file, "--plots", &plots];
-    let printed = sim(&with, &plan).stdout;
-    let first = page(&file);
-    assert_eq!(sim(&with, &plan).stdout, printed);
-    assert!(page(&file) == first, "the same bytes again");
-    assert_eq!(sim(&["replay", "-"], &plan).stdout, printed, "no event more, none less");
-    let hash = String::from_utf8_lossy(&printed);
-    let (_, hash) = hash.trim_end().rsplit_once("hash ").expect("a page ends with its hash");
-    assert!(first.contains(&format!("<dd>{hash}</dd>")));
-    assert!(first.contains("opens a door of its own first"), "the scenario's why");
-    for plot in ["connections", "memory", "latency", "leadership", "doors"] {
-        let svg = page(&format!("{plots}/{plot}.svg"));
-        assert!(svg.contains("<path") || svg.contains("<rect"), "{plot}");
-    }
-}
-
-#[test]
-fn a_comparison_has_a_report_of_all_its_runs() {
-    let (_folder, file) = place("page.html");
-    let two = ["compare", "startup/two-phase", "startup/one-door", "--engine", "direct"];
-    let output = sim(&[&two[..], &["--report", &file]].concat(), "");
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(output.stdout, sim(&two, "").stdout);
-    let page = page(&file);
-    for run in ["startup/two-phase --engine direct", "startup/one-door --engine direct"] {
-        assert!(page.contains(&format!("cargo sim run {run} --seed 1")), "{run}");
-    }
-}
-
-#[test]
-fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
-    let scenario = scenarios().join(TWO_PHASE).display().to_string();
-    let run = ["run", &scenario, "--engine", "direct", "--report", "/no/such/folder/page.html"];
-    let output = sim(&run, "");
-    assert_eq!(output.status.code(), Some(1));
-    assert!(output.stdout.is_empty());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.starts_with("error: cannot write /no/such/folder/page.html"), "{said}");
-    let (_folder, file) = place("page.html");
-    let output = sim(&["run", &scenario, "--report", &file], "");
-    assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("one scenario and one --engine"), "{said}");
 }

@@ -124,6 +124,40 @@ fn a_log_is_the_same_bytes_twice_and_changes_nothing() {
 }
 
 #[test]
+fn what_raft_says_stands_where_it_was_said_however_many_agents_there_are() {
+    // From 5,000 agents on another thread writes the history.
+    let many = ["run", "herd/restart-one", "--engine", "direct", "--agents", "5000"];
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let file = folder.path().join("run.log").display().to_string();
+    let filter = "world=info,controller=info,openraft=info,off";
+    let log = || {
+        let output = sim(&[&many[..], &["--log", filter, "--log-file", &file]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let log = std::fs::read_to_string(&file).expect("the log was written");
+        log.lines().map(without_the_time_of_day).collect::<Vec<_>>()
+    };
+    let first = log();
+    let at = |line: &String| format!("{:>14}", columns(line)[0]);
+    assert!(first.is_sorted_by_key(at), "time goes back");
+    let of_raft = |line: &&String| columns(line)[3].starts_with("openraft");
+    let (said, told) = first.iter().partition::<Vec<_>, _>(of_raft);
+    let (begin, end) = (at(told[0]), at(told[told.len() - 1]));
+    let amid = said.iter().map(|line| at(line)).any(|at| begin < at && at < end);
+    assert!(amid, "raft says nothing while anything happens");
+    for _ in 0..2 {
+        assert_eq!(log(), first, "the same lines in the same places");
+    }
+}
+
+/// A line whose times of day, such as `23:31:25.575348`, are gone: raft tells those.
+fn without_the_time_of_day(line: &str) -> String {
+    let is_time = |word: &str| word.matches(':').count() == 2 && word.contains('.');
+    let words = line.split_inclusive([' ', '@', ',']);
+    let digits = |word: &str| word.replace(|letter: char| letter.is_ascii_digit(), "0");
+    words.map(|word| if is_time(word) { digits(word) } else { word.to_owned() }).collect()
+}
+
+#[test]
 fn lines_come_before_the_page_where_no_file_is_named() {
     let direct = [&["run"], &RUN[..], &["--engine", "direct"]].concat();
     let (log, page) = logged("direct", "trace");

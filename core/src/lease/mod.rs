@@ -7,6 +7,7 @@
 
 mod key;
 mod pages;
+mod snapshot;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -20,6 +21,7 @@ use crate::mistake::Mistake;
 use crate::time::GlobalTime;
 pub use key::Key;
 use pages::Pages;
+pub use snapshot::{Frozen, Snapshot};
 
 /// Namespace of leadership leases: the lease is an application, the holder a unit.
 pub const APPLICATION_LEADERSHIP: &str = "application-leadership";
@@ -184,29 +186,6 @@ pub struct Lease {
     pub fence: u64,
 }
 
-/// The whole table, as snapshots carry it. Holds no index: those are made again on restoring.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// Global time.
-    pub now: GlobalTime,
-    /// The highest fence granted.
-    pub fence: u64,
-    /// Every lease that is held, in order.
-    pub leases: Vec<(Key, Lease)>,
-    /// Every pinned key with those who pin it, in order.
-    pub pins: Vec<(Key, Vec<Arc<str>>)>,
-}
-
-/// The table as it was at one moment, which costs no copy of it; on the wire and on the disk it is
-/// what the [`Snapshot`] of that moment is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Frozen {
-    now: GlobalTime,
-    fence: u64,
-    leases: Pages<Lease>,
-    pins: Pages<BTreeSet<Arc<str>>>,
-}
-
 /// The table itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leases {
@@ -284,48 +263,6 @@ impl Leases {
     /// Whether nobody holds anything.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
-    }
-
-    /// Everything that a replica needs to go on from here.
-    pub fn snapshot(&self) -> Snapshot {
-        let pins = |(key, entities): (&Key, &BTreeSet<Arc<str>>)| {
-            (key.clone(), entities.iter().cloned().collect())
-        };
-        Snapshot {
-            now: self.now,
-            fence: self.fence,
-            leases: self.held.iter().map(|(key, lease)| (key.clone(), lease.clone())).collect(),
-            pins: self.pins.iter().map(pins).collect(),
-        }
-    }
-
-    /// The same without copying it: what is applied from here on copies what it changes. Shares some
-    /// thousand pages where the table has a million leases.
-    pub fn freeze(&self) -> Frozen {
-        Frozen {
-            now: self.now,
-            fence: self.fence,
-            leases: self.held.clone(),
-            pins: self.pins.clone(),
-        }
-    }
-
-    /// The table that a snapshot was taken of.
-    pub fn restore(snapshot: Snapshot) -> Leases {
-        let pins = |(key, entities): (Key, Vec<Arc<str>>)| (key, entities.into_iter().collect());
-        let mut leases = Leases {
-            now: snapshot.now,
-            fence: snapshot.fence,
-            held: snapshot.leases.into_iter().collect(),
-            pins: snapshot.pins.into_iter().map(pins).collect(),
-            expiries: BTreeMap::new(),
-        };
-        for (key, lease) in leases.held.iter() {
-            if !leases.pins.contains_key(key) {
-                leases.expiries.insert((lease.expiry, lease.fence), key.clone());
-            }
-        }
-        leases
     }
 
     fn expire(&mut self, released: &mut Vec<Key>) {

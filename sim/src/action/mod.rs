@@ -15,7 +15,7 @@ use crate::addresses::{Hosts, Written};
 use crate::clock::DRIFT_MAX;
 use crate::disk::Touch;
 use crate::scenario::runs;
-use crate::settings::{Bytes, Span};
+use crate::settings::{Bytes, Engine, Span};
 pub use role::{Group, Role};
 pub use text::{Second, seconds};
 
@@ -117,6 +117,23 @@ pub struct Claims {
     pub patience: Duration,
     /// How many of a hundred are taken back while they wait.
     pub cancel_percent: u32,
+    /// Turmoil and madsim: how many of a hundred leases are pinned by the client that they were
+    /// granted to, until half a minute after its last claim.
+    #[serde(default)]
+    pub pin_percent: u32,
+}
+
+impl Claims {
+    /// Whether an engine can make these claims; if not, why.
+    pub fn fits(&self, engine: Engine) -> Result<(), &'static str> {
+        if self.concurrency == 0 || self.cancel_percent.max(self.pin_percent) > 100 {
+            return Err("claims need a concurrency above zero and at most 100 percent");
+        }
+        match engine {
+            Engine::Direct if self.pin_percent > 0 => Err("on `direct` nobody pins a lease"),
+            Engine::Direct | Engine::Turmoil | Engine::Madsim => Ok(()),
+        }
+    }
 }
 
 impl Action {
@@ -230,9 +247,6 @@ impl Action {
             }
             Action::Clock { who: Role::Others, .. } => Err("`others` than whom?".into()),
             Action::Clock { who, .. } => known(who),
-            Action::Claims(claims) if claims.concurrency == 0 || claims.cancel_percent > 100 => {
-                Err("claims need a concurrency above zero and at most 100 percent".into())
-            }
             Action::Herd | Action::RestartAgents | Action::OomLimit { .. } | Action::Claims(_) => {
                 Ok(())
             }

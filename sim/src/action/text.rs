@@ -49,9 +49,10 @@ impl fmt::Display for Action {
 
 impl fmt::Display for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Claims { count, concurrency, patience, cancel_percent } = self;
+        let Claims { count, concurrency, patience, cancel_percent, pin_percent } = self;
         let patience = Second(*patience);
-        write!(f, "claims {count} by {concurrency} patience {patience} cancel {cancel_percent}%")
+        write!(f, "claims {count} by {concurrency} patience {patience} cancel {cancel_percent}%")?;
+        if *pin_percent > 0 { write!(f, " pin {pin_percent}%") } else { Ok(()) }
     }
 }
 
@@ -138,17 +139,20 @@ fn clock(text: &str) -> Option<Action> {
 impl FromStr for Claims {
     type Err = String;
     fn from_str(text: &str) -> Result<Claims, String> {
-        let wrong = || format!("`{text}` is not `N by N patience TIME cancel N%`");
+        let wrong =
+            || format!("`{text}` is not `N by N patience TIME cancel N%`, or that and `pin N%`");
+        let (text, pin) = text.split_once(" pin ").unwrap_or((text, "0%"));
         let words: Vec<&str> = text.split_whitespace().collect();
         let [count, "by", concurrency, "patience", patience, "cancel", cancel] = words[..] else {
             return Err(wrong());
         };
-        let percent = cancel.strip_suffix('%').ok_or_else(wrong)?;
+        let percent = |text: &str| text.strip_suffix('%')?.parse().ok();
         Ok(Claims {
             count: count.parse().map_err(|_| wrong())?,
             concurrency: concurrency.parse().map_err(|_| wrong())?,
             patience: seconds(patience)?,
-            cancel_percent: percent.parse().map_err(|_| wrong())?,
+            cancel_percent: percent(cancel).ok_or_else(wrong)?,
+            pin_percent: percent(pin).ok_or_else(wrong)?,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Whether the checks catch what they are for: core makes a mistake on purpose, one at a time.
 //!
 //! Decides where each mistake should be noticed: the first scenario named is the one that is about
-//! it. What comes of it is a table, and the last column of the table of checks in `sim/README.md`.
+//! it, on the first of its engines. What comes of it is a table, and the last column of the table of
+//! checks in `sim/README.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +17,6 @@ use crate::cli::jobs::{Progress, Said, child, each};
 use crate::cli::load;
 use crate::plan::{Choice, Plan};
 use crate::scenario;
-use crate::settings::Engine;
 
 /// Why nothing can be validated by a release.
 pub const RELEASE: &str = "this build makes no mistakes: only one with debug assertions does";
@@ -67,6 +67,8 @@ fn scenarios(mistake: Mistake) -> &'static [&'static str] {
         Mistake::AmbiguousBound => &["ha/bind-address-late"],
         Mistake::RemovedStays => &["ha/removed-node-returns"],
         Mistake::FrontBlind => &["balance/front-proxy"],
+        Mistake::ExpiriesLeftOut | Mistake::FenceOfHeld => &["ha/snapshot-loses-nothing"],
+        Mistake::PinsLeftOut | Mistake::PinnedExpire => &["ha/snapshot-has-pins"],
     }
 }
 
@@ -126,7 +128,8 @@ pub fn run(chosen: &[Mistake], seeds: u64, readme: Option<&Path>) -> anyhow::Res
 
 fn trial(mistake: Mistake, scenario: &'static str, seed: u64) -> anyhow::Result<Trial> {
     let settings = load(&scenario::find(Path::new(scenario)))?;
-    let choice = Choice { engine: Engine::Direct, seed, agents: None, intensity: 100 };
+    let Some(engine) = settings.engines.first() else { bail!("{scenario} is on no engine") };
+    let choice = Choice { engine: *engine, seed, agents: None, intensity: 100 };
     let plan = Plan::draw(scenario, &settings, &choice);
     Ok(Trial { mistake, scenario, seed, plan })
 }

@@ -13,6 +13,7 @@ mod turmoil;
 
 use std::time::Duration;
 
+use openraft_rt_sim::SimInstant;
 use portcullis_core::Time;
 
 use crate::history::History;
@@ -35,7 +36,17 @@ pub struct Ran {
 /// Executes a plan. Call it once a process: an engine may leave its traces in statics.
 pub fn run(plan: &Plan, history: History) -> (Ran, History) {
     match plan.settings.engine {
-        Engine::Direct => direct::run(plan, history),
+        Engine::Direct => {
+            // With many agents another thread writes the history; raft speaks on this one.
+            if let Some(log) = history.log() {
+                log.ask_ahead(|| Some(Time(0) + SimInstant::try_now()?.elapsed_since_start()));
+            }
+            let (ran, history) = direct::run(plan, history);
+            if let Some(log) = history.log() {
+                log.end();
+            }
+            (ran, history)
+        }
         Engine::Turmoil => turmoil::run(plan, history),
         Engine::Madsim => madsim::run(plan, history),
     }

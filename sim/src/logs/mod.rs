@@ -10,6 +10,7 @@
 mod filter;
 mod line;
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,9 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What asks an engine for the time.
 type Clock = Box<dyn Fn() -> Time + Send>;
 
+/// The same of an engine that its history may be behind; it has no time once it is over.
+type ClockAhead = Box<dyn Fn() -> Option<Time> + Send>;
+
 /// Where the lines of a run go, and which do. Clones share it.
 #[derive(Clone)]
 pub struct Log {
@@ -69,6 +73,10 @@ struct Sheet {
     now: Time,
     /// Where time goes on between the events of the history.
     clock: Option<Clock>,
+    /// The time of an engine that may be ahead of the history, and what is said there at a time that
+    /// the history has not come to, in order.
+    ahead: Option<ClockAhead>,
+    waiting: VecDeque<Line>,
     /// None once the reader has had enough, as `head` has, which ends nothing but the printing.
     to: Option<Box<dyn Write + Send>>,
 }
@@ -76,7 +84,8 @@ struct Sheet {
 impl Log {
     /// A log without a line.
     pub fn new(filter: Filter, to: Box<dyn Write + Send>) -> Log {
-        let sheet = Sheet { now: Time(0), clock: None, to: Some(to) };
+        let (clock, ahead, waiting) = (None, None, VecDeque::new());
+        let sheet = Sheet { now: Time(0), clock, ahead, waiting, to: Some(to) };
         Log { filter: Arc::new(filter), sheet: Arc::new(Mutex::new(sheet)) }
     }
 
@@ -87,12 +96,26 @@ impl Log {
 
     /// It is this time from here on.
     pub fn turn(&self, now: Time) {
-        locked(&self.sheet).now = now;
+        let mut sheet = locked(&self.sheet);
+        sheet.now = now;
+        sheet.catch_up(now);
     }
 
     /// Whoever says something asks this for the time.
     pub fn ask(&self, clock: impl Fn() -> Time + Send + 'static) {
         locked(&self.sheet).clock = Some(Box::new(clock));
+    }
+
+    /// As [`ask`](Log::ask), of an engine whose history may be written by another thread: what is
+    /// said there is printed once the history is past that time, wherever that thread is by then.
+    /// Nothing may be said at a time before that of an event that was recorded.
+    pub fn ask_ahead(&self, clock: impl Fn() -> Option<Time> + Send + 'static) {
+        locked(&self.sheet).ahead = Some(Box::new(clock));
+    }
+
+    /// Prints what was said after the last event.
+    pub fn end(&self) {
+        locked(&self.sheet).catch_up(Time(u64::MAX));
     }
 
     /// Prints a line.
@@ -103,6 +126,12 @@ impl Log {
     /// Prints what was said by the program under test.
     fn said(&self, who: Who, weight: Weight, text: String) {
         let mut sheet = locked(&self.sheet);
+        if let Some(clock) = &sheet.ahead {
+            let last = sheet.waiting.back().map_or(sheet.now, |line| line.at);
+            let at = clock().unwrap_or(last).max(last);
+            sheet.waiting.push_back(Line { at, who, weight, text });
+            return;
+        }
         if let Some(clock) = &sheet.clock {
             sheet.now = clock();
         }
@@ -112,6 +141,15 @@ impl Log {
 }
 
 impl Sheet {
+    /// Prints what was said before this time.
+    fn catch_up(&mut self, now: Time) {
+        while self.waiting.front().is_some_and(|line| line.at < now)
+            && let Some(line) = self.waiting.pop_front()
+        {
+            self.print(&line);
+        }
+    }
+
     fn print(&mut self, line: &Line) {
         let Some(to) = &mut self.to else { return };
         if let Err(error) = writeln!(to, "{line}") {

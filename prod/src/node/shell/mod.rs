@@ -1,5 +1,7 @@
 //! What surrounds the controller's machine: doors, replies, the log and the other controllers.
 
+mod asks;
+
 use std::collections::BTreeMap;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -8,22 +10,20 @@ use std::time::Duration;
 
 use portcullis_core::bind::{Bind, Lack};
 use portcullis_core::controller::{self, Controller, Input, Output, Request, Status};
-use portcullis_core::lease::{Entry, Refusal};
-use portcullis_core::queue::{self, Answer};
+use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
-use portcullis_core::{Address, AskId, BatchId, ConnectionId, Door, NodeId, Time};
+use portcullis_core::{Address, AskId, ConnectionId, Door, NodeId, Time};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::door::{Connections, Opened, Permit};
-use super::peers::Asked;
 use super::{At, Cut, Doors, Ports, Readiness, Serve};
 use crate::drive::Shell;
 use crate::env::Env;
 use crate::metrics::{Limit, Metrics, labels};
-use crate::peer::Failure;
-use crate::raft::{Line, Proposed, propose};
+use crate::raft::Line;
 use crate::rpc::Farewell;
+use asks::Pending;
 
 /// What arrives at a controller.
 pub enum Arrival {
@@ -72,21 +72,6 @@ struct Guest {
     party: Option<Party>,
     /// How many asks it has without an answer.
     asks: usize,
-}
-
-/// An ask without an answer.
-struct Pending {
-    reply: oneshot::Sender<Answer>,
-    since: Time,
-    /// What it is, in the words of metrics.
-    operation: &'static str,
-    /// How large it is in a queue.
-    bytes: usize,
-    /// Whether a controller asks, for somebody at its own door.
-    controller: bool,
-    waits: bool,
-    /// Whether the leader was asked in turn, so that the answer is its.
-    sent: bool,
 }
 
 /// The shell of one controller.
@@ -212,69 +197,6 @@ impl<E: Env> Surroundings<E> {
         true
     }
 
-    /// Whether somebody asks to hold on to what is held, by this controller's copy of the table.
-    fn renews(&self, request: &Request) -> bool {
-        match request {
-            Request::Apply(operation) => {
-                queue::renews(operation, self.serve.leases.view().get(operation.key()))
-            }
-            Request::Wait(_) => false,
-        }
-    }
-
-    fn propose(&mut self, batch: BatchId, entry: Entry) {
-        self.metrics().proposed(&entry);
-        let (serve, turn) = (self.serve.clone(), self.proposals.turn());
-        let since = serve.env.now();
-        self.serve.env.spawn(async move {
-            // A leader that is cut off learns nothing until it is reached again; by this time
-            // nobody waits for the batch any more.
-            let patience = serve.env.sleep_until(since + serve.limits.queue.patience_max);
-            let proposed = propose(&serve.raft, turn, entry, patience).await;
-            let (input, result) = match proposed {
-                Proposed::Committed { index, applied } => {
-                    (Input::Committed { batch, index, outcomes: applied.outcomes }, "committed")
-                }
-                Proposed::NotProposed { leader } => {
-                    (Input::NotProposed { batch, leader }, "not-proposed")
-                }
-                Proposed::Unknown => (Input::BatchLost { batch }, "unknown"),
-            };
-            serve.metrics.settled(result, serve.env.now().since(since));
-            serve.tell(input).await;
-        });
-    }
-
-    fn send(
-        &mut self,
-        ask: AskId,
-        to: NodeId,
-        operation: portcullis_core::lease::Operation,
-        patience: Duration,
-    ) {
-        if let Some(pending) = self.asks.get_mut(&ask) {
-            pending.sent = true;
-        }
-        let serve = self.serve.clone();
-        self.serve.env.spawn(async move {
-            let (input, result) = match serve.peers.ask(to, ask, operation, patience).await {
-                Asked::Answered(answer) => (Input::Answered { ask, answer }, "answered"),
-                Asked::NotSent(why) => {
-                    if why == Failure::Busy {
-                        serve.metrics.refused(Limit::PeerCalls);
-                    }
-                    (Input::NotSent { ask }, labels::failure(why))
-                }
-                Asked::Lost => (Input::Lost { ask }, "lost"),
-                Asked::Recalled => return,
-            };
-            serve.metrics.forwarded(result);
-            serve.tell(input).await;
-        });
-    }
-}
-
-impl<E: Env> Surroundings<E> {
     fn metrics(&self) -> &Metrics {
         &self.serve.metrics
     }
@@ -325,87 +247,6 @@ impl<E: Env> Surroundings<E> {
         self.connected(connection, counts_at, cut);
         // They may be gone by this time; the machine will be told so.
         let _ = admit.send(());
-    }
-
-    fn asked(&mut self, ask: AskId, request: &Request, reply: oneshot::Sender<Answer>) {
-        let mut controller = false;
-        if let Some(guest) = self.guests.get_mut(&ask.connection) {
-            guest.asks += 1;
-            controller = matches!(guest.party, Some(Party::Controller(_)));
-            if !controller {
-                // One more is here for as long as it takes to refuse it.
-                let asks = guest.asks.min(self.serve.limits.asks_per_connection_max);
-                self.serve.metrics.most(Limit::AsksPerConnection, asks);
-            }
-        }
-        let pending = Pending {
-            reply,
-            since: self.serve.env.now(),
-            operation: labels::operation(request),
-            bytes: match request {
-                Request::Apply(operation) => queue::size(operation),
-                Request::Wait(_) => 0,
-            },
-            controller,
-            waits: matches!(request, Request::Wait(_)),
-            sent: false,
-        };
-        self.asks.insert(ask, pending);
-    }
-
-    fn answer(&mut self, machine: &Controller, now: Time, ask: AskId, answer: Answer) {
-        let Some(pending) = self.asks.remove(&ask) else { return };
-        if let Some(limit) = self.reached(machine, ask, &pending, &answer) {
-            self.metrics().refused(limit);
-        }
-        if let Some(guest) = self.guests.get_mut(&ask.connection) {
-            guest.asks -= 1;
-        }
-        let took = now.since(pending.since);
-        self.metrics().answered(pending.controller, pending.operation, &answer, took);
-        // The connection may be gone by this time; the machine has been told so.
-        let _ = pending.reply.send(answer);
-    }
-
-    /// The limit of this controller, if any, that an ask was refused for.
-    fn reached(
-        &self,
-        machine: &Controller,
-        ask: AskId,
-        pending: &Pending,
-        answer: &Answer,
-    ) -> Option<Limit> {
-        match answer {
-            Answer::Refused { refusal: Refusal::Full, .. } if !pending.sent => {
-                Some(if pending.operation == "pin" { Limit::Pins } else { Limit::Leases })
-            }
-            Answer::Overloaded { .. } if !pending.sent => {
-                let asks = self.guests.get(&ask.connection).map_or(0, |guest| guest.asks);
-                let limits = &self.serve.limits;
-                let queue = machine.queue();
-                Some(if !pending.controller && asks > limits.asks_per_connection_max {
-                    Limit::AsksPerConnection
-                } else if pending.waits {
-                    Limit::Waits
-                } else if queue.waiting() >= limits.queue.waiting_max {
-                    Limit::Waiting
-                } else if queue.waiting_bytes() + pending.bytes > limits.queue.waiting_bytes_max {
-                    Limit::WaitingBytes
-                } else if machine.forward().open() >= limits.forward.asks_max {
-                    Limit::Forwards
-                } else {
-                    Limit::Patience
-                })
-            }
-            Answer::Done { .. }
-            | Answer::Refused { .. }
-            | Answer::Released
-            | Answer::Overloaded { .. }
-            | Answer::NotLeader { .. }
-            | Answer::Expired
-            | Answer::Cancelled
-            | Answer::Unknown => None,
-        }
     }
 }
 
