@@ -9,7 +9,7 @@ use portcullis_core::controller::{Input, Output};
 use portcullis_core::sessions::{Party, Why};
 use portcullis_core::{ConnectionId, NodeId, Time};
 
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::stage::Deed;
 
 /// How far from even a controller may be, in percent of an even share.
@@ -42,6 +42,9 @@ pub struct Move {
 }
 
 impl Crowd {
+    /// What changes anything here.
+    pub const HEARS: Kinds = Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Killed, Kind::Did]);
+
     /// Nobody is anywhere.
     pub fn new(controllers: impl Iterator<Item = NodeId>) -> Crowd {
         Crowd {

@@ -11,7 +11,7 @@ use portcullis_core::{GlobalTime, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -41,6 +41,10 @@ impl Check for Expires {
             text: "hold the leader status (akin to a distributed lock that expires) via an \
                    election process.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Applied])
     }
 
     fn always(&mut self, _: Time, _: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -20,7 +20,7 @@ use super::black_box::BlackBox;
 use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
 use crate::facts::{Ask, Facts};
-use crate::history::{Event, Hash, Who};
+use crate::history::{Event, Hash, Kind, Kinds, Who};
 use crate::late::Deadline;
 use crate::plan::Plan;
 
@@ -74,6 +74,10 @@ impl Check for Linearizable {
             seed: "002",
             text: "we try again for a claim, not knowing if we actually successfully made a claim",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Applied, Kind::Told, Kind::Ordered])
     }
 
     fn always(

@@ -11,7 +11,7 @@ use portcullis_core::{GlobalTime, Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -52,6 +52,10 @@ impl Check for OneHolder {
             seed: "003",
             text: "there are some workers that must run on exactly one controller instance",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Applied]).and(Kinds::OF_AGENTS)
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -7,7 +7,7 @@ use portcullis_core::{AskId, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// Most retries for a hundred first tries.
@@ -41,6 +41,10 @@ impl Check for Retries {
             text: "we compound the issue more by retrying, so more load is applied. A tsunami of \
                    events is visible.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Killed])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

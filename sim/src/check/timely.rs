@@ -14,7 +14,7 @@ use portcullis_core::{AskId, NodeId, Time, queue};
 use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::late::{Deadline, Late};
 use crate::plan::Plan;
 
@@ -67,6 +67,10 @@ impl Check for Timely {
             text: "they'll be processed, except by the time they're ready for processing, they've \
                    already expired!",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Did])
     }
 
     fn always(
