@@ -12,6 +12,7 @@ mod connected;
 mod contained;
 mod controllers_in;
 mod door_order;
+mod effects;
 mod even;
 mod expires;
 mod follows;
