@@ -9,7 +9,8 @@ use portcullis_core::controller::{Input, Output};
 use portcullis_core::sessions::{Party, Why};
 use portcullis_core::{ConnectionId, NodeId, Time};
 
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
+use crate::lookup::Lookup;
 use crate::stage::Deed;
 
 /// How far from even a controller may be, in percent of an even share.
@@ -20,18 +21,25 @@ const LEAST: u64 = 5;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Crowd {
-    /// By controller, who was let in, and when. A controller that is down has none.
-    inside: BTreeMap<NodeId, BTreeMap<ConnectionId, Time>>,
-    /// Agents that proved who they are, and have no answer yet.
-    asking: BTreeSet<(NodeId, ConnectionId)>,
-    /// Agents that were sent elsewhere and are still there.
-    leaving: BTreeSet<(NodeId, ConnectionId)>,
+    /// A controller that is down has nobody.
+    controllers: BTreeMap<NodeId, Group>,
     /// Controllers that were told to stop.
     stopping: BTreeSet<NodeId>,
     /// How many were moved: sent elsewhere, or made to leave, after they had been let in.
     pub moved: u64,
     /// Since when the controllers are even; none if they are not.
     pub even: Option<Time>,
+}
+
+/// The agents of one controller.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    /// Who was let in, and when.
+    inside: Lookup<ConnectionId, Time>,
+    /// Those that proved who they are, and have no answer yet.
+    asking: Lookup<ConnectionId, ()>,
+    /// Those that were sent elsewhere and are still there.
+    leaving: Lookup<ConnectionId, ()>,
 }
 
 /// An agent that is moved by an order.
@@ -42,12 +50,13 @@ pub struct Move {
 }
 
 impl Crowd {
+    /// What changes anything here.
+    pub const HEARS: Kinds = Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Killed, Kind::Did]);
+
     /// Nobody is anywhere.
     pub fn new(controllers: impl Iterator<Item = NodeId>) -> Crowd {
         Crowd {
-            inside: controllers.map(|node| (node, BTreeMap::new())).collect(),
-            asking: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            controllers: controllers.map(|node| (node, Group::default())).collect(),
             stopping: BTreeSet::new(),
             moved: 0,
             even: None,
@@ -85,12 +94,12 @@ impl Crowd {
         if let Input::Stopping = input {
             self.stopping.insert(node);
         } else if let Input::LoggedIn { connection, party: Party::Agent } = input {
-            self.asking.insert((node, *connection));
+            self.controllers.entry(node).or_default().asking.insert(*connection, ());
         } else if let Input::Disconnected { connection } = input {
-            self.asking.remove(&(node, *connection));
-            self.leaving.remove(&(node, *connection));
-            if let Some(inside) = self.inside.get_mut(&node) {
-                inside.remove(connection);
+            if let Some(group) = self.controllers.get_mut(&node) {
+                group.asking.remove(connection);
+                group.leaving.remove(connection);
+                group.inside.remove(connection);
             }
             self.weigh(at);
         }
@@ -100,8 +109,9 @@ impl Crowd {
     fn ordered(&mut self, at: Time, node: NodeId, output: &Output) -> Option<Move> {
         match output {
             Output::Welcome { connection, .. } => {
-                if self.asking.remove(&(node, *connection)) {
-                    self.inside.entry(node).or_default().insert(*connection, at);
+                let group = self.controllers.entry(node).or_default();
+                if group.asking.remove(connection).is_some() {
+                    group.inside.insert(*connection, at);
                     self.weigh(at);
                 }
                 None
@@ -109,12 +119,15 @@ impl Crowd {
             // Whoever stops sends everybody away, which is no question of balance.
             Output::Redirect { .. } if self.stopping.contains(&node) => None,
             Output::Redirect { connection, .. } => {
-                let since = self.since(node, *connection)?;
-                self.leaving.insert((node, *connection)).then(|| self.moves(at, since))
+                let group = self.controllers.get_mut(&node)?;
+                let since = *group.inside.get(connection)?;
+                let first = group.leaving.insert(*connection, ()).is_none();
+                first.then(|| self.moves(at, since))
             }
             Output::Hangup { connection, why: Why::Surplus } => {
-                let since = self.since(node, *connection)?;
-                (!self.leaving.contains(&(node, *connection))).then(|| self.moves(at, since))
+                let group = self.controllers.get(&node)?;
+                let since = *group.inside.get(connection)?;
+                (!group.leaving.contains(connection)).then(|| self.moves(at, since))
             }
             Output::Hangup {
                 why: Why::NotLoggedIn | Why::Silent | Why::Held | Why::Stopping,
@@ -141,30 +154,22 @@ impl Crowd {
 
     /// A process is gone, and everybody with it.
     fn died(&mut self, at: Time, node: NodeId) {
-        self.inside.insert(node, BTreeMap::new());
+        self.controllers.insert(node, Group::default());
         self.stopping.remove(&node);
-        self.asking.retain(|(owner, _)| *owner != node);
-        self.leaving.retain(|(owner, _)| *owner != node);
         self.weigh(at);
     }
 
     /// How many agents each controller has.
     pub fn agents(&self) -> impl Iterator<Item = (NodeId, u64)> {
-        self.inside.iter().map(|(node, inside)| (*node, inside.len() as u64))
-    }
-
-    /// When an agent was let in; none if it was not.
-    fn since(&self, node: NodeId, connection: ConnectionId) -> Option<Time> {
-        self.inside.get(&node)?.get(&connection).copied()
+        self.controllers.iter().map(|(node, group)| (*node, group.inside.len() as u64))
     }
 
     /// The first controller that is too far from an even share, with what it has and the share.
     pub fn uneven(&self) -> Option<(NodeId, u64, u64)> {
-        let counts = self.inside.iter().map(|(node, inside)| (*node, inside.len() as u64));
-        let counts: Vec<(NodeId, u64)> = counts.collect();
-        let share = counts.iter().map(|(_, agents)| agents).sum::<u64>() / counts.len() as u64;
+        let all: u64 = self.agents().map(|(_, agents)| agents).sum();
+        let share = all / self.controllers.len() as u64;
         let most = (share * PERCENT / 100).max(LEAST);
-        let off = counts.into_iter().find(|(_, agents)| agents.abs_diff(share) > most);
+        let off = self.agents().find(|(_, agents)| agents.abs_diff(share) > most);
         off.map(|(node, agents)| (node, agents, share))
     }
 

@@ -18,6 +18,7 @@ pub struct Late {
     held: BTreeMap<(NodeId, NodeId), Time>,
     /// Those that are slower than the network, and by how much.
     slow: BTreeMap<(NodeId, NodeId), Duration>,
+    slowest: Duration,
     /// Who is paused, and since when.
     paused: BTreeMap<NodeId, Time>,
     /// By how much all of that has put off what was asked in the beginning.
@@ -55,6 +56,7 @@ impl Late {
             (Wrong::Slow, _) => {
                 let by = if let Deed::Slow { by, .. } = deed { *by } else { Duration::ZERO };
                 self.slow.insert((from, to), by);
+                self.slowest = self.slow.values().copied().max().unwrap_or_default();
                 by
             }
             (Wrong::Cut, _) => Duration::ZERO,
@@ -63,8 +65,7 @@ impl Late {
 
     /// The deadline of what is asked at this moment, and given up at `until`.
     pub fn deadline(&self, until: Time) -> Deadline {
-        let slowest = self.slow.values().copied().max().unwrap_or_default();
-        Deadline { until: until + slowest, from: self.by }
+        Deadline { until: until + self.slowest, from: self.by }
     }
 
     /// Until when it may be proposed, as far as is known by this moment.

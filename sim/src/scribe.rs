@@ -225,9 +225,10 @@ fn write(todo: &Receiver<Work>, empty: &Sender<Vec<Happening>>, done: &Sender<Bo
             Work::Take(taken) => history = Some(taken),
             Work::Write(mut batch) => {
                 let history = history.as_mut().expect("it comes before what is written into it");
-                for Happening { at, who, what } in batch.drain(..) {
-                    history.record(at, who, what.event());
+                for Happening { at, who, what } in &batch {
+                    history.record(*at, *who, what.event());
                 }
+                batch.clear();
                 // Whoever filled it may be gone.
                 let _ = empty.send(batch);
             }

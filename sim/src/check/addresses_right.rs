@@ -9,7 +9,7 @@ use portcullis_core::{Address, NodeId, Time, agent};
 use super::{Check, Sentence};
 use crate::addresses::{at_home, home};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::stage::Deed;
 
@@ -47,6 +47,10 @@ impl Check for AddressesRight {
                    each agent re-writes the agent’s configuration file with usable API addresses \
                    from all controllers.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Did, Kind::Ordered, Kind::AgentOrdered])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -7,7 +7,7 @@ use portcullis_core::{BatchId, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// An entry of one command may leave so many behind it: they came in the same moment.
@@ -46,6 +46,10 @@ impl Check for Batched {
             text: "Raft is now fronted with a queuing system that can coalesce command operations \
                    for batching",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Killed])
     }
 
     fn always(

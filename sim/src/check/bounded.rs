@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_core::controller::{Input, Output};
-use portcullis_core::listener::Kind;
+use portcullis_core::listener;
 use portcullis_core::queue;
 use portcullis_core::{ConnectionId, Door, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::settings::Bytes;
 use crate::stage::Deed;
@@ -52,6 +52,10 @@ impl Check for Bounded {
             text: "There are so many resources required to keep the pubsub up that we just run out \
                    of memory.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Did, Kind::Memory, Kind::Killed])
     }
 
     fn always(
@@ -101,7 +105,9 @@ impl Bounded {
         match (who, event) {
             (
                 Who::Controller(node),
-                Event::Told(Input::Arrived { connection, kind: Kind::Controller, .. }),
+                Event::Told(Input::Arrived {
+                    connection, kind: listener::Kind::Controller, ..
+                }),
             ) => {
                 self.controllers.insert((node, *connection));
             }

@@ -6,7 +6,7 @@ use portcullis_core::{Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -37,6 +37,10 @@ impl Check for Connected {
             text: "The controller will struggle to come back up, fortunately it does after \
                    sometime.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::OF_AGENTS
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -6,7 +6,7 @@ use portcullis_core::{NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::stage::Deed;
 
@@ -36,6 +36,10 @@ impl Check for Contained {
             text: "leads to Juju controllers being OOM killed (LP: #1799360). This in turn leads \
                    to stability issues",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Killed, Kind::Did])
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

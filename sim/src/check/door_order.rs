@@ -9,7 +9,7 @@ use portcullis_core::{ConnectionId, Door, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -61,6 +61,10 @@ impl Check for DoorOrder {
             text: "the controller should really not even accept any connections from the external \
                    agents before the controller has established that it is stable",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered])
     }
 
     fn always(

@@ -5,7 +5,7 @@ use portcullis_core::Time;
 use super::{Check, Sentence};
 use crate::crowd::Crowd;
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// Whether a plan's controllers are to be even: not where nothing is done about it, by them or by a
@@ -41,6 +41,10 @@ impl Check for Even {
             seed: "001",
             text: "Juju HA controllers should actively work to distribute client connections",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Crowd::HEARS
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

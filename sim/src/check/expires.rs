@@ -4,14 +4,16 @@
 //! It does not ask the table. From the outcomes of the log alone it keeps until when each lease was
 //! promised. Leases that were pinned once are left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use portcullis_core::lease::{Applied, Done, Entry, Key, Operation, Outcome, Refusal};
 use portcullis_core::{GlobalTime, Time};
 
 use super::{Check, Sentence};
+use crate::dues::Dues;
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 
 /// See the module.
@@ -20,9 +22,9 @@ struct Expires {
     /// The highest log index seen; what a second replica applies is no news.
     index: u64,
     now: GlobalTime,
-    promises: BTreeMap<Key, GlobalTime>,
+    promises: Lookup<Key, GlobalTime>,
     /// The same by time.
-    dues: BTreeSet<(GlobalTime, Key)>,
+    dues: Dues<Key>,
     pinned: BTreeSet<Key>,
 }
 
@@ -41,6 +43,10 @@ impl Check for Expires {
             text: "hold the leader status (akin to a distributed lock that expires) via an \
                    election process.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Applied])
     }
 
     fn always(&mut self, _: Time, _: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
@@ -71,12 +77,16 @@ impl Expires {
         self.now = self.now.max(entry.now);
         let now = self.now;
         let released: BTreeSet<&Key> = applied.released.iter().collect();
-        while let Some((expiry, key)) = self.dues.first().filter(|(expiry, _)| *expiry <= now) {
+        let Expires { promises, dues, .. } = self;
+        while let Some((expiry, key)) =
+            dues.overdue(now.0 + 1, |expiry, key| promises.get(key) == Some(&GlobalTime(expiry)))
+        {
             if !released.contains(key) {
+                let expiry = GlobalTime(*expiry);
                 return Err(format!("entry {index} at {now} keeps {key}, over at {expiry}"));
             }
-            self.promises.remove(key);
-            self.dues.pop_first();
+            promises.remove(key);
+            dues.settle();
         }
         let outcomes = || entry.commands.iter().zip(&applied.outcomes);
         let given_up = outcomes().filter_map(|(command, outcome)| match &command.operation {
@@ -97,15 +107,16 @@ impl Expires {
         let (key, now) = (operation.key(), self.now);
         match outcome {
             Ok(Done::Granted { expiry, .. }) => {
-                self.forget(key);
                 if !self.pinned.contains(key) {
-                    self.promises.insert(key.clone(), *expiry);
-                    self.dues.insert((*expiry, key.clone()));
+                    *self.promises.at(key) = *expiry;
+                    self.dues.add(expiry.0, key.clone());
                 }
             }
-            Ok(Done::Revoked) => self.forget(key),
+            Ok(Done::Revoked) => {
+                self.promises.remove(key);
+            }
             Ok(Done::Pinned | Done::Unpinned) => {
-                self.forget(key);
+                self.promises.remove(key);
                 self.pinned.insert(key.clone());
             }
             Err(Refusal::Held { holder, expiry })
@@ -116,12 +127,6 @@ impl Expires {
             Err(Refusal::Held { .. } | Refusal::NotHeld | Refusal::Void | Refusal::Full) => {}
         }
         Ok(())
-    }
-
-    fn forget(&mut self, key: &Key) {
-        if let Some(expiry) = self.promises.remove(key) {
-            self.dues.remove(&(expiry, key.clone()));
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use portcullis_core::{Time, agent, dialer};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// Who dials within this of whatever happened last has not waited; a wait as short as that is drawn
@@ -49,6 +49,10 @@ impl Check for Follows {
             text: "This requires clients to be better behaved (LP: #1793245 needs to be fixed \
                    first), so that they are likely to reconnect to another controller.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::OF_AGENTS
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

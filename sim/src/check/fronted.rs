@@ -10,7 +10,7 @@ use portcullis_core::{Door, NodeId, Time};
 use super::{Check, Sentence};
 use crate::facts::Facts;
 use crate::gate::Gate;
-use crate::history::{Event, Fronted, Who};
+use crate::history::{Event, Fronted, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::settings;
 use crate::stage::Deed;
@@ -39,6 +39,10 @@ impl Check for Fronts {
             text: "Front the Juju HA controllers with some form of load balancer that actively \
                    distributes incoming client connections to the jujud API servers.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Front, Kind::Told, Kind::Ordered, Kind::Killed, Kind::Did])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

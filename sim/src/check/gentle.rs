@@ -12,7 +12,7 @@ use portcullis_core::{Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::patience::{Patience, Wait};
 use crate::plan::Plan;
 
@@ -75,6 +75,10 @@ impl Check for Gentle {
             seed: "000",
             text: "I do think we should just add connection backoff in the client side.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::OF_AGENTS
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -10,7 +10,7 @@ use portcullis_core::{Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -41,6 +41,10 @@ impl Check for Kept {
                    processed, except by the time they're ready for processing, they've already \
                    expired!",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::OF_AGENTS
     }
 
     fn always(

@@ -8,7 +8,7 @@ use portcullis_core::{NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::stage::Deed;
 
@@ -37,6 +37,10 @@ impl Check for LeadsOn {
             seed: "003",
             text: "one leader to which all database reads and writes are redirected,",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Killed, Kind::Did])
     }
 
     fn always(

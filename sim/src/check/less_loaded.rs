@@ -11,7 +11,7 @@ use portcullis_core::{NodeId, Time};
 use super::{Check, Sentence};
 use crate::crowd::Crowd;
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -42,6 +42,10 @@ impl Check for LessLoaded {
             seed: "001",
             text: "directed to another controller that is known to be healthy and less loaded.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Crowd::HEARS
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -9,19 +9,22 @@
 //! stands a [`BlackBox`] for a sample of the leases, which does not believe in logs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::controller::{Input, Output, Request};
+use portcullis_core::controller::{Input, Output};
 use portcullis_core::lease::{Applied, Entry, Key, Leases, Operation, Outcome, Refusal};
 use portcullis_core::queue::{self, Answer};
 use portcullis_core::{NodeId, Time};
 
 use super::black_box::BlackBox;
+use super::effects::{self, Effects};
 use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
 use crate::facts::{Ask, Facts};
-use crate::history::{Event, Hash, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::late::Deadline;
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 
 /// How many leases have a black box: the first ones that anybody asks for.
@@ -30,22 +33,19 @@ pub const BOXES_MAX: usize = 64;
 /// of more than 100 entries a second for so long drops the comparison, never the replay.
 pub const ENTRIES_KEPT: usize = 4_096;
 
-/// What an entry did, in the order of the keys.
-type Effects = Vec<(Operation, Outcome)>;
-
 /// See the module.
 struct Linearizable {
     table: Leases,
     index: u64,
-    /// What each of the last entries did, and a mark of all that it did.
-    entries: BTreeMap<u64, (Effects, Hash)>,
+    /// What each of the last entries did.
+    entries: BTreeMap<u64, Effects>,
     /// By lease and operation: how often it was asked for and may have an effect, less the effects.
     /// What comes to nothing is left out.
-    owed: BTreeMap<Key, Vec<(Operation, i64)>>,
+    owed: Lookup<Key, Vec<(Operation, i64)>>,
     patience_max: Duration,
     /// Claims and extensions by the serial of their ask, until when they may be proposed again.
-    repeatable: BTreeMap<u64, (Deadline, Operation)>,
-    boxes: BTreeMap<Key, BlackBox>,
+    repeatable: BTreeMap<u64, (Deadline, Arc<Operation>)>,
+    boxes: Lookup<Key, BlackBox>,
     /// Whether claims are denied by what a controller's own copy of the table says, as the old way
     /// does: such a denial names no entry, but is a denial all the same.
     copies_deny: bool,
@@ -56,10 +56,10 @@ pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
         table: Leases::default(),
         index: 0,
         entries: BTreeMap::new(),
-        owed: BTreeMap::new(),
+        owed: Lookup::default(),
         patience_max: queue::Config::default().patience_max,
         repeatable: BTreeMap::new(),
-        boxes: BTreeMap::new(),
+        boxes: Lookup::default(),
         copies_deny: plan.settings.policy.old_way(&plan.settings.controllers),
     }))
 }
@@ -76,6 +76,10 @@ impl Check for Linearizable {
         }
     }
 
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Applied, Kind::Told, Kind::Ordered])
+    }
+
     fn always(
         &mut self,
         at: Time,
@@ -87,14 +91,13 @@ impl Check for Linearizable {
             (_, Event::Applied { index, entry, applied }) => {
                 self.applied(facts, *index, entry, applied)
             }
-            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
-                match (facts.ask(node, *ask), request) {
-                    (Some(ask), Request::Apply(operation)) if ask.edge => {
-                        let until = at + *patience.min(&self.patience_max) + LATE_MAX;
-                        self.forget(facts);
-                        self.asked(at, ask.serial, operation, facts.late().deadline(until));
-                    }
-                    (Some(_) | None, Request::Apply(_) | Request::Wait(_)) => {}
+            (Who::Controller(node), Event::Told(Input::Asked { ask, patience, .. })) => {
+                if let Some(ask) = facts.ask(node, *ask).filter(|ask| ask.edge)
+                    && let Some(operation) = &ask.operation
+                {
+                    let until = at + *patience.min(&self.patience_max) + LATE_MAX;
+                    self.forget(facts);
+                    self.asked(at, ask.serial, operation, facts.late().deadline(until));
                 }
                 Ok(())
             }
@@ -122,10 +125,10 @@ impl Linearizable {
         entry: &Entry,
         applied: &Applied,
     ) -> Result<(), String> {
-        let mark = mark(entry, applied);
+        let mark = effects::mark(entry, applied);
         if index <= self.index {
             return match self.entries.get(&index) {
-                Some((_, first)) if *first != mark => {
+                Some(first) if first.mark != mark => {
                     Err(format!("two replicas differ in what entry {index} did"))
                 }
                 Some(_) | None => Ok(()),
@@ -135,16 +138,13 @@ impl Linearizable {
         if self.table.apply(entry) != *applied {
             return Err(format!("entry {index} did not do what its replay does"));
         }
-        let mut effects = Effects::with_capacity(entry.commands.len());
         for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
             let operation = &command.operation;
             if outcome.is_ok() && self.owe(operation, -1) < 0 && !self.repeated(facts, operation) {
                 return Err(format!("entry {index} does what nobody may still ask: {operation}"));
             }
-            effects.push((operation.clone(), outcome.clone()));
         }
-        effects.sort_by(|(one, _), (other, _)| one.key().cmp(other.key()));
-        self.entries.insert(index, (effects, mark));
+        self.entries.insert(index, Effects::new(mark, entry, &applied.outcomes));
         if self.entries.len() > ENTRIES_KEPT {
             self.entries.pop_first();
         }
@@ -154,7 +154,7 @@ impl Linearizable {
     /// Changes how often an operation may yet have an effect, and says what is left.
     fn owe(&mut self, operation: &Operation, change: i64) -> i64 {
         let key = operation.key();
-        let owed = self.owed.entry(key.clone()).or_default();
+        let owed = self.owed.at(key);
         let place = owed.iter().position(|(other, _)| other == operation).unwrap_or(owed.len());
         if place == owed.len() {
             owed.push((operation.clone(), 0));
@@ -164,9 +164,6 @@ impl Linearizable {
         if left == 0 {
             owed.swap_remove(place);
         }
-        if owed.is_empty() {
-            self.owed.remove(key);
-        }
         left
     }
 
@@ -175,7 +172,7 @@ impl Linearizable {
     fn repeated(&mut self, facts: &Facts, operation: &Operation) -> bool {
         let mut repeatable = self.repeatable.values();
         let repeated = repeatable.any(|(deadline, other)| {
-            facts.late().until(*deadline) >= facts.clock() && other == operation
+            facts.late().until(*deadline) >= facts.clock() && **other == *operation
         });
         if repeated {
             self.owe(operation, 1);
@@ -193,17 +190,17 @@ impl Linearizable {
         }
     }
 
-    fn asked(&mut self, at: Time, serial: u64, operation: &Operation, until: Deadline) {
+    fn asked(&mut self, at: Time, serial: u64, operation: &Arc<Operation>, until: Deadline) {
         self.owe(operation, 1);
-        if let Operation::Claim { .. } | Operation::Extend { .. } = operation {
-            self.repeatable.insert(serial, (until, operation.clone()));
+        if let Operation::Claim { .. } | Operation::Extend { .. } = **operation {
+            self.repeatable.insert(serial, (until, Arc::clone(operation)));
         }
         let key = operation.key();
-        if self.boxes.len() < BOXES_MAX && !self.boxes.contains_key(key) {
+        if self.boxes.len() < BOXES_MAX && !self.boxes.contains(key) {
             self.boxes.insert(key.clone(), BlackBox::new());
         }
         if let Some(lease) = self.boxes.get_mut(key) {
-            lease.invoked(at, serial, operation.clone());
+            lease.invoked(at, serial, Operation::clone(operation));
         }
     }
 
@@ -272,16 +269,13 @@ impl Linearizable {
                 "{operation} is said to be entry {index}, but was asked after {floor} was known"
             ));
         }
-        let Some((effects, _)) = self.entries.get(&index) else {
+        let Some(effects) = self.entries.get(&index) else {
             return match self.entries.first_key_value() {
                 Some((first, _)) if index < *first => Ok(()),
                 Some(_) | None => Err(format!("{node} answered from entry {index}: there is none")),
             };
         };
-        let key = operation.key();
-        let first = effects.partition_point(|(other, _)| other.key() < key);
-        let mut did = effects[first..].iter().take_while(|(other, _)| other.key() == key);
-        if did.any(|(other, did)| other == operation && did == outcome) {
+        if effects.hold(operation, outcome) {
             Ok(())
         } else {
             Err(format!("{node} answered {operation} otherwise than entry {index} did"))
@@ -289,35 +283,9 @@ impl Linearizable {
     }
 }
 
-/// Tells apart what two replicas did.
-fn mark(entry: &Entry, applied: &Applied) -> Hash {
-    use portcullis_core::lease::Done;
-    let mut hash = Hash::default();
-    hash.word(entry.now.0);
-    for outcome in &applied.outcomes {
-        match outcome {
-            Ok(Done::Granted { fence, expiry }) => {
-                hash.word(*fence);
-                hash.word(expiry.0);
-            }
-            Ok(Done::Revoked) => hash.word(1),
-            Ok(Done::Pinned) => hash.word(2),
-            Ok(Done::Unpinned) => hash.word(3),
-            Err(Refusal::Held { holder, expiry }) => {
-                hash.bytes(holder.as_bytes());
-                hash.word(expiry.0);
-            }
-            Err(Refusal::NotHeld) => hash.word(4),
-            Err(Refusal::Void) => hash.word(5),
-            Err(Refusal::Full) => hash.word(6),
-        }
-    }
-    applied.released.iter().for_each(|key| hash.bytes(key.lease().as_bytes()));
-    hash
-}
-
 #[cfg(test)]
 mod tests {
+    use portcullis_core::controller::Request;
     use portcullis_core::lease::{Command, Done};
     use portcullis_core::{AskId, ConnectionId, GlobalTime};
 

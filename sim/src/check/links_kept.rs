@@ -8,7 +8,7 @@ use portcullis_core::{NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::stage::Deed;
 
@@ -41,6 +41,10 @@ impl Check for LinksKept {
             text: "definitely want a way to disable it so that post-upgrade we don’t break \
                    inter-controller communication",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Killed, Kind::Did])
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -12,6 +12,7 @@ mod connected;
 mod contained;
 mod controllers_in;
 mod door_order;
+mod effects;
 mod even;
 mod expires;
 mod follows;
@@ -44,7 +45,7 @@ use std::fmt;
 use portcullis_core::Time;
 
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::outcome::Break;
 use crate::plan::{Choice, Plan};
 use crate::scenario::Scenario;
@@ -57,6 +58,11 @@ pub trait Check: Send {
 
     /// Who asks for it.
     fn sentence(&self) -> Sentence;
+
+    /// Which events it looks at; it is not shown the others. Whatever goes by the time looks at all.
+    fn hears(&self) -> Kinds {
+        Kinds::ALL
+    }
 
     /// Looks at one event; `facts` already know of it.
     fn always(
@@ -167,9 +173,11 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A history for one check, to be told by hand.
+    /// A history for one check, to be told by hand. It is told twice: once as a run tells it, only
+    /// what the check hears, and once all of it, which must come to the same.
     pub struct Story {
         check: Box<dyn Check>,
+        all: Box<dyn Check>,
         facts: Facts,
     }
 
@@ -184,14 +192,21 @@ pub(crate) mod tests {
     impl Story {
         pub fn new(make: Make, lines: &str) -> Story {
             let plan = plan(lines);
-            let check = make(&plan).expect("the check has something to say here");
-            Story { check, facts: Facts::new(plan.settings.agents.count) }
+            let made = || make(&plan).expect("the check has something to say here");
+            let facts = Facts::new(plan.settings.agents.count);
+            Story { check: made(), all: made(), facts }
         }
 
         pub fn event(&mut self, at: u64, who: Who, event: Event<'_>) -> Result<(), String> {
             let at = Time(at * 1_000);
             self.facts.note(at, who, &event);
-            self.check.always(at, who, &event, &self.facts)
+            let heard = match self.check.hears().has(event.kind()) {
+                true => self.check.always(at, who, &event, &self.facts),
+                false => Ok(()),
+            };
+            let all = self.all.always(at, who, &event, &self.facts);
+            assert_eq!(heard, all, "it does not hear of {event}, which is a matter for it");
+            heard
         }
 
         /// At so many milliseconds, a controller is told.
@@ -205,7 +220,10 @@ pub(crate) mod tests {
         }
 
         pub fn settled(&mut self, at: u64) -> Result<(), String> {
-            self.check.settled(Time(at * 1_000), &self.facts)
+            let heard = self.check.settled(Time(at * 1_000), &self.facts);
+            let all = self.all.settled(Time(at * 1_000), &self.facts);
+            assert_eq!(heard, all, "it does not hear of all that is a matter for it");
+            heard
         }
 
         /// A controller leads and has a connection to itself, number 1, and an agent's, number 2.

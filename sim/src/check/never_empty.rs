@@ -4,7 +4,7 @@ use portcullis_core::{Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -25,6 +25,10 @@ impl Check for NeverEmpty {
             text: "Agents will try these addresses in random order until they establish a \
                    successful controller connection.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::AgentOrdered])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -4,7 +4,7 @@ use portcullis_core::Time;
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -21,6 +21,10 @@ impl Check for NoError {
 
     fn sentence(&self) -> Sentence {
         Sentence { seed: "004", text: "Worse still, no errors are returned in this case." }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Error])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

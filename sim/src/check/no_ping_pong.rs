@@ -7,7 +7,7 @@ use portcullis_core::{Time, agent};
 use super::{Check, Sentence};
 use crate::crowd::Crowd;
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -44,6 +44,10 @@ impl Check for NoPingPong {
             text: "disconnect clients when a controller has X (say 500-1000) more clients than \
                    the others in stable state.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Crowd::HEARS.and(Kinds::OF_AGENTS)
     }
 
     fn always(

@@ -7,20 +7,27 @@ use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::{AskId, NodeId, Time, agent, queue};
 
 use super::{Check, Sentence};
+use crate::dues::Dues;
 use crate::facts::Facts;
 use crate::history::{Event, Who};
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 use crate::stage::Deed;
 
 /// How long after its deadline an ask may still have no answer: a node's clock and a tick.
 pub const LATE_MAX: Duration = Duration::from_secs(1);
 
+/// An ask at a controller.
+type At = (NodeId, AskId);
+
 /// See the module. It has its own memory of what is open: this is the check on everybody's books.
 struct OneAnswer {
     /// What is open, with the time by which it must be answered; a wait has none.
-    open: BTreeMap<(NodeId, AskId), Option<Time>>,
+    open: BTreeMap<NodeId, Lookup<AskId, Option<Time>>>,
     /// The same by that time.
-    due: BTreeSet<(Time, NodeId, AskId)>,
+    dues: Dues<At>,
+    /// What those who stand still will have to answer once they go on.
+    paused: BTreeMap<NodeId, Vec<(u64, At)>>,
     tokens: BTreeSet<(u32, u64)>,
     patience_max: Duration,
 }
@@ -28,7 +35,8 @@ struct OneAnswer {
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     Some(Box::new(OneAnswer {
         open: BTreeMap::new(),
-        due: BTreeSet::new(),
+        dues: Dues::default(),
+        paused: BTreeMap::new(),
         tokens: BTreeSet::new(),
         patience_max: queue::Config::default().patience_max,
     }))
@@ -57,24 +65,26 @@ impl Check for OneAnswer {
             (_, Event::Did(Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node))) => {
                 self.forget(*node)
             }
-            (_, Event::Did(Deed::Pause(node))) => self.due.retain(|(_, of, _)| of != node),
+            (_, Event::Did(Deed::Pause(node))) => {
+                let theirs = self.dues.take(|(of, _)| of == node);
+                self.paused.entry(*node).or_default().extend(theirs);
+            }
             (_, Event::Did(Deed::Resume(node))) => self.go_on(*node, at),
             (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
                 let due = match request {
                     Request::Apply(_) => Some(at + *patience.min(&self.patience_max) + LATE_MAX),
                     Request::Wait(_) => None,
                 };
-                self.due.extend(due.map(|due| (due, node, *ask)));
-                if self.open.insert((node, *ask), due).is_some() {
+                if let Some(due) = due {
+                    self.dues.add(due.0, (node, *ask));
+                }
+                if self.open.entry(node).or_default().insert(*ask, due).is_some() {
                     return Err(format!("{ask} was asked twice at {node}"));
                 }
             }
             (Who::Controller(node), Event::Ordered(Output::Answer { ask, answer })) => {
-                let Some(due) = self.open.remove(&(node, *ask)) else {
+                if self.open.entry(node).or_default().remove(ask).is_none() {
                     return Err(format!("{node} answered {ask} without being asked: {answer}"));
-                };
-                if let Some(due) = due {
-                    self.due.remove(&(due, node, *ask));
                 }
             }
             (Who::Agent(agent), Event::AgentTold(agent::Input::Asked { token, .. })) => {
@@ -101,29 +111,38 @@ impl Check for OneAnswer {
 impl OneAnswer {
     /// Whoever stood still answers what was asked before once it goes on.
     fn go_on(&mut self, node: NodeId, at: Time) {
-        let theirs = self.open.iter_mut().filter(|((of, _), _)| *of == node);
-        for ((_, ask), due) in theirs {
-            if let Some(due) = due {
+        let mut theirs = self.paused.remove(&node).unwrap_or_default();
+        theirs.extend(self.dues.take(|(of, _)| *of == node));
+        let open = self.open.entry(node).or_default();
+        for (before, (_, ask)) in theirs {
+            if let Some(Some(due)) = open.get_mut(&ask)
+                && due.0 == before
+            {
                 *due = (*due).max(at + LATE_MAX);
-                self.due.insert((*due, node, *ask));
+                self.dues.add(due.0, (node, ask));
             }
         }
     }
 
     /// Whether an ask is still open after its deadline.
-    fn overdue(&self, now: Time) -> Result<(), String> {
-        match self.due.first() {
-            Some((due, node, ask)) if *due < now => {
+    fn overdue(&mut self, now: Time) -> Result<(), String> {
+        let stands = |due, (node, ask): &At| {
+            let open = self.open.get(node).and_then(|open| open.get(ask));
+            open == Some(&Some(Time(due)))
+        };
+        match self.dues.overdue(now.0, stands) {
+            Some((_, (node, ask))) => {
                 Err(format!("{ask} at {node} has no answer, {LATE_MAX:?} after its deadline"))
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
     /// A process that died answers nobody.
     fn forget(&mut self, node: NodeId) {
-        self.open.retain(|(owner, _), _| *owner != node);
-        self.due.retain(|(_, owner, _)| *owner != node);
+        self.open.remove(&node);
+        self.paused.remove(&node);
+        self.dues.take(|(of, _)| *of == node);
     }
 }
 

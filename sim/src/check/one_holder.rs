@@ -3,7 +3,6 @@
 //! It does not ask the table. From the outcomes of the log alone it keeps who was promised what,
 //! and refuses two promises that overlap; and from the agents' own words, who acts as leader.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_core::lease::{Applied, Done, Entry, Key, Operation};
@@ -11,7 +10,8 @@ use portcullis_core::{GlobalTime, Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 
 /// See the module.
@@ -20,9 +20,9 @@ struct OneHolder {
     leases: u32,
     /// The highest log index seen; what a second replica applies is no news.
     index: u64,
-    promises: BTreeMap<Key, Promise>,
+    promises: Lookup<Key, Promise>,
     /// By lease, who acts as its leader.
-    acting: BTreeMap<u32, u32>,
+    acting: Lookup<u32, u32>,
 }
 
 struct Promise {
@@ -37,8 +37,8 @@ pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
         agents: plan.settings.agents.count,
         leases: plan.settings.agents.leases,
         index: 0,
-        promises: BTreeMap::new(),
-        acting: BTreeMap::new(),
+        promises: Lookup::default(),
+        acting: Lookup::default(),
     }))
 }
 
@@ -52,6 +52,10 @@ impl Check for OneHolder {
             seed: "003",
             text: "there are some workers that must run on exactly one controller instance",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Applied]).and(Kinds::OF_AGENTS)
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -8,7 +8,7 @@ use portcullis_core::{Door, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module. Counts tokens one by one, unlike the machine, which has a formula.
@@ -46,6 +46,10 @@ impl Check for Paced {
             seed: "000",
             text: "We should rate limit only the api port and not the controller_api port.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered])
     }
 
     fn always(

@@ -19,7 +19,7 @@ use portcullis_core::{NodeId, Time, roles};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 use crate::slower::Slower;
 use crate::stage::{Deed, Place, Wrong};
@@ -87,6 +87,10 @@ impl Check for QuorumKept {
             seed: "003",
             text: "up to two other voters that participate in leader elections,",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Killed, Kind::Did, Kind::Cluster])
     }
 
     fn always(

@@ -7,7 +7,8 @@ use portcullis_core::{AskId, NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 
 /// Most retries for a hundred first tries.
@@ -19,7 +20,7 @@ pub const SPARE: u64 = 30;
 /// One that never left loads nobody: what follows it is no retry.
 struct Retries {
     /// Asks without an answer, and whether their last try left.
-    sent: BTreeMap<(NodeId, AskId), bool>,
+    sent: BTreeMap<NodeId, Lookup<AskId, bool>>,
     firsts: u64,
     retries: u64,
     spare: u64,
@@ -43,13 +44,17 @@ impl Check for Retries {
         }
     }
 
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Killed])
+    }
+
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {
         match (who, event) {
             (Who::Controller(node), Event::Told(Input::Started) | Event::Killed(_)) => {
-                self.sent.retain(|(owner, _), _| *owner != node);
+                self.sent.remove(&node);
             }
             (Who::Controller(node), Event::Ordered(Output::Send { ask, .. })) => {
-                match self.sent.insert((node, *ask), true) {
+                match self.sent.entry(node).or_default().insert(*ask, true) {
                     None => self.firsts += 1,
                     Some(left) => self.retries += u64::from(left),
                 }
@@ -59,12 +64,12 @@ impl Check for Retries {
                 }
             }
             (Who::Controller(node), Event::Told(Input::NotSent { ask })) => {
-                if let Some(left) = self.sent.get_mut(&(node, *ask)) {
+                if let Some(left) = self.sent.entry(node).or_default().get_mut(ask) {
                     *left = false;
                 }
             }
             (Who::Controller(node), Event::Ordered(Output::Answer { ask, .. })) => {
-                self.sent.remove(&(node, *ask));
+                self.sent.entry(node).or_default().remove(ask);
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Did(_) | Event::Memory(_))
             | (_, Event::AgentTold(_) | Event::AgentOrdered(_) | Event::Applied { .. })

@@ -10,7 +10,7 @@ use portcullis_core::{NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::members::founds;
 use crate::plan::Plan;
 use crate::stage::Deed;
@@ -55,6 +55,10 @@ impl Check for Roles {
 
     fn sentence(&self) -> Sentence {
         Sentence { seed: "003", text: "Each Dqlite node has a role within the cluster." }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Did, Kind::Killed, Kind::Cluster])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

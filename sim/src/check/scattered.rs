@@ -8,7 +8,7 @@ use portcullis_core::Time;
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::patience::{Patience, Wait};
 use crate::plan::Plan;
 
@@ -38,6 +38,10 @@ impl Check for Scattered {
 
     fn sentence(&self) -> Sentence {
         Sentence { seed: "004", text: "restarting an agent(s) causes a thundering herd." }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::OF_AGENTS
     }
 
     fn always(&mut self, at: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -6,7 +6,7 @@ use portcullis_core::{Time, agent};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -40,6 +40,10 @@ impl Check for TakenOver {
             text: "allows clients to be specifically directed to another controller that is known \
                    to be healthy and less loaded.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::OF_AGENTS
     }
 
     fn always(

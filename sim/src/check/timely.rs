@@ -4,18 +4,20 @@
 //! Whoever takes an ask back, or leaves, has given it up as well; but if something is wrong meanwhile,
 //! or was until a moment ago, nobody need hear of it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_core::controller::{Input, Output, Request};
+use portcullis_core::controller::{Input, Output};
 use portcullis_core::lease::{Entry, Key, Operation};
-use portcullis_core::{AskId, NodeId, Time, queue};
+use portcullis_core::{NodeId, Time, queue};
 
 use super::one_answer::LATE_MAX;
 use super::{Check, Sentence};
-use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::asks::Asks;
+use crate::facts::{Ask, Facts};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::late::{Deadline, Late};
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 
 /// How long after its deadline an operation is remembered.
@@ -27,33 +29,40 @@ const RECALLED_WITHIN: Duration = Duration::from_secs(5);
 /// See the module. Of equal operations the latest ask counts.
 struct Timely {
     /// By lease, who asked for what, and by when they have given up.
-    asked: BTreeMap<Key, Vec<Asked>>,
-    /// The lease of each ask without an answer.
-    open: BTreeMap<(NodeId, AskId), Key>,
+    asked: Lookup<Key, Vec<Asked>>,
+    /// What each ask without an answer is for, and its serial.
+    open: Asks<(u64, Arc<Operation>)>,
+    /// How many deeds were done.
+    deeds: u64,
     patience_max: Duration,
 }
 
 /// An operation that somebody wants.
 struct Asked {
-    operation: Operation,
-    /// Which ask it is of, and where.
-    by: (NodeId, AskId),
+    operation: Arc<Operation>,
+    /// Which ask it is of.
+    serial: u64,
     deadline: Deadline,
-    /// When it was given up before that.
-    given_up: Option<Deadline>,
+    /// When it was given up before that, and after how many deeds. With another deed that says nothing
+    /// any more: what was taken back in the last moment may be lost on its way.
+    given_up: Option<(u64, Deadline)>,
 }
 
 impl Asked {
-    /// Until when it may be proposed.
-    fn until(&self, late: &Late) -> Time {
+    /// Until when it may be proposed, so many deeds having been done.
+    fn until(&self, deeds: u64, late: &Late) -> Time {
         let deadline = late.until(self.deadline);
-        self.given_up.map_or(deadline, |given_up| late.until(given_up).min(deadline))
+        match self.given_up.filter(|(then, _)| *then == deeds) {
+            Some((_, given_up)) => late.until(given_up).min(deadline),
+            None => deadline,
+        }
     }
 }
 
 pub(super) fn make(_: &Plan) -> Option<Box<dyn Check>> {
     let patience_max = queue::Config::default().patience_max;
-    Some(Box::new(Timely { asked: BTreeMap::new(), open: BTreeMap::new(), patience_max }))
+    let (asked, open) = (Lookup::default(), Asks::default());
+    Some(Box::new(Timely { asked, open, deeds: 0, patience_max }))
 }
 
 impl Check for Timely {
@@ -69,6 +78,10 @@ impl Check for Timely {
         }
     }
 
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered, Kind::Did])
+    }
+
     fn always(
         &mut self,
         at: Time,
@@ -77,41 +90,39 @@ impl Check for Timely {
         facts: &Facts,
     ) -> Result<(), String> {
         match (who, event) {
-            (Who::Controller(node), Event::Told(Input::Asked { ask, request, patience, .. })) => {
-                if let Request::Apply(operation) = request
-                    && facts.ask(node, *ask).is_some_and(|ask| ask.edge)
+            (Who::Controller(node), Event::Told(Input::Asked { ask, patience, .. })) => {
+                if let Some(asked) = facts.ask(node, *ask).filter(|ask| ask.edge)
+                    && let Some(operation) = &asked.operation
                 {
+                    self.open.insert(node, *ask, (asked.serial, Arc::clone(operation)));
                     let deadline = at + *patience.min(&self.patience_max) + LATE_MAX;
-                    self.asked(at, (node, *ask), operation, deadline, facts.late());
+                    self.asked(at, asked, operation, deadline, facts.late());
                 }
                 Ok(())
             }
             (Who::Controller(node), Event::Told(Input::Cancelled { ask })) => {
-                self.gives_up(at, (node, *ask), facts);
+                let taken_back = self.open.remove(node, *ask);
+                self.give_up(at, taken_back.into_iter(), facts);
                 Ok(())
             }
             (Who::Controller(node), Event::Told(Input::Disconnected { connection })) => {
-                let [first, last] =
-                    [0, u64::MAX].map(|serial| AskId { connection: *connection, serial });
-                let theirs = self.open.range((node, first)..=(node, last));
-                let theirs: Vec<_> = theirs.map(|(by, _)| *by).collect();
-                theirs.into_iter().for_each(|by| self.gives_up(at, by, facts));
+                let left: Vec<_> = self.open.leave(node, *connection).collect();
+                self.give_up(at, left.into_iter(), facts);
                 Ok(())
             }
             (Who::Controller(node), Event::Ordered(Output::Answer { ask, .. })) => {
-                self.open.remove(&(node, *ask));
+                self.open.remove(node, *ask);
                 Ok(())
             }
             (Who::Controller(node), Event::Told(Input::Started)) => {
-                self.open.retain(|(of, _), _| *of != node);
+                self.open.forget(node);
                 Ok(())
             }
             (Who::Controller(node), Event::Ordered(Output::Propose { entry, .. })) => {
                 self.proposed(at, node, entry, facts.late())
             }
             (_, Event::Did(_)) => {
-                // What was taken back in the last moment may be lost on its way.
-                self.asked.values_mut().flatten().for_each(|asked| asked.given_up = None);
+                self.deeds += 1;
                 Ok(())
             }
             (_, Event::Told(_) | Event::Ordered(_) | Event::Memory(_))
@@ -128,28 +139,35 @@ impl Timely {
     fn asked(
         &mut self,
         at: Time,
-        by: (NodeId, AskId),
-        operation: &Operation,
+        ask: &Ask,
+        operation: &Arc<Operation>,
         deadline: Time,
         late: &Late,
     ) {
-        self.open.insert(by, operation.key().clone());
-        let asked = self.asked.entry(operation.key().clone()).or_default();
+        let asked = self.asked.at(operation.key());
         asked.retain(|other| {
             late.until(other.deadline) + KEPT > at && other.operation != *operation
         });
-        let (operation, deadline) = (operation.clone(), late.deadline(deadline));
-        asked.push(Asked { operation, by, deadline, given_up: None });
+        let (operation, deadline) = (Arc::clone(operation), late.deadline(deadline));
+        asked.push(Asked { operation, serial: ask.serial, deadline, given_up: None });
     }
 
-    /// Nobody waits for an ask any more.
-    fn gives_up(&mut self, at: Time, by: (NodeId, AskId), facts: &Facts) {
-        let calm = facts.calm_since().is_some_and(|since| since + RECALLED_WITHIN < at);
-        let Some(key) = self.open.remove(&by).filter(|_| calm) else { return };
-        let given_up = facts.late().deadline(at + LATE_MAX);
-        let asked = self.asked.get_mut(&key).into_iter().flatten();
-        for asked in asked.filter(|asked| asked.by == by) {
-            asked.given_up = Some(given_up);
+    /// Nobody waits for these asks any more.
+    fn give_up(
+        &mut self,
+        at: Time,
+        open: impl Iterator<Item = (u64, Arc<Operation>)>,
+        facts: &Facts,
+    ) {
+        if facts.calm_since().is_none_or(|since| since + RECALLED_WITHIN >= at) {
+            return;
+        }
+        let given_up = (self.deeds, facts.late().deadline(at + LATE_MAX));
+        for (serial, operation) in open {
+            let asked = self.asked.get_mut(operation.key()).into_iter().flatten();
+            for asked in asked.filter(|asked| asked.serial == serial) {
+                asked.given_up = Some(given_up);
+            }
         }
     }
 
@@ -157,8 +175,8 @@ impl Timely {
         for command in &*entry.commands {
             let operation = &command.operation;
             let asked = self.asked.get(operation.key());
-            let asked = asked.and_then(|all| all.iter().find(|one| one.operation == *operation));
-            let until = asked.map(|asked| asked.until(late));
+            let asked = asked.and_then(|all| all.iter().find(|one| *one.operation == *operation));
+            let until = asked.map(|asked| asked.until(self.deeds, late));
             if let Some(until) = until
                 && until < at
             {
@@ -172,8 +190,9 @@ impl Timely {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_core::controller::Request;
     use portcullis_core::lease::Command;
-    use portcullis_core::{BatchId, ConnectionId, GlobalTime};
+    use portcullis_core::{AskId, BatchId, ConnectionId, GlobalTime};
 
     use super::*;
     use crate::check::tests::{ONE, Story};

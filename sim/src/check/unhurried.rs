@@ -9,7 +9,7 @@ use portcullis_core::{NodeId, Time};
 use super::{Check, Sentence};
 use crate::crowd::Crowd;
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -41,6 +41,10 @@ impl Check for Unhurried {
             text: "it will still have ~0 connections until clients are disconnected from other \
                    controllers over some time period",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Crowd::HEARS
     }
 
     fn always(

@@ -10,7 +10,7 @@ use portcullis_core::{NodeId, Time};
 
 use super::{Check, Sentence};
 use crate::facts::Facts;
-use crate::history::{Event, Who};
+use crate::history::{Event, Kind, Kinds, Who};
 use crate::plan::Plan;
 
 /// See the module.
@@ -35,6 +35,10 @@ impl Check for UniqueBind {
             text: "The charm must be able to determine a unique address in the local-cloud scope \
                    before it is shared with other units and written to the configuration file.",
         }
+    }
+
+    fn hears(&self) -> Kinds {
+        Kinds::of(&[Kind::Told, Kind::Ordered])
     }
 
     fn always(&mut self, _: Time, who: Who, event: &Event<'_>, _: &Facts) -> Result<(), String> {

@@ -5,16 +5,19 @@
 //! the lease. A copy that is behind need not know that somebody has: whoever was denied waits until it
 //! does, so nothing is said before all has been well for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output, Request};
 use portcullis_core::lease::{Applied, Done, Entry, Key};
-use portcullis_core::{AskId, ConnectionId, NodeId, Time};
+use portcullis_core::{AskId, NodeId, Time};
 
 use super::{Check, Sentence};
+use crate::asks::Asks;
+use crate::dues::Dues;
 use crate::facts::Facts;
 use crate::history::{Event, Who};
+use crate::lookup::Lookup;
 use crate::plan::Plan;
 use crate::stage::Deed;
 
@@ -22,20 +25,40 @@ use crate::stage::Deed;
 /// between two groups of who are woken, and a look at the table.
 pub const WOKEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// A lease at one controller.
-type Room = (NodeId, Key);
-
 /// See the module.
 #[derive(Default)]
 struct Woken {
-    waits: BTreeMap<Room, BTreeSet<AskId>>,
+    tables: BTreeMap<NodeId, Table>,
     /// The lease that each waits for.
-    keys: BTreeMap<(NodeId, AskId), Key>,
-    /// What is free by the copies of those who run.
-    free: BTreeSet<Room>,
-    /// By when the next is to be told, where somebody waits for what is free; and the same by time.
-    due: BTreeMap<Room, Time>,
-    dues: BTreeSet<(Time, Room)>,
+    keys: Asks<Key>,
+    /// By when the next is to be told of a lease at a controller.
+    dues: Dues<(NodeId, Key)>,
+}
+
+/// The table of one who runs.
+#[derive(Default)]
+struct Table {
+    rooms: Lookup<Key, Room>,
+    /// How often a snapshot has taken its place.
+    restored: u64,
+}
+
+/// A lease at one controller.
+#[derive(Default)]
+struct Room {
+    waits: usize,
+    /// Whether it is free: since which snapshot, as the next says nothing of it.
+    free: Option<u64>,
+    /// By when the next is to be told, where somebody waits for what is free.
+    due: Option<Time>,
+}
+
+impl Table {
+    /// By when the next is to be told of a lease, if anybody is.
+    fn due(&self, key: &Key) -> Option<Time> {
+        let room = self.rooms.get(key)?;
+        room.due.filter(|_| room.free == Some(self.restored))
+    }
 }
 
 pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
@@ -92,39 +115,44 @@ impl Check for Woken {
 }
 
 impl Woken {
-    fn overdue(&self, now: Time, facts: &Facts) -> Result<(), String> {
-        let calm = facts.calm_since().is_some_and(|since| since + WOKEN_WITHIN < now);
-        match self.dues.first() {
-            Some((due, (node, key))) if calm && *due < now => {
-                let waits = self.waits.get(&(*node, key.clone())).map_or(0, BTreeSet::len);
+    fn overdue(&mut self, now: Time, facts: &Facts) -> Result<(), String> {
+        if facts.calm_since().is_none_or(|since| since + WOKEN_WITHIN >= now) {
+            return Ok(());
+        }
+        let tables = &self.tables;
+        let stands = |due, (node, key): &(NodeId, Key)| {
+            tables.get(node).and_then(|table| table.due(key)) == Some(Time(due))
+        };
+        match self.dues.overdue(now.0, stands) {
+            Some((_, (node, key))) => {
+                let room = tables.get(node).and_then(|table| table.rooms.get(key));
+                let waits = room.map_or(0, |room| room.waits);
                 Err(format!("{waits} wait at {node} for {key}, which is free, and none is told"))
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
     fn told(&mut self, at: Time, node: NodeId, input: &Input) {
         match input {
             Input::Asked { ask, request: Request::Wait(key), .. } => {
-                let room = (node, key.clone());
-                self.keys.insert((node, *ask), key.clone());
-                let first = self.waits.get(&room).is_none_or(BTreeSet::is_empty);
-                self.waits.entry(room.clone()).or_default().insert(*ask);
-                if first {
-                    self.weigh(at, room);
+                if let Some(before) = self.keys.insert(node, *ask, key.clone()) {
+                    self.waits_no_more(at, node, &before);
+                }
+                let room = self.room(node, key);
+                room.waits += 1;
+                if room.waits == 1 {
+                    self.weigh(at, node, key);
                 }
             }
             Input::Cancelled { ask } => self.answered(at, node, *ask),
-            Input::Disconnected { connection } => self.left(at, node, *connection),
+            Input::Disconnected { connection } => {
+                let left: Vec<Key> = self.keys.leave(node, *connection).collect();
+                left.iter().for_each(|key| self.waits_no_more(at, node, key));
+            }
             Input::Started => self.forget(node),
             // A snapshot took the table's place: what it says of leases is not told.
-            Input::Restored { .. } => {
-                let (ours, others) =
-                    std::mem::take(&mut self.free).into_iter().partition(|(of, _)| *of == node);
-                self.free = others;
-                let ours: BTreeSet<Room> = ours;
-                ours.into_iter().for_each(|room| self.weigh(at, room));
-            }
+            Input::Restored { .. } => self.tables.entry(node).or_default().restored += 1,
             Input::Asked { .. }
             | Input::Connected { .. }
             | Input::Arrived { .. }
@@ -155,70 +183,62 @@ impl Woken {
     }
 
     fn applied(&mut self, at: Time, node: NodeId, entry: &Entry, applied: &Applied) {
+        let restored = self.tables.entry(node).or_default().restored;
         for key in &applied.released {
-            let room = (node, key.clone());
-            if self.free.insert(room.clone()) {
-                self.weigh(at, room);
+            let before = self.room(node, key).free.replace(restored);
+            if before != Some(restored) {
+                self.weigh(at, node, key);
             }
         }
         for (command, outcome) in entry.commands.iter().zip(&applied.outcomes) {
-            if let Ok(Done::Granted { .. }) = outcome {
-                let room = (node, command.operation.key().clone());
-                if self.free.remove(&room) {
-                    self.weigh(at, room);
-                }
+            if let Ok(Done::Granted { .. }) = outcome
+                && let Some(table) = self.tables.get_mut(&node)
+                && let Some(room) = table.rooms.get_mut(command.operation.key())
+            {
+                room.free = None;
             }
         }
     }
 
     fn answered(&mut self, at: Time, node: NodeId, ask: AskId) {
-        let Some(key) = self.keys.remove(&(node, ask)) else { return };
-        let room = (node, key);
-        if let Some(waits) = self.waits.get_mut(&room) {
-            waits.remove(&ask);
-            if waits.is_empty() {
-                self.waits.remove(&room);
-            }
+        if let Some(key) = self.keys.remove(node, ask) {
+            self.waits_no_more(at, node, &key);
         }
-        self.weigh(at, room);
     }
 
-    /// Whoever was connected so waits no longer.
-    fn left(&mut self, at: Time, node: NodeId, connection: ConnectionId) {
-        let first = AskId { connection, serial: 0 };
-        let last = AskId { connection, serial: u64::MAX };
-        let theirs = self.keys.range((node, first)..=(node, last));
-        let theirs: Vec<AskId> = theirs.map(|((_, ask), _)| *ask).collect();
-        theirs.into_iter().for_each(|ask| self.answered(at, node, ask));
+    fn waits_no_more(&mut self, at: Time, node: NodeId, key: &Key) {
+        self.room(node, key).waits -= 1;
+        self.weigh(at, node, key);
+    }
+
+    fn room(&mut self, node: NodeId, key: &Key) -> &mut Room {
+        self.tables.entry(node).or_default().rooms.at(key)
     }
 
     /// Sets anew by when the next is to be told of a lease, if it is free and somebody waits.
-    fn weigh(&mut self, at: Time, room: Room) {
-        if let Some(due) = self.due.remove(&room) {
-            self.dues.remove(&(due, room.clone()));
-        }
-        if self.free.contains(&room) && self.waits.contains_key(&room) {
-            let due = at + WOKEN_WITHIN;
-            self.due.insert(room.clone(), due);
-            self.dues.insert((due, room));
+    fn weigh(&mut self, at: Time, node: NodeId, key: &Key) {
+        let table = self.tables.entry(node).or_default();
+        let free = Some(table.restored);
+        let room = table.rooms.at(key);
+        room.due = (room.free == free && room.waits > 0).then(|| at + WOKEN_WITHIN);
+        if let Some(due) = room.due {
+            self.dues.add(due.0, (node, key.clone()));
         }
     }
 
     /// A process is gone, and with it all that it knew.
     fn forget(&mut self, node: NodeId) {
-        self.waits.retain(|(of, _), _| *of != node);
-        self.keys.retain(|(of, _), _| *of != node);
-        self.free.retain(|(of, _)| *of != node);
-        self.due.retain(|(of, _), _| *of != node);
-        self.dues.retain(|(_, (of, _))| *of != node);
+        self.tables.remove(&node);
+        self.keys.forget(node);
+        self.dues.take(|(of, _)| *of == node);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use portcullis_core::GlobalTime;
     use portcullis_core::lease::{Command, Operation};
     use portcullis_core::queue::Answer;
+    use portcullis_core::{ConnectionId, GlobalTime};
 
     use super::*;
     use crate::check::tests::{ONE, Story};

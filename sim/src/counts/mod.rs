@@ -17,6 +17,7 @@ use crate::crowd::Crowd;
 use crate::facts::Facts;
 use crate::gate::Gate;
 use crate::history::{Event, Who};
+use crate::lookup::Lookup;
 use crate::picture::Picture;
 use crate::plan::Plan;
 use crate::settings::Bytes;
@@ -101,7 +102,7 @@ pub struct Counts {
     /// Asks handed on again.
     pub tried_again: u64,
     /// Asks handed on that have no answer, for telling those apart.
-    sent: BTreeSet<(NodeId, AskId)>,
+    sent: Lookup<(NodeId, AskId), ()>,
     /// How long those waited who were told that it was done, or refused by the table.
     pub definite: Spread,
     pub api_door_opened: u64,
@@ -314,12 +315,12 @@ impl Counts {
             Output::Hangup { .. } => self.controllers.entry(node).or_default().hangups += 1,
             Output::Send { ask, .. } => {
                 self.forwarded += 1;
-                self.tried_again += u64::from(!self.sent.insert((node, *ask)));
+                self.tried_again += u64::from(self.sent.insert((node, *ask), ()).is_some());
             }
             Output::Answer { ask, answer } => {
                 self.sent.remove(&(node, *ask));
                 if let Some(ask) = facts.ended().filter(|ask| ask.edge) {
-                    self.answered(ask.operation.as_ref(), answer);
+                    self.answered(ask.operation.as_deref(), answer);
                     if let Answer::Done { .. } | Answer::Refused { .. } = answer {
                         self.definite.add(at.since(ask.since));
                     }

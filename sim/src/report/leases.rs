@@ -91,7 +91,7 @@ impl Leases {
             }
             (Who::Controller(node), Event::Ordered(Output::Answer { answer, .. })) => {
                 let ask = facts.ended().filter(|ask| ask.edge);
-                if let Some(operation) = ask.and_then(|ask| ask.operation.as_ref())
+                if let Some(operation) = ask.and_then(|ask| ask.operation.as_deref())
                     && let Some(what) = without_effect(answer)
                 {
                     self.add(at, node, operation, what);

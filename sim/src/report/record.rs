@@ -204,7 +204,7 @@ impl Record {
     }
 
     fn answered(&mut self, at: Time, ask: &Ask, answer: &Answer) {
-        let key = ask.operation.as_ref().map(Operation::key);
+        let key = ask.operation.as_deref().map(Operation::key);
         let rate = match answer {
             Answer::Done { index, done: Done::Granted { fence, .. } } => {
                 match key.is_some_and(|key| self.leases.extends(key, *fence, *index)) {

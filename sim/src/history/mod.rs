@@ -4,13 +4,15 @@
 //! the checks and, if asked for, printed. Nothing is kept but the last lines, for the page of a run
 //! that failed, so forty million events cost no memory.
 
+mod event;
+mod hash;
+
+use std::array;
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::mem;
 
-use portcullis::env::Affair;
-use portcullis_core::lease::{Applied, Entry};
-use portcullis_core::{NodeId, Time, agent, controller, front};
+use portcullis_core::{NodeId, Time};
 
 use crate::check::{self, Check};
 use crate::counts::Counts;
@@ -20,139 +22,15 @@ use crate::logs::{Line, Log, Weight};
 use crate::outcome::{Break, Half};
 use crate::plan::Plan;
 use crate::report::{Gauges, Record};
-use crate::settings::Bytes;
-use crate::singular::Single;
-use crate::stage::{Deed, Parts};
+use crate::stage::Parts;
 use crate::watch::{Live, Scene};
+pub use event::{Event, Fronted, Kind, Kinds, Who};
+pub use hash::Hash;
 
 /// How many of the last lines a failure shows.
 pub const LINES_KEPT: usize = 200;
 /// With more agents than this their events are hashed and checked, but not kept as lines.
 pub const AGENTS_KEPT: u32 = 1_000;
-
-/// To whom something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
-    /// Nobody alone: the plan's deeds.
-    World,
-    Controller(NodeId),
-    /// The one before the controllers.
-    Front,
-    /// From zero. Those from `agents.count` on are the clients of a workload.
-    Agent(u32),
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Who::World => f.pad("world"),
-            Who::Controller(node) => f.pad(&node.to_string()),
-            Who::Front => f.pad("front"),
-            Who::Agent(number) => f.pad(&format!("agent-{number}")),
-        }
-    }
-}
-
-/// One thing that happened.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// The engine did a deed of the plan.
-    Did(&'a Deed),
-    /// A controller's machine was told.
-    Told(&'a controller::Input),
-    /// A controller's machine gave an order.
-    Ordered(&'a controller::Output),
-    /// An agent's machine was told.
-    AgentTold(&'a agent::Input),
-    /// An agent's machine gave an order.
-    AgentOrdered(&'a agent::Output),
-    /// Something at the front's machine.
-    Front(Fronted<'a>),
-    /// A controller's copy of the table applied a log entry.
-    Applied { index: u64, entry: &'a Entry, applied: &'a Applied },
-    /// Something about the cluster itself.
-    Cluster(Affair<'a>),
-    /// Something about a worker that runs on one controller alone.
-    Singular(Single<'a>),
-    /// A controller's process uses this much memory. Said whenever it grows.
-    Memory(Bytes),
-    /// A listener's backlog was full, so a connection was dropped.
-    BacklogFull,
-    /// The process was killed for its memory.
-    Killed(Bytes),
-    /// Something logged an error, which means a bug.
-    Error(&'a str),
-}
-
-/// What a front's machine was told, or ordered.
-#[derive(Clone, Copy, Debug)]
-pub enum Fronted<'a> {
-    Told(&'a front::Input),
-    Ordered(&'a front::Output),
-}
-
-impl fmt::Display for Event<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Event::Did(deed) => write!(f, "* {deed}"),
-            Event::Told(input) => write!(f, "< {input}"),
-            Event::Ordered(output) => write!(f, "> {output}"),
-            Event::AgentTold(input) => write!(f, "< {input}"),
-            Event::AgentOrdered(output) => write!(f, "> {output}"),
-            Event::Front(Fronted::Told(input)) => write!(f, "< {input}"),
-            Event::Front(Fronted::Ordered(output)) => write!(f, "> {output}"),
-            Event::Applied { index, entry, applied } => {
-                write!(f, "= applied {index}, {entry}, released {}", applied.released.len())
-            }
-            Event::Cluster(affair) => affair.fmt(f),
-            Event::Singular(single) => single.fmt(f),
-            Event::Memory(bytes) => write!(f, "* memory {}", bytes.0),
-            Event::BacklogFull => f.write_str("* backlog full"),
-            Event::Killed(bytes) => write!(f, "* killed at memory {}", bytes.0),
-            Event::Error(line) => write!(f, "! {line}"),
-        }
-    }
-}
-
-/// FNV-1a over words of 64 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Hash {
-        Hash(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hash {
-    /// Folds bytes, eight at a time: the lines of a large run come to gigabytes.
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks();
-        for word in words {
-            self.word(u64::from_le_bytes(*word));
-        }
-        for byte in rest {
-            self.word(u64::from(*byte));
-        }
-    }
-
-    /// What it has come to.
-    pub fn value(self) -> u64 {
-        self.0
-    }
-
-    /// Folds a word in one step.
-    pub fn word(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-        self.0 ^= self.0 >> 29;
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
 
 /// A check and what came of it.
 struct Watched {
@@ -162,9 +40,24 @@ struct Watched {
     broke: Option<Break>,
 }
 
+/// Who hears events of each kind. Whether a check has settled is known to it by what it was told, so
+/// those that are asked for that alone hear as much.
+fn hearing(watched: &[Watched]) -> [Vec<usize>; Kind::COUNT] {
+    let mut hearing = array::from_fn(|_| Vec::new());
+    for (place, one) in watched.iter().enumerate().filter(|(_, one)| one.always || one.settles) {
+        let kinds = one.check.hears();
+        for kind in Kind::EACH.into_iter().filter(|kind| kinds.has(*kind)) {
+            hearing[kind as usize].push(place);
+        }
+    }
+    hearing
+}
+
 /// See the module.
 pub struct History {
     watched: Vec<Watched>,
+    /// By kind of event, the places of those that hear it.
+    hearing: [Vec<usize>; Kind::COUNT],
     /// Whether so much broke that the run need not go on.
     enough: bool,
     /// Whether it goes on all the same, until all has settled or time is up.
@@ -207,8 +100,10 @@ impl History {
             settles: wanted(&expect.settles, name),
             broke: None,
         });
+        let watched: Vec<Watched> = watched.collect();
         History {
-            watched: watched.collect(),
+            hearing: hearing(&watched),
+            watched,
             enough: false,
             whole: false,
             breaks: expect.breaks.iter().map(|name| name.0).collect(),
@@ -292,7 +187,7 @@ impl History {
             // Writing to a string does not fail.
             let _ = write!(self.text, "{event}");
         }
-        self.fold(at, who, &event);
+        self.hash.event(at, who, &event, &self.text);
         self.facts.note(at, who, &event);
         if let (Some(coverage), Who::Controller(node), Event::Told(_)) =
             (&mut self.coverage, who, &event)
@@ -306,9 +201,11 @@ impl History {
         if let Some(record) = &mut self.record {
             record.note(at, who, &event, &self.facts);
         }
-        // Whether a check has settled is known to it by what it was told, asked for always or not.
-        let asked_for = |one: &&mut Watched| (one.always || one.settles) && one.broke.is_none();
-        for watched in self.watched.iter_mut().filter(asked_for) {
+        for place in &self.hearing[event.kind() as usize] {
+            let watched = &mut self.watched[*place];
+            if watched.broke.is_some() {
+                continue;
+            }
             if let Err(message) = watched.check.always(at, who, &event, &self.facts)
                 && watched.always
             {
@@ -387,32 +284,6 @@ impl History {
         }
     }
 
-    /// Folds the event into the hash: its line, but for an agent's only what tells it apart.
-    fn fold(&mut self, at: Time, who: Who, event: &Event<'_>) {
-        self.hash.word(at.0);
-        self.hash.word(match who {
-            Who::World => 0,
-            Who::Controller(node) => node.0 << 1,
-            Who::Front => u64::MAX - 1,
-            Who::Agent(number) => u64::from(number) << 1 | 1,
-        });
-        match event {
-            Event::AgentTold(input) => self.hash.word(told(input)),
-            Event::AgentOrdered(output) => self.hash.word(ordered(output)),
-            Event::Did(_)
-            | Event::Told(_)
-            | Event::Ordered(_)
-            | Event::Front(_)
-            | Event::Applied { .. }
-            | Event::Memory(_)
-            | Event::BacklogFull
-            | Event::Cluster(_)
-            | Event::Singular(_)
-            | Event::Killed(_)
-            | Event::Error(_) => self.hash.bytes(self.text.as_bytes()),
-        }
-    }
-
     /// Shows itself to whoever looks on, before anything happens at this time.
     fn show_to(&mut self, at: Time, look: fn(&mut Live, Time, &Scene<'_>)) {
         let (Some(live), Some(record)) = (&mut self.live, &self.record) else { return };
@@ -450,55 +321,4 @@ pub struct Found {
     pub coverage: Option<Coverage>,
     pub lines: Vec<String>,
     pub record: Option<Box<Record>>,
-}
-
-/// A number for what an agent was told. What it leaves out, its controller was told in full.
-fn told(input: &agent::Input) -> u64 {
-    match input {
-        agent::Input::Started => 1,
-        agent::Input::Connected => 2,
-        agent::Input::Failed => 3,
-        agent::Input::LoggedIn { addresses } => 4 | (addresses.len() as u64) << 8,
-        agent::Input::Refused { retry_after } => 5 | (retry_after.as_micros() as u64) << 8,
-        agent::Input::Redirected { to } => 6 | (to.len() as u64) << 8,
-        agent::Input::Disconnected => 7,
-        agent::Input::Ponged => 8,
-        agent::Input::Answered { serial, answer } => 9 | kind(answer) << 8 | serial << 16,
-        agent::Input::Asked { token, .. } => 10 | token << 8,
-        agent::Input::Stopped => 11,
-        agent::Input::Told { addresses } => 12 | (addresses.len() as u64) << 8,
-    }
-}
-
-/// A number for what an agent ordered.
-fn ordered(output: &agent::Output) -> u64 {
-    match output {
-        agent::Output::Dial { address } => {
-            let mut hash = Hash::default();
-            hash.bytes(address.as_str().as_bytes());
-            hash.0
-        }
-        agent::Output::Login => 33,
-        agent::Output::Hangup => 34,
-        agent::Output::Ping => 35,
-        agent::Output::Send { serial, .. } => 36 | serial << 8,
-        agent::Output::Answer { token, answer } => 37 | kind(answer) << 8 | token << 16,
-        agent::Output::Lead { fence } => 38 | fence << 8,
-        agent::Output::Follow => 39,
-        agent::Output::Remember { addresses } => 40 | (addresses.len() as u64) << 8,
-    }
-}
-
-fn kind(answer: &portcullis_core::queue::Answer) -> u64 {
-    use portcullis_core::queue::Answer;
-    match answer {
-        Answer::Done { .. } => 0,
-        Answer::Refused { .. } => 1,
-        Answer::Released => 2,
-        Answer::Overloaded { .. } => 3,
-        Answer::NotLeader { .. } => 4,
-        Answer::Expired => 5,
-        Answer::Cancelled => 6,
-        Answer::Unknown => 7,
-    }
 }

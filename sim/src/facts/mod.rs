@@ -3,11 +3,15 @@
 //! Decides nothing: it follows which process runs, who leads, which connection is whose, and which
 //! asks have no answer. A check that could be misled by an error here has its own memory instead.
 
+mod trouble;
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_core::controller::{Input, Output, Request};
-use portcullis_core::lease::{Entry, Key, Operation};
+use portcullis_core::lease::{Entry, Operation};
 use portcullis_core::listener::Kind;
 use portcullis_core::queue::Answer;
 use portcullis_core::sessions::Party;
@@ -16,20 +20,19 @@ use portcullis_core::{agent, singular};
 
 use crate::history::{Event, Who};
 use crate::late::Late;
+use crate::lookup::Lookup;
 use crate::singular::{Single, What, Worker};
-use crate::stage::{Deed, Nodes, Place};
-
-/// Controllers whose links are slower than this, one way, count as cut off: there and back, with a
-/// sync between, takes about as long as a follower waits for a leader.
-const TOO_FAR: Duration = Duration::from_millis(400);
+use crate::stage::{Deed, Nodes};
+use trouble::Trouble;
+use wanted::Wanted;
 
 /// An ask at one controller.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// Counted over the whole run.
     pub serial: u64,
-    /// What is asked for; none for a wait.
-    pub operation: Option<Operation>,
+    /// What is asked for; none for a wait. One copy serves everybody who remembers it.
+    pub operation: Option<Arc<Operation>>,
     /// Whether it came from outside, and not from a controller that handed it on.
     pub edge: bool,
     /// The highest log index that anybody had been told of when it was asked.
@@ -39,20 +42,25 @@ pub struct Ask {
     pub until: Time,
 }
 
+/// What a process knows.
+#[derive(Default)]
+struct Process {
+    sessions: Lookup<ConnectionId, (Door, Option<Party>)>,
+    /// Who said what it is, and stands at a door until it is admitted.
+    standing: Lookup<ConnectionId, Kind>,
+    asks: Lookup<AskId, Ask>,
+    /// Asks that other controllers have handed to it: these go nowhere but into its queue.
+    queued: usize,
+    /// Connections through the API door.
+    connections: usize,
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Facts {
     leading: BTreeSet<NodeId>,
-    sessions: BTreeMap<(NodeId, ConnectionId), (Door, Option<Party>)>,
-    /// Who said what it is, and stands at a door until it is admitted.
-    standing: BTreeMap<(NodeId, ConnectionId), Kind>,
-    asks: BTreeMap<(NodeId, AskId), Ask>,
-    /// By lease, who waits for an answer about it, and until when.
-    wanted: BTreeMap<Key, Vec<(Operation, Time)>>,
-    /// Asks that other controllers have handed to one: these go nowhere but into its queue.
-    queued: BTreeMap<NodeId, usize>,
-    /// Connections through the API door.
-    connections: BTreeMap<NodeId, usize>,
+    processes: BTreeMap<NodeId, Process>,
+    wanted: Wanted,
     serials: u64,
     index: u64,
     ended: Option<Ask>,
@@ -64,22 +72,11 @@ pub struct Facts {
     /// Global time, and the real time at which it was proposed.
     global: GlobalTime,
     clock: Time,
-    slow_disks: BTreeMap<NodeId, Duration>,
     /// Who raised the flag of the first worker last.
     holder: Option<NodeId>,
-    /// Links between controllers that are slower than the network.
-    slow_links: BTreeMap<(NodeId, NodeId), Duration>,
     /// Who lets agents in.
     serving: Nodes,
-    /// By how many millionths each clock was wrong at most.
-    drifts: BTreeMap<Place, u32>,
-    /// Whose process has ended with its disk and has not started again, each a fault in force.
-    failed: BTreeSet<NodeId>,
-    /// Faults in force, and when that changed last.
-    faults: usize,
-    changed: Time,
-    /// Until when a link or a disk may be busy with what it was given while it was slower.
-    under_way: Time,
+    trouble: Trouble,
     late: Late,
 }
 
@@ -132,17 +129,17 @@ impl Facts {
 
     /// How many faults are in force.
     pub fn faults(&self) -> usize {
-        self.faults
+        self.trouble.faults
     }
 
     /// The door that a connection counts for, and its party.
     pub fn session(&self, node: NodeId, connection: ConnectionId) -> Option<(Door, Option<Party>)> {
-        self.sessions.get(&(node, connection)).copied()
+        self.processes.get(&node)?.sessions.get(&connection).copied()
     }
 
     /// An ask without an answer.
     pub fn ask(&self, node: NodeId, ask: AskId) -> Option<&Ask> {
-        self.asks.get(&(node, ask))
+        self.processes.get(&node)?.asks.get(&ask)
     }
 
     /// The ask that this event answered, if it was one.
@@ -152,19 +149,17 @@ impl Facts {
 
     /// Whether somebody outside still waits for this to be done.
     pub fn wants(&self, at: Time, operation: &Operation) -> bool {
-        let wanted = self.wanted.get(operation.key());
-        wanted
-            .is_some_and(|all| all.iter().any(|(other, until)| other == operation && *until >= at))
+        self.wanted.has(at, operation)
     }
 
     /// How many asks of other controllers the controller's queue holds, in flight or not.
     pub fn queued(&self, node: NodeId) -> usize {
-        self.queued.get(&node).copied().unwrap_or_default()
+        self.processes.get(&node).map_or(0, |process| process.queued)
     }
 
     /// How many connections came through the controller's API door.
     pub fn connections(&self, node: NodeId) -> usize {
-        self.connections.get(&node).copied().unwrap_or_default()
+        self.processes.get(&node).map_or(0, |process| process.connections)
     }
 
     /// Since when nothing is wrong and one controller leads, which may yet be to come; none if that
@@ -173,8 +168,8 @@ impl Facts {
     /// A link that is slow no more still carries what was sent on it last, and whatever follows on
     /// the same connection waits behind that.
     pub fn calm_since(&self) -> Option<Time> {
-        let calm = self.changed.max(self.under_way);
-        (self.faults == 0 && self.leading.len() == 1).then_some(calm)
+        let Trouble { faults, changed, under_way, .. } = self.trouble;
+        (faults == 0 && self.leading.len() == 1).then(|| changed.max(under_way))
     }
 
     /// When the global clock was right last: the proposal of the entry that moved it last.
@@ -189,36 +184,24 @@ impl Facts {
 
     /// By how much the slowest disk is slower than usual.
     pub fn slow_disk(&self) -> Duration {
-        self.slow_disks.values().copied().max().unwrap_or_default()
+        self.trouble.slow_disk
     }
 
     /// By how much the slowest link between controllers that can be done with is slower than usual,
     /// one way.
     pub fn slow_link(&self) -> Duration {
-        let near = self.slow_links.values().copied().filter(|by| *by < TOO_FAR);
-        near.max().unwrap_or_default()
+        self.trouble.slow_link
     }
 
     /// The longest real time in which some clock goes on by this much, and the longest that some clock
     /// goes on by in this real time: no clock is more wrong one way than another the other way.
     pub fn stretched(&self, span: Duration) -> Duration {
-        let drift = self.drifts.values().copied().max().unwrap_or_default();
-        if drift == 0 {
-            return span;
-        }
-        // A division loses up to a microsecond, and so does each look at a clock.
-        let loss = Duration::from_micros(3);
-        span * 1_000_000 / (1_000_000 - drift) + loss
+        self.trouble.stretched(span)
     }
 
     /// The shortest real time in which some clock goes on by this much.
     pub fn shrunk(&self, span: Duration) -> Duration {
-        let drift = self.drifts.values().copied().max().unwrap_or_default();
-        if drift == 0 {
-            return span;
-        }
-        let loss = Duration::from_micros(3);
-        (span * 1_000_000 / (1_000_000 + drift)).saturating_sub(loss)
+        self.trouble.shrunk(span)
     }
 
     /// How many agents are logged in, workloads' clients apart.
@@ -252,23 +235,24 @@ impl Facts {
     fn told(&mut self, at: Time, node: NodeId, input: &Input) {
         match input {
             Input::Connected { connection, door } => {
-                self.sessions.insert((node, *connection), (*door, None));
-                if *door == Door::Api {
-                    *self.connections.entry(node).or_default() += 1;
-                }
+                let process = self.processes.entry(node).or_default();
+                process.sessions.insert(*connection, (*door, None));
+                process.connections += usize::from(*door == Door::Api);
             }
             Input::Arrived { connection, kind, .. } => {
-                self.standing.insert((node, *connection), *kind);
+                self.processes.entry(node).or_default().standing.insert(*connection, *kind);
             }
             Input::LoggedIn { connection, party } => {
-                if let Some(session) = self.sessions.get_mut(&(node, *connection)) {
-                    session.1 = Some(*party);
+                let process = self.processes.entry(node).or_default();
+                if let Some((_, of)) = process.sessions.get_mut(connection) {
+                    *of = Some(*party);
                 }
             }
             Input::Disconnected { connection } => {
-                self.standing.remove(&(node, *connection));
-                if let Some((Door::Api, _)) = self.sessions.remove(&(node, *connection)) {
-                    *self.connections.entry(node).or_default() -= 1;
+                let process = self.processes.entry(node).or_default();
+                process.standing.remove(connection);
+                if let Some((Door::Api, _)) = process.sessions.remove(connection) {
+                    process.connections -= 1;
                 }
             }
             Input::Asked { ask, request, patience, .. } => {
@@ -276,14 +260,14 @@ impl Facts {
             }
             Input::Led { .. } => {
                 self.leading.insert(node);
-                self.changed = at;
+                self.trouble.changed = at;
             }
             Input::Followed { .. } => {
                 self.leading.remove(&node);
-                self.changed = at;
+                self.trouble.changed = at;
             }
             Input::Started => {
-                self.faults -= usize::from(self.failed.remove(&node));
+                self.trouble.started(node);
                 self.died(at, node);
             }
             Input::Opened { .. }
@@ -312,41 +296,22 @@ impl Facts {
     }
 
     fn asked(&mut self, at: Time, node: NodeId, ask: AskId, request: &Request, patience: Duration) {
-        let party = self.session(node, ask.connection).and_then(|(_, party)| party);
+        let process = self.processes.entry(node).or_default();
+        let party = process.sessions.get(&ask.connection).and_then(|(_, party)| *party);
         let edge = match party {
             Some(Party::Controller(other)) => other == node,
             Some(Party::Agent | Party::User) | None => true,
         };
         let operation = match request {
-            Request::Apply(operation) => Some(operation.clone()),
+            Request::Apply(operation) => Some(Arc::new(operation.clone())),
             Request::Wait(_) => None,
         };
-        let until = at + patience;
-        if let Some(operation) = &operation {
-            if edge {
-                let wanted = self.wanted.entry(operation.key().clone()).or_default();
-                wanted.push((operation.clone(), until));
-            } else {
-                *self.queued.entry(node).or_default() += 1;
-            }
-        }
+        process.queued += usize::from(operation.is_some() && !edge);
         self.serials += 1;
         let (serial, floor) = (self.serials, self.index);
-        let ask_now = Ask { serial, operation, edge, floor, since: at, until };
-        self.asks.insert((node, ask), ask_now);
-    }
-
-    /// Nobody waits for an ask any more.
-    fn unwanted(wanted: &mut BTreeMap<Key, Vec<(Operation, Time)>>, ask: &Ask) {
-        let Some(operation) = ask.operation.as_ref().filter(|_| ask.edge) else { return };
-        let Some(all) = wanted.get_mut(operation.key()) else { return };
-        let is = |one: &(Operation, Time)| one.0 == *operation && one.1 == ask.until;
-        if let Some(place) = all.iter().position(is) {
-            all.swap_remove(place);
-        }
-        if all.is_empty() {
-            wanted.remove(operation.key());
-        }
+        let asked = Ask { serial, operation, edge, floor, since: at, until: at + patience };
+        self.wanted.add(at, node, &asked);
+        process.asks.insert(ask, asked);
     }
 
     fn ordered(&mut self, at: Time, node: NodeId, output: &Output) {
@@ -355,22 +320,22 @@ impl Facts {
                 if let Answer::Done { index, .. } | Answer::Refused { index, .. } = answer {
                     self.index = self.index.max(*index);
                 }
-                self.ended = self.asks.remove(&(node, *ask));
+                let process = self.processes.entry(node).or_default();
+                self.ended = process.asks.remove(ask);
                 if let Some(ask) = &self.ended {
-                    Facts::unwanted(&mut self.wanted, ask);
-                }
-                if self.ended.as_ref().is_some_and(|ask| ask.operation.is_some() && !ask.edge) {
-                    *self.queued.entry(node).or_default() -= 1;
+                    self.wanted.remove(ask);
+                    process.queued -= usize::from(ask.operation.is_some() && !ask.edge);
                 }
             }
             Output::Propose { entry, .. } => {
                 self.proposals.insert(entry.now, at);
             }
             Output::Admit { connection } => {
-                if let Some(kind) = self.standing.remove(&(node, *connection)) {
-                    self.sessions.insert((node, *connection), (kind.counts_at(), None));
+                let process = self.processes.entry(node).or_default();
+                if let Some(kind) = process.standing.remove(connection) {
+                    process.sessions.insert(*connection, (kind.counts_at(), None));
                     let counted = usize::from(kind == Kind::Other);
-                    *self.connections.entry(node).or_default() += counted;
+                    process.connections += counted;
                     self.serving.set(node, counted > 0 || self.serving.has(node));
                 }
             }
@@ -397,59 +362,13 @@ impl Facts {
 
     fn did(&mut self, at: Time, deed: &Deed) {
         self.late.note(at, deed);
-        match deed {
-            Deed::Crash(node) => {
-                self.faults += 1;
-                self.died(at, *node);
-            }
-            Deed::Cut { .. }
-            | Deed::Hold { .. }
-            | Deed::Stop(_)
-            | Deed::Pause(_)
-            | Deed::FillDisk(_)
-            | Deed::LoseItself(_) => self.faults += 1,
-            Deed::Left(node) => self.died(at, *node),
-            Deed::Failed(node) => {
-                self.faults += usize::from(self.failed.insert(*node));
-                self.died(at, *node);
-            }
-            Deed::Restart(node) => {
-                self.faults -= 1;
-                // Who was told to stop, and had not ended by then, has ended with this.
-                self.died(at, *node);
-            }
-            Deed::Drift { place, by, .. } => {
-                let most = self.drifts.entry(*place).or_default();
-                *most = by.unsigned_abs().max(*most);
-            }
-            Deed::Mend { .. } | Deed::Release { .. } => self.faults -= 1,
-            Deed::FindItself(_) | Deed::Resume(_) | Deed::FreeDisk(_) => self.faults -= 1,
-            Deed::ControllerPort { .. } | Deed::BindFile { .. } | Deed::ApiAddresses { .. } => {}
-            Deed::SlowDisk { node, by } => {
-                let before = self.slow_disks.insert(*node, *by).unwrap_or_default();
-                if *by < before {
-                    self.under_way = self.under_way.max(at + before);
-                }
-            }
-            Deed::Slow { from: Place::Controller(from), to: Place::Controller(to), by } => {
-                let before = self.slow_links.insert((*from, *to), *by).unwrap_or_default();
-                self.faults += usize::from(*by >= TOO_FAR);
-                self.faults -= usize::from(before >= TOO_FAR);
-                if *by < before {
-                    self.under_way = self.under_way.max(at + before);
-                }
-            }
-            Deed::Slow { .. }
-            | Deed::BreakDisk { .. }
-            | Deed::Join(_)
-            | Deed::Remove(_)
-            | Deed::Herd
-            | Deed::RestartAgents
-            | Deed::Limit(_)
-            | Deed::Claim(_)
-            | Deed::Settle => {}
+        self.trouble.did(at, deed);
+        // Who was told to stop, and had not ended by the time it starts again, has ended with that.
+        if let Deed::Crash(node) | Deed::Left(node) | Deed::Failed(node) | Deed::Restart(node) =
+            deed
+        {
+            self.died(at, *node);
         }
-        self.changed = at;
     }
 
     fn singular(&mut self, node: NodeId, single: &Single<'_>) {
@@ -472,17 +391,8 @@ impl Facts {
     fn died(&mut self, at: Time, node: NodeId) {
         self.serving.set(node, false);
         self.leading.remove(&node);
-        self.sessions.retain(|(owner, _), _| *owner != node);
-        self.standing.retain(|(owner, _), _| *owner != node);
-        let wanted = &mut self.wanted;
-        self.asks.retain(|(owner, _), ask| {
-            if *owner == node {
-                Facts::unwanted(wanted, ask);
-            }
-            *owner != node
-        });
-        self.queued.remove(&node);
-        self.connections.remove(&node);
-        self.changed = at;
+        self.processes.remove(&node);
+        self.wanted.died(node, self.serials);
+        self.trouble.changed = at;
     }
 }
