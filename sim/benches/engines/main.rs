@@ -20,6 +20,12 @@ const HERD: &str = "herd/restart-all";
 /// Agents of the herd: a third of seed 002's largest run, all of it, three times as many, a million.
 const SIZES: [u32; 4] = [60_000, 180_000, 540_000, 1_000_000];
 
+/// More agents than the story's three controllers take.
+const MANY: u32 = 300_000;
+/// Settings with which they take a million.
+const ROOM: [&str; 4] =
+    ["--set", "controllers.connections-max=400000", "--set", "controllers.memory-limit=32GiB"];
+
 /// Measures the engines of the testbed.
 #[derive(Parser)]
 struct Options {
@@ -76,7 +82,12 @@ fn engines() -> Result<()> {
 fn scale(sizes: &[u32]) -> Result<()> {
     println!("{}", Row::HEAD);
     for agents in sizes {
-        let sample = Sample::of(ours(HERD, "direct").args(["--agents", &agents.to_string()]))?;
+        let mut herd = ours(HERD, "direct");
+        herd.args(["--agents", &agents.to_string()]);
+        if *agents > MANY {
+            herd.args(ROOM);
+        }
+        let sample = Sample::of(&mut herd)?;
         println!("{}", Row { name: format!("{agents} agents"), sample: &sample });
     }
     Ok(())
