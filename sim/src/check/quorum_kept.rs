@@ -8,6 +8,9 @@
 //!   gone ── last word arrives ── heard no more ── looked at: an order before this is forgiven
 //!        ── last word arrives ── own write durable: a change made before this is forgiven
 //! ```
+//!
+//! What was ordered with a majority stands in a log from then on and cannot be taken back: it is made
+//! whenever enough have written it, whoever is gone by then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -33,6 +36,8 @@ struct QuorumKept {
     /// The highest log index that was applied; what another copy applies is no news.
     index: Option<u64>,
     voters: BTreeSet<NodeId>,
+    /// Whom the last order that had a majority makes voters, until they are.
+    ordered: BTreeSet<NodeId>,
     running: BTreeSet<NodeId>,
     /// Those that ran, and since when they do not.
     ended: BTreeMap<NodeId, Time>,
@@ -64,6 +69,7 @@ pub(super) fn make(plan: &Plan) -> Option<Box<dyn Check>> {
     Some(Box::new(QuorumKept {
         index: None,
         voters: BTreeSet::new(),
+        ordered: BTreeSet::new(),
         running: BTreeSet::new(),
         ended: BTreeMap::new(),
         paused: BTreeMap::new(),
@@ -104,6 +110,8 @@ impl Check for QuorumKept {
             (Who::Controller(node), Event::Told(Input::Started)) => {
                 self.running.insert(node);
                 self.ended.remove(&node);
+                // Whoever was paused as another process is gone.
+                self.paused.remove(&node);
                 Ok(())
             }
             (Who::Controller(node), Event::Killed(_)) => {
@@ -118,7 +126,9 @@ impl Check for QuorumKept {
                 Who::Controller(by),
                 Event::Cluster(Affair::Ordered(roles::Output::Appoint { voters })),
             ) if *voters != self.voters && !self.voters.is_empty() => {
-                self.has_majorities(at, by, Step::Ordered, voters, &self.voters, facts)
+                self.has_majorities(at, by, Step::Ordered, voters, &self.voters, facts)?;
+                self.ordered.clone_from(voters);
+                Ok(())
             }
             (Who::Controller(by), Event::Cluster(Affair::Formed { index, voters, .. }))
                 if Some(*index) > self.index =>
@@ -176,6 +186,9 @@ impl QuorumKept {
     ) -> Result<(), String> {
         let before = std::mem::replace(&mut self.voters, voters.clone());
         if before == *voters || before.is_empty() {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.ordered) == *voters {
             return Ok(());
         }
         self.has_majorities(at, by, Step::Made, voters, &before, facts)
@@ -292,6 +305,19 @@ mod tests {
             assert!(story.event(2, Who::World, Event::Did(&cut(id))).is_ok());
         }
         assert!(formed(&mut story, 13, [1]).is_err(), "who sees nobody is not alone");
+    }
+
+    #[test]
+    fn what_was_ordered_with_a_majority_is_made_without_one() {
+        let mut story = running([1, 2, 3]);
+        let voters = nodes([1, 2]);
+        let order = roles::Output::Appoint { voters };
+        assert!(story.event(1, ONE, Event::Cluster(Affair::Ordered(&order))).is_ok());
+        for id in [2, 3] {
+            assert!(story.event(2, Who::World, Event::Did(&cut(id))).is_ok());
+        }
+        assert!(formed(&mut story, 9_000, [1, 2]).is_ok());
+        assert!(formed(&mut story, 9_001, [1]).is_err(), "nobody has ordered that");
     }
 
     #[test]
