@@ -397,6 +397,16 @@ mod tests {
     }
 
     #[test]
+    fn who_was_paused_and_started_again_is_heard() {
+        let mut story = running([1, 2, 3]);
+        for id in [2, 3] {
+            assert!(story.event(100, Who::World, Event::Did(&Deed::Pause(NodeId(id)))).is_ok());
+            assert!(story.told(200, Who::Controller(NodeId(id)), Input::Started).is_ok());
+        }
+        assert!(formed(&mut story, 900, [1, 2]).is_ok());
+    }
+
+    #[test]
     fn what_waited_on_a_link_counts_once_it_has_arrived() {
         let mut story = running([1, 2, 3]);
         for id in [2, 3] {
